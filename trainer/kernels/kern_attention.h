@@ -1,0 +1,61 @@
+/*
+ * trainer/kernels/kern_attention.h - multi-head self-attention of short sequences.
+ *
+ *      S = scale * Q K^T,   P = softmax over the last axis of S,   O = P V,   scale = 1/sqrt(D)
+ *
+ * A. Vaswani et al., "Attention Is All You Need", 2017 (arXiv:1706.03762), equation 1,
+ * without a mask. Backward, with dP = dO V^T:
+ *
+ *      dV = P^T dO,   dS = P * (dP - row sums of P * dP),   dQ = scale dS K,   dK = scale dS^T Q
+ *
+ * The projections lie as the fused q/k/v product leaves them: qkv [B, T, 3, H, D].
+ * What the backward pass needs of P is the implementation's choice, made by size:
+ * P itself where reading it back is cheaper than computing it again, else only the
+ * row's log-sum-exp (T. Dao et al., "FlashAttention", 2022, arXiv:2205.14135,
+ * section 3.1). No implementation holds a T x T matrix per head of more than one
+ * sample unless it is P for the backward pass.
+ *
+ * |fast - portable| <= KERN_ATTENTION_TOLERANCE * max(1, |portable|) for inputs of order 1.
+ */
+#ifndef TRAINER_KERNELS_KERN_ATTENTION_H
+#define TRAINER_KERNELS_KERN_ATTENTION_H
+
+#include <stdint.h>
+
+#define KERN_ATTENTION_TOLERANCE 2e-5f
+
+/* B samples, T tokens, H heads of D channels; each >= 1. */
+struct kern_attention_shape {
+    int64_t B, T, H, D;
+};
+
+/* Floats of `saved` for one call with this shape. */
+typedef int64_t kern_attention_saved_elems_fn(const struct kern_attention_shape *shape);
+
+/*
+ * out    [B, T, H, D]     out
+ * saved  [saved_elems]    out, 64-byte aligned, for the backward pass; NULL: forward only
+ * qkv    [B, T, 3, H, D]  in
+ * query_count  1 .. T: only the first query_count tokens of each sample ask; the rows of
+ *              `out` beyond them are left alone. (With cls pooling the last block needs
+ *              one row.) `saved` is written for those rows only.
+ */
+typedef void kern_attention_forward_fn(float *out, float *saved, const float *qkv,
+                                       const struct kern_attention_shape *shape,
+                                       int64_t query_count);
+
+/*
+ * dqkv   [B, T, 3, H, D]  out, all of it: dq is zero for tokens that did not ask
+ * dout   [B, T, H, D]     in; rows beyond query_count are not read
+ * qkv, saved, query_count  as in the forward pass
+ */
+typedef void kern_attention_backward_fn(float *dqkv, const float *dout, const float *qkv,
+                                        const float *saved,
+                                        const struct kern_attention_shape *shape,
+                                        int64_t query_count);
+
+kern_attention_saved_elems_fn kern_attention_saved_elems_portable, kern_attention_saved_elems_avx2;
+kern_attention_forward_fn kern_attention_forward_portable, kern_attention_forward_avx2;
+kern_attention_backward_fn kern_attention_backward_portable, kern_attention_backward_avx2;
+
+#endif

@@ -1,0 +1,31 @@
+/*
+ * trainer/kernels/kern_gelu.h - the Gaussian error linear unit, both forms.
+ *
+ *      ERF    x * Phi(x) = x/2 * (1 + erf(x / sqrt(2)))          Hugging Face "gelu"
+ *      TANH   x * sigmoid(2u),  u = sqrt(2/pi) (x + 0.044715 x^3)  "gelu_new", "gelu_pytorch_tanh"
+ *
+ * D. Hendrycks and K. Gimpel, "Gaussian Error Linear Units", 2016 (arXiv:1606.08415),
+ * section 2. 0.5 (1 + tanh u) = sigmoid(2u) saves half the work and the cancellation.
+ *
+ * |fast - portable| <= KERN_GELU_TOLERANCE * max(1, |portable|).
+ */
+#ifndef TRAINER_KERNELS_KERN_GELU_H
+#define TRAINER_KERNELS_KERN_GELU_H
+
+#include <stdint.h>
+
+#define KERN_GELU_TOLERANCE 1e-6f
+
+enum kern_gelu { KERN_GELU_NONE, KERN_GELU_TANH, KERN_GELU_ERF };
+
+/* y[i] = gelu(x[i]), i < count; y may be x. `form` is not NONE. */
+typedef void kern_gelu_forward_fn(float *y, const float *x, int64_t count, enum kern_gelu form);
+
+/* dx[i] = dy[i] * gelu'(x[i]); dx may be dy. */
+typedef void kern_gelu_backward_fn(float *dx, const float *dy, const float *x, int64_t count,
+                                   enum kern_gelu form);
+
+kern_gelu_forward_fn kern_gelu_forward_portable, kern_gelu_forward_avx2;
+kern_gelu_backward_fn kern_gelu_backward_portable, kern_gelu_backward_avx2;
+
+#endif

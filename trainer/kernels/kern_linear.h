@@ -1,0 +1,94 @@
+/*
+ * trainer/kernels/kern_linear.h - y = x W^T + b and its two backward products.
+ *
+ *      forward          Y[M, N]   = X[M, K] W[N, K]^T + bias[N] (+ residual[M, N])
+ *      backward data    dX[M, K]  = dY[M, N] W[N, K]
+ *      backward weight  dW[N, K] += dY[M, N]^T X[M, K],   dbias[N] += column sums of dY
+ *
+ * W lies as PyTorch's Linear.weight does: [out, in]. The element-wise work that
+ * stands beside a product in a transformer is fused into it: the bias and the
+ * residual preload the accumulators, GELU follows the forward product while its
+ * tile is in cache, and GELU' the backward one.
+ *
+ * The weights of a layer are the same for all micro-batches of a step, so a backend
+ * may rearrange them once per step into panels that its inner loop reads straight
+ * through: that is struct kern_linear.
+ *
+ * |fast - portable| <= KERN_LINEAR_TOLERANCE * (sum over the inner dimension of |a||b|).
+ */
+#ifndef TRAINER_KERNELS_KERN_LINEAR_H
+#define TRAINER_KERNELS_KERN_LINEAR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "trainer/kernels/kern_gelu.h"
+
+/* float32 rounding of K terms in another order; measured worst 4e-7 at K = 4096. */
+#define KERN_LINEAR_TOLERANCE 2e-6f
+
+/* One weight matrix as a backend wants it. The owner of the memory fills the first five. */
+struct kern_linear {
+    int64_t N, K;        /* out and in features, >= 1 */
+    const float *weight; /* [N, K] */
+    float *panels;       /* linear_panel_elems(N, K) floats, 64-byte aligned; forward */
+    float *panels_data;  /* the same size; backward data. NULL: forward only */
+};
+
+/* Floats that `panels` and `panels_data` need, each; 0 if the backend reads W in place. */
+typedef int64_t kern_linear_panel_elems_fn(int64_t N, int64_t K);
+
+/* Rearranges linear->weight into both panels. To be called after every change of W. */
+typedef void kern_linear_pack_fn(const struct kern_linear *linear);
+
+/* What a forward product does besides. NULL where it does not. */
+struct kern_linear_epilogue {
+    const float *bias;     /* [N] */
+    const float *residual; /* [M, N], stride ld_y; may be y itself */
+    enum kern_gelu gelu;   /* if not KERN_GELU_NONE: activated = gelu(y) */
+    float *activated;      /* [M, N], stride ld_y; required with gelu; may be y itself, when
+                              the value before the activation is not wanted */
+};
+
+/*
+ * y         [M, N]  out, row stride ld_y >= N; must not overlap x
+ * x         [M, K]  in, row stride ld_x >= K
+ * M         >= 0 rows
+ */
+typedef void kern_linear_forward_fn(float *y, int64_t ld_y, const float *x, int64_t ld_x, int64_t M,
+                                    const struct kern_linear *linear,
+                                    const struct kern_linear_epilogue *epilogue);
+
+/*
+ * dx         [M, K]  out, row stride ld_dx >= K; must not overlap dy
+ * dy         [M, N]  in, row stride ld_dy >= N
+ * gelu       if not KERN_GELU_NONE, dx is multiplied by gelu'(before)
+ * before     [M, K]  in, stride ld_dx: the value that gelu was applied to; NULL with NONE
+ */
+typedef void kern_linear_backward_data_fn(float *dx, int64_t ld_dx, const float *dy, int64_t ld_dy,
+                                          int64_t M, const struct kern_linear *linear,
+                                          enum kern_gelu gelu, const float *before);
+
+/*
+ * dweight  [N, K]  in and out, contiguous
+ * dbias    [N]     in and out; NULL if there is none
+ * dy       [M, N]  in, row stride ld_dy
+ * x        [M, K]  in, row stride ld_x
+ * accumulate  false: dweight and dbias are overwritten instead of added to
+ */
+typedef void kern_linear_backward_weight_fn(float *dweight, float *dbias, const float *dy,
+                                            int64_t ld_dy, const float *x, int64_t ld_x, int64_t M,
+                                            int64_t N, int64_t K, bool accumulate);
+
+kern_linear_panel_elems_fn kern_linear_panel_elems_portable, kern_linear_panel_elems_blas,
+    kern_linear_panel_elems_avx2;
+kern_linear_pack_fn kern_linear_pack_portable, kern_linear_pack_blas, kern_linear_pack_avx2;
+kern_linear_forward_fn kern_linear_forward_portable, kern_linear_forward_blas,
+    kern_linear_forward_avx2;
+kern_linear_backward_data_fn kern_linear_backward_data_portable, kern_linear_backward_data_blas,
+    kern_linear_backward_data_avx2;
+kern_linear_backward_weight_fn kern_linear_backward_weight_portable,
+    kern_linear_backward_weight_blas, kern_linear_backward_weight_avx2;
+
+#endif
