@@ -1,0 +1,114 @@
+/*
+ * exits/exits_net.h - the exit heads and gates of a backbone: parameters, forward, backward.
+ *
+ * Behind G layers of the backbone stands an exit: a head that classifies the pooled
+ * stream there, and a gate that decides from the head's own certainty whether to stop.
+ * For S values of lambda there are S independent sets of heads and gates, trained side
+ * by side on the same features.
+ *
+ *      head     LINEAR       z = W h + b
+ *               NORM_LINEAR  z = W norm(h) + b
+ *               NORM_MLP     z = W gelu(U norm(h) + c) + b
+ *      features f = (p_max, H(p) / ln K, margin, H(q) / ln K) of z      (kern_xent.h)
+ *      gate     LINEAR       a = w f + b
+ *               MLP          a = w relu(U f + c) + b
+ *
+ * JEI-DNN, section 4 (Regol et al., ICLR 2024), with the two entropies standardised by
+ * their maximum, so that all four features lie in 0 .. 1 for any number of classes. The
+ * features are constants for the gate's gradient: gates never reach heads through them.
+ *
+ * Shape letters: n samples, G exits, S sets, D width, K classes.
+ * Threads: a net is read-only between two exits_net_pack(); a work belongs to one thread.
+ */
+#ifndef EXITS_EXITS_NET_H
+#define EXITS_EXITS_NET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "comm/base/err.h"
+#include "trainer/kernels/kern_ops.h"
+#include "trainer/model/model_config.h"
+#include "trainer/model/param_list.h"
+
+enum exits_head_kind { EXITS_HEAD_LINEAR, EXITS_HEAD_NORM_LINEAR, EXITS_HEAD_NORM_MLP };
+enum exits_gate_kind { EXITS_GATE_LINEAR, EXITS_GATE_MLP };
+
+/* Which learning rate a tensor follows: param.group. Group 0 is the backbone's. */
+enum exits_group { EXITS_GROUP_HEADS = 1, EXITS_GROUP_GATES = 2 };
+
+enum { EXITS_SETS_MAX = 64 };
+
+struct exits_net_config {
+    int count;                        /* G >= 1 */
+    int64_t layers[MODEL_LAYERS_MAX]; /* [G] ascending, 0 .. L-2: an exit stands behind each */
+    int set_count;                    /* S, 1 .. EXITS_SETS_MAX */
+    int64_t width, classes;           /* D, K */
+    enum exits_head_kind head;
+    int64_t head_hidden; /* of NORM_MLP */
+    enum exits_gate_kind gate;
+    int64_t gate_hidden; /* of MLP */
+    float layer_norm_eps;
+};
+
+struct exits_net;
+struct exits_work;
+
+/* Allocates, all zero. End it with exits_net_close(). Errors: ERR_CONFIG, ERR_NO_MEMORY. */
+ERR_MUST_CHECK enum err exits_net_open(const struct exits_net_config *config,
+                                       const struct kern_ops *ops, struct exits_net **net_out);
+void exits_net_close(struct exits_net *net); /* NULL is allowed */
+
+const struct exits_net_config *exits_net_config_of(const struct exits_net *net);
+const struct param_list *exits_net_params(const struct exits_net *net);
+float *exits_net_block(struct exits_net *net);
+
+/*
+ * Initial values, the same in every set. A gate begins with zero output weights and the
+ * bias that makes its probability to leave prior[g], 0 < prior < 1.
+ */
+void exits_net_init(struct exits_net *net, uint64_t seed, const double prior[]);
+
+/* After every change of the parameters and before the next pass. */
+void exits_net_pack(struct exits_net *net);
+
+/* Memory for passes of up to samples_max samples. Errors: ERR_NO_MEMORY. */
+ERR_MUST_CHECK enum err exits_work_open(const struct exits_net *net, int64_t samples_max,
+                                        struct exits_work **work_out);
+void exits_work_close(struct exits_work *work); /* NULL is allowed */
+
+/* What one exit of one set computed; lent until the next pass. */
+struct exits_view {
+    const float *logits;      /* [n, K] */
+    const float *loss;        /* [n], cross entropy; undefined without labels */
+    const float *features;    /* [n, 4], standardised */
+    const int32_t *predicted; /* [n] */
+    const float *gate;        /* [n], the gate's logit */
+};
+
+/*
+ * One exit of one set: features [n, D] in, labels [n] or NULL.
+ * Returns the number of samples with a logit that is NaN or infinite.
+ */
+int64_t exits_forward(struct exits_work *work, int set, int exit, const float *features, int64_t n,
+                      const int32_t *labels);
+
+struct exits_view exits_view_of(const struct exits_work *work, int set, int exit);
+
+/*
+ * Backward of the head, after its forward pass with labels.
+ *
+ * weights    [n]     in: the gradient of the total loss by each cross entropy
+ * gradients  [block] in and out: of this exit's head; accumulate as in kern_linear.h
+ * dfeatures  [n, D]  out: the gradient of the pooled stream; NULL if it is not wanted
+ * features, labels   as in the forward pass
+ */
+void exits_head_backward(struct exits_work *work, int set, int exit, const float *features,
+                         const int32_t *labels, const float *weights, float *gradients,
+                         bool accumulate, float *dfeatures);
+
+/* Backward of the gate: dgate [n] in, the gradient by its logit. */
+void exits_gate_backward(struct exits_work *work, int set, int exit, const float *dgate,
+                         float *gradients, bool accumulate);
+
+#endif

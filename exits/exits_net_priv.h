@@ -1,0 +1,65 @@
+/* exits/exits_net_priv.h - what the files of the net share: places of tensors, kept rows. */
+#ifndef EXITS_EXITS_NET_PRIV_H
+#define EXITS_EXITS_NET_PRIV_H
+
+#include "exits/exits_net.h"
+
+enum { FEATURES = KERN_XENT_FEATURES };
+
+/* The tensors of one exit of one set, in the order of the list. */
+enum exits_tensor {
+    NORM_GAIN,
+    NORM_BIAS,
+    UP_WEIGHT,
+    UP_BIAS,
+    HEAD_WEIGHT,
+    HEAD_BIAS,
+    GATE_UP_WEIGHT,
+    GATE_UP_BIAS,
+    GATE_WEIGHT,
+    GATE_BIAS,
+    TENSORS,
+};
+
+/* Where one exit's tensors lie in the block; -1 if its kind has no such tensor. */
+struct exits_places {
+    int64_t at[TENSORS];
+    struct kern_linear up, head;
+};
+
+struct exits_net {
+    struct exits_net_config config;
+    struct kern_ops ops;
+    struct param_list params;
+    float *block;
+    float *panels;
+    struct exits_places *exits; /* [S, G] */
+};
+
+/* What one exit of one set keeps of its pass. */
+struct exits_rows {
+    float *normed, *mean, *rstd;     /* [n, D], [n], [n] */
+    float *before_gelu, *after_gelu; /* [n, head_hidden] */
+    float *logits;                   /* [n, K] */
+    float *loss, *lse;               /* [n] */
+    float *features;                 /* [n, 4] */
+    float *hidden;                   /* [n, gate_hidden], after relu */
+    float *gate;                     /* [n] */
+    int32_t *predicted;              /* [n] */
+    int64_t n;
+};
+
+struct exits_work {
+    const struct exits_net *net;
+    struct exits_rows *rows; /* [S, G] */
+    float *block;
+    int32_t *predicted;
+    float *dlogits; /* [n, K] */
+    float *dhidden; /* [n, head_hidden] */
+    float *dnormed; /* [n, D] */
+};
+
+/* Whether exits of this kind have that tensor. */
+bool exits_net_has(const struct exits_net_config *config, enum exits_tensor tensor);
+
+#endif

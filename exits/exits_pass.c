@@ -1,0 +1,264 @@
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/base/memory.h"
+#include "exits/exits_net_priv.h"
+
+/* Floats of one exit's rows; hands out the pieces if `at` is not NULL. */
+static int64_t carve(const struct exits_net_config *config, int64_t n, float *at,
+                     struct exits_rows *rows)
+{
+    const struct {
+        float **piece;
+        int64_t elems;
+    } pieces[] = {
+        {&rows->normed, exits_net_has(config, NORM_GAIN) ? n * config->width : 0},
+        {&rows->mean, n},
+        {&rows->rstd, n},
+        {&rows->before_gelu, exits_net_has(config, UP_WEIGHT) ? n * config->head_hidden : 0},
+        {&rows->after_gelu, exits_net_has(config, UP_WEIGHT) ? n * config->head_hidden : 0},
+        {&rows->logits, n * config->classes},
+        {&rows->loss, n},
+        {&rows->lse, n},
+        {&rows->features, n * FEATURES},
+        {&rows->hidden, exits_net_has(config, GATE_UP_WEIGHT) ? n * config->gate_hidden : 0},
+        {&rows->gate, n},
+    };
+    int64_t used = 0;
+
+    for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+        *pieces[i].piece = at == NULL ? NULL : at + used;
+        used += pieces[i].elems;
+    }
+    return used;
+}
+
+enum err exits_work_open(const struct exits_net *net, int64_t samples_max,
+                         struct exits_work **work_out)
+{
+    const struct exits_net_config *config = &net->config;
+    const int64_t n = samples_max;
+    const int exit_count = config->set_count * config->count;
+    struct exits_rows measured;
+    struct exits_work *work = calloc(1, sizeof(*work));
+    enum err status = ERR_OK;
+
+    if (work == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "a pass of the exits");
+    }
+    work->net = net;
+    work->rows = calloc((size_t)exit_count, sizeof(*work->rows));
+    work->predicted = calloc((size_t)(exit_count * n), sizeof(*work->predicted));
+    if (work->rows == NULL || work->predicted == NULL) {
+        status = ERR_FAIL(ERR_NO_MEMORY, "a pass of the exits");
+        goto err_close;
+    }
+    const int64_t row_elems = carve(config, n, NULL, &measured);
+    ERR_GOTO(err_close, status,
+             memory_open_f32(exit_count * row_elems +
+                                 n * (config->classes + config->head_hidden + config->width),
+                             "a pass of the exits", &work->block));
+    for (int i = 0; i < exit_count; i++) {
+        carve(config, n, work->block + i * row_elems, &work->rows[i]);
+        work->rows[i].predicted = work->predicted + i * n;
+    }
+    work->dlogits = work->block + exit_count * row_elems;
+    work->dhidden = work->dlogits + n * config->classes;
+    work->dnormed = work->dhidden + n * config->head_hidden;
+    *work_out = work;
+    return ERR_OK;
+
+err_close:
+    exits_work_close(work);
+    return status;
+}
+
+void exits_work_close(struct exits_work *work)
+{
+    if (work == NULL) {
+        return;
+    }
+    memory_close(work->block);
+    free(work->predicted);
+    free(work->rows);
+    free(work);
+}
+
+/* The input of the classifier: what of the features the head's kind makes of them. */
+static const float *head_forward(const struct exits_net *net, const struct exits_places *places,
+                                 struct exits_rows *rows, const float *features)
+{
+    const struct exits_net_config *config = &net->config;
+    const int64_t D = config->width;
+    const struct kern_linear_epilogue activate = {.bias = net->block + places->at[UP_BIAS],
+                                                  .gelu = KERN_GELU_TANH,
+                                                  .activated = rows->after_gelu};
+
+    if (config->head == EXITS_HEAD_LINEAR) {
+        return features;
+    }
+    net->ops.layernorm_forward(
+        rows->normed, rows->mean, rows->rstd, features, D, net->block + places->at[NORM_GAIN],
+        net->block + places->at[NORM_BIAS], rows->n, D, config->layer_norm_eps);
+    if (config->head == EXITS_HEAD_NORM_LINEAR) {
+        return rows->normed;
+    }
+    net->ops.linear_forward(rows->before_gelu, config->head_hidden, rows->normed, D, rows->n,
+                            &places->up, &activate);
+    return rows->after_gelu;
+}
+
+static void gate_forward(const struct exits_net *net, const struct exits_places *places,
+                         struct exits_rows *rows)
+{
+    const int64_t hidden_count = net->config.gate_hidden;
+    const float *out = net->block + places->at[GATE_WEIGHT];
+    const float bias = net->block[places->at[GATE_BIAS]];
+
+    for (int64_t i = 0; i < rows->n; i++) {
+        const float *f = rows->features + i * FEATURES;
+        if (net->config.gate == EXITS_GATE_LINEAR) {
+            rows->gate[i] = bias + out[0] * f[0] + out[1] * f[1] + out[2] * f[2] + out[3] * f[3];
+            continue;
+        }
+        const float *up = net->block + places->at[GATE_UP_WEIGHT];
+        const float *up_bias = net->block + places->at[GATE_UP_BIAS];
+        float *hidden = rows->hidden + i * hidden_count;
+        float sum = bias;
+        for (int64_t h = 0; h < hidden_count; h++) {
+            const float *u = up + h * FEATURES;
+            const float x = up_bias[h] + u[0] * f[0] + u[1] * f[1] + u[2] * f[2] + u[3] * f[3];
+            hidden[h] = x > 0 ? x : 0;
+            sum += out[h] * hidden[h];
+        }
+        rows->gate[i] = sum;
+    }
+}
+
+int64_t exits_forward(struct exits_work *work, int set, int exit, const float *features, int64_t n,
+                      const int32_t *labels)
+{
+    const struct exits_net *net = work->net;
+    const struct exits_net_config *config = &net->config;
+    const int i = set * config->count + exit;
+    const struct exits_places *places = &net->exits[i];
+    struct exits_rows *rows = &work->rows[i];
+    const struct kern_linear_epilogue classify = {.bias = net->block + places->at[HEAD_BIAS]};
+    const struct kern_xent_out out = {.loss = labels == NULL ? NULL : rows->loss,
+                                      .lse = rows->lse,
+                                      .features = rows->features,
+                                      .predicted = rows->predicted};
+    const float entropy_scale = 1.0f / logf((float)config->classes);
+
+    rows->n = n;
+    const float *inputs = head_forward(net, places, rows, features);
+    net->ops.linear_forward(rows->logits, config->classes, inputs, places->head.K, n, &places->head,
+                            &classify);
+    const int64_t bad = net->ops.xent_forward(&out, rows->logits, labels, n, config->classes);
+    for (int64_t r = 0; r < n; r++) {
+        rows->features[r * FEATURES + 1] *= entropy_scale;
+        rows->features[r * FEATURES + 3] *= entropy_scale;
+    }
+    gate_forward(net, places, rows);
+    return bad;
+}
+
+struct exits_view exits_view_of(const struct exits_work *work, int set, int exit)
+{
+    const struct exits_rows *rows = &work->rows[set * work->net->config.count + exit];
+
+    return (struct exits_view){rows->logits, rows->loss, rows->features, rows->predicted,
+                               rows->gate};
+}
+
+void exits_head_backward(struct exits_work *work, int set, int exit, const float *features,
+                         const int32_t *labels, const float *weights, float *gradients,
+                         bool accumulate, float *dfeatures)
+{
+    const struct exits_net *net = work->net;
+    const struct exits_net_config *config = &net->config;
+    const struct kern_ops *ops = &net->ops;
+    const int i = set * config->count + exit;
+    const struct exits_places *places = &net->exits[i];
+    const struct exits_rows *rows = &work->rows[i];
+    const int64_t n = rows->n, D = config->width, K = config->classes, inputs = places->head.K;
+    const float *head_inputs = config->head == EXITS_HEAD_LINEAR        ? features
+                               : config->head == EXITS_HEAD_NORM_LINEAR ? rows->normed
+                                                                        : rows->after_gelu;
+    float *dnormed = config->head == EXITS_HEAD_LINEAR ? dfeatures : work->dnormed;
+
+    ops->xent_backward(work->dlogits, rows->logits, rows->lse, labels, weights, n, K);
+    ops->linear_backward_weight(gradients + places->at[HEAD_WEIGHT],
+                                gradients + places->at[HEAD_BIAS], work->dlogits, K, head_inputs,
+                                inputs, n, K, inputs, accumulate);
+    if (config->head == EXITS_HEAD_NORM_MLP) {
+        ops->linear_backward_data(work->dhidden, inputs, work->dlogits, K, n, &places->head,
+                                  KERN_GELU_TANH, rows->before_gelu);
+        ops->linear_backward_weight(gradients + places->at[UP_WEIGHT],
+                                    gradients + places->at[UP_BIAS], work->dhidden, inputs,
+                                    rows->normed, D, n, inputs, D, accumulate);
+        ops->linear_backward_data(dnormed, D, work->dhidden, inputs, n, &places->up, KERN_GELU_NONE,
+                                  NULL);
+    } else if (dnormed != NULL) {
+        ops->linear_backward_data(dnormed, D, work->dlogits, K, n, &places->head, KERN_GELU_NONE,
+                                  NULL);
+    }
+    if (config->head != EXITS_HEAD_LINEAR) { /* dnormed holds it if nobody wants it */
+        ops->layernorm_backward(dfeatures == NULL ? dnormed : dfeatures, NULL,
+                                gradients + places->at[NORM_GAIN],
+                                gradients + places->at[NORM_BIAS], dnormed, features, D, rows->mean,
+                                rows->rstd, net->block + places->at[NORM_GAIN], n, D, accumulate);
+    }
+}
+
+static void clear(const struct exits_net *net, const struct exits_places *places,
+                  enum exits_tensor tensor, int64_t elems, float *gradients)
+{
+    if (exits_net_has(&net->config, tensor)) {
+        memset(gradients + places->at[tensor], 0, (size_t)elems * sizeof(float));
+    }
+}
+
+void exits_gate_backward(struct exits_work *work, int set, int exit, const float *dgate,
+                         float *gradients, bool accumulate)
+{
+    const struct exits_net *net = work->net;
+    const int i = set * net->config.count + exit;
+    const struct exits_places *places = &net->exits[i];
+    const struct exits_rows *rows = &work->rows[i];
+    const bool has_mlp = net->config.gate == EXITS_GATE_MLP;
+    const int64_t hidden_count = net->config.gate_hidden;
+    const float *out = net->block + places->at[GATE_WEIGHT];
+    float *dout = gradients + places->at[GATE_WEIGHT];
+    float *dup = gradients + places->at[GATE_UP_WEIGHT];
+    float *dup_bias = gradients + places->at[GATE_UP_BIAS];
+
+    if (!accumulate) {
+        clear(net, places, GATE_UP_WEIGHT, hidden_count * FEATURES, gradients);
+        clear(net, places, GATE_UP_BIAS, hidden_count, gradients);
+        clear(net, places, GATE_WEIGHT, has_mlp ? hidden_count : FEATURES, gradients);
+        clear(net, places, GATE_BIAS, 1, gradients);
+    }
+    for (int64_t r = 0; r < rows->n; r++) {
+        const float *f = rows->features + r * FEATURES;
+        const float d = dgate[r];
+        gradients[places->at[GATE_BIAS]] += d;
+        if (!has_mlp) {
+            for (int k = 0; k < FEATURES; k++) {
+                dout[k] += d * f[k];
+            }
+            continue;
+        }
+        const float *hidden = rows->hidden + r * hidden_count;
+        for (int64_t h = 0; h < hidden_count; h++) {
+            dout[h] += d * hidden[h];
+            const float dx = hidden[h] > 0 ? d * out[h] : 0;
+            dup_bias[h] += dx;
+            for (int k = 0; k < FEATURES; k++) {
+                dup[h * FEATURES + k] += dx * f[k];
+            }
+        }
+    }
+}

@@ -1,0 +1,316 @@
+#define _POSIX_C_SOURCE 200809L
+#include "launch/options.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/base/file.h"
+#include "launch/options_schema.h"
+
+static const char COMMAND_LINE[] = "--set";
+static const char ENVIRONMENT[] = "environment";
+
+/* Where the texts of a run live, and which text won. */
+struct options_texts {
+    char *path;
+    struct options_file *file;
+    struct options_layer run, stages[OPTIONS_STAGES_MAX];
+};
+
+const char *options_stage_name(enum options_stage stage)
+{
+    static const char *const names[OPTIONS_STAGE_KINDS] = {
+        [OPTIONS_BACKBONE] = "backbone", [OPTIONS_EXITS] = "exits", [OPTIONS_JOINT] = "joint"};
+
+    assert(stage < OPTIONS_STAGE_KINDS);
+    return names[stage];
+}
+
+/* A key of the command line: dashes are underscores. OPTIONS_COUNT if it is not known. */
+static int find_key(const char *key, size_t length)
+{
+    for (int i = 0; i < OPTIONS_COUNT; i++) {
+        const char *name = options_schemas[i].name;
+        if (strlen(name) != length) {
+            continue;
+        }
+        size_t same = 0;
+        while (same < length &&
+               (key[same] == name[same] || (key[same] == '-' && name[same] == '_'))) {
+            same++;
+        }
+        if (same == length) {
+            return i;
+        }
+    }
+    return OPTIONS_COUNT;
+}
+
+static void put(struct options_layer *layer, int option, const char *text, const char *source)
+{
+    layer->texts[option] = text;
+    layer->sources[option] = source;
+}
+
+/* Puts a text into the run and into all its stages, or those of one kind. */
+static void put_everywhere(struct options_run *run, int option, int kind, const char *text,
+                           const char *source)
+{
+    if (kind == OPTIONS_STAGE_KINDS) {
+        put(&run->texts->run, option, text, source);
+    }
+    for (int s = 0; s < run->stage_count; s++) {
+        if (kind == OPTIONS_STAGE_KINDS || kind == (int)run->stages[s].kind) {
+            put(&run->texts->stages[s], option, text, source);
+        }
+    }
+}
+
+static enum err take_set(struct options_run *run, const char *set)
+{
+    const char *const equals = strchr(set, '=');
+    const char *key = set;
+    char name[64];
+    int kind = OPTIONS_STAGE_KINDS;
+
+    if (equals == NULL || equals == set) {
+        return ERR_FAIL(ERR_USAGE, "--set %s: it must be KEY=VALUE", set);
+    }
+    for (int k = 0; k < OPTIONS_STAGE_KINDS; k++) {
+        const char *stage = options_stage_name((enum options_stage)k);
+        const size_t length = strlen(stage);
+        if (strncmp(set, stage, length) == 0 && set[length] == '.') {
+            kind = k;
+            key = set + length + 1;
+        }
+    }
+    const int option = find_key(key, (size_t)(equals - key));
+    if (option == OPTIONS_COUNT) {
+        snprintf(name, sizeof(name), "%.*s", (int)(equals - key), key);
+        const char *nearest = options_nearest(name);
+        return ERR_FAIL(ERR_CONFIG, "--set %s: the key %s is not known%s%s%s", set, name,
+                        nearest == NULL ? "" : ": did you mean ", nearest == NULL ? "" : nearest,
+                        nearest == NULL ? "" : "?");
+    }
+    if (kind != OPTIONS_STAGE_KINDS && options_schemas[option].scope == OPTIONS_RUN) {
+        return ERR_FAIL(ERR_CONFIG, "--set %s: %s is the same in all stages: leave out the stage",
+                        set, options_schemas[option].name);
+    }
+    put_everywhere(run, option, kind, equals + 1, COMMAND_LINE);
+    return ERR_OK;
+}
+
+static void take_environment(struct options_run *run)
+{
+    static const char prefix[] = "OFFRAMP_";
+    char variable[96];
+
+    for (int i = 0; i < OPTIONS_COUNT; i++) {
+        snprintf(variable, sizeof(variable), "%s%s", prefix, options_schemas[i].name);
+        for (char *c = variable; *c != '\0'; c++) {
+            *c = (char)toupper((unsigned char)*c);
+        }
+        const char *text = getenv(variable);
+        if (text != NULL) {
+            put_everywhere(run, i, OPTIONS_STAGE_KINDS, text, ENVIRONMENT);
+        }
+    }
+}
+
+static enum err read_file(struct options_run *run)
+{
+    struct options_texts *texts = run->texts;
+    struct file_map map;
+
+    ERR_TRY(file_map(run->path, &map));
+    const enum err status =
+        options_yaml_parse((const char *)map.bytes, map.count, run->path, &texts->file);
+    file_unmap(&map);
+    return status;
+}
+
+/* Defaults, then the file, into the layers of the run and of its stages. */
+static void take_file(struct options_run *run)
+{
+    struct options_texts *texts = run->texts;
+    const struct options_file *file = texts->file;
+
+    run->stage_count = file == NULL || file->stage_count == 0 ? 1 : file->stage_count;
+    for (int i = 0; i < OPTIONS_COUNT; i++) {
+        put(&texts->run, i, options_schemas[i].initial, NULL);
+        if (file != NULL && file->run.texts[i] != NULL) {
+            put(&texts->run, i, file->run.texts[i], file->run.sources[i]);
+        }
+    }
+    for (int s = 0; s < run->stage_count; s++) {
+        texts->stages[s] = texts->run;
+        if (file == NULL || file->stage_count == 0) {
+            run->stages[s].kind = OPTIONS_BACKBONE;
+            continue;
+        }
+        run->stages[s].kind = file->stages[s].kind;
+        for (int i = 0; i < OPTIONS_COUNT; i++) {
+            if (file->stages[s].layer.texts[i] != NULL) {
+                put(&texts->stages[s], i, file->stages[s].layer.texts[i],
+                    file->stages[s].layer.sources[i]);
+            }
+        }
+    }
+}
+
+static enum err convert_layer(const struct options_layer *layer, const char *stage,
+                              struct options *options)
+{
+    char place[320];
+
+    for (int i = 0; i < OPTIONS_COUNT; i++) {
+        const char *source = layer->sources[i] == NULL ? "defaults" : layer->sources[i];
+        snprintf(place, sizeof(place), "%.250s%s%s", source, stage[0] == '\0' ? "" : ": stage ",
+                 stage);
+        ERR_TRY(options_convert(&options_schemas[i], layer->texts[i], place, options));
+    }
+    return ERR_OK;
+}
+
+static enum err convert_all(struct options_run *run)
+{
+    ERR_TRY(convert_layer(&run->texts->run, "", &run->run));
+    for (int s = 0; s < run->stage_count; s++) {
+        const char *name = options_stage_name(run->stages[s].kind);
+        ERR_TRY(convert_layer(&run->texts->stages[s], name, &run->stages[s].options));
+    }
+    return ERR_OK;
+}
+
+static enum err load(struct options_run *run, const char *path, const char *const *sets,
+                     int set_count)
+{
+    run->texts = calloc(1, sizeof(*run->texts));
+    if (run->texts == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "settings");
+    }
+    run->path = run->texts->path = strdup(path == NULL ? "" : path);
+    if (run->path == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "settings");
+    }
+    if (run->path[0] != '\0') {
+        ERR_TRY(read_file(run));
+    }
+    take_file(run);
+    take_environment(run);
+    for (int i = 0; i < set_count; i++) {
+        ERR_TRY(take_set(run, sets[i]));
+    }
+    return convert_all(run);
+}
+
+enum err options_load(const char *path, const char *const *sets, int set_count,
+                      struct options_run **run_out)
+{
+    struct options_run *run = calloc(1, sizeof(*run));
+
+    if (run == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "settings");
+    }
+    const enum err status = load(run, path, sets, set_count);
+    if (status != ERR_OK) {
+        options_close(run);
+        return status;
+    }
+    *run_out = run;
+    return ERR_OK;
+}
+
+void options_close(struct options_run *run)
+{
+    if (run == NULL) {
+        return;
+    }
+    if (run->texts != NULL) {
+        options_yaml_close(run->texts->file);
+        free(run->texts->path);
+        free(run->texts);
+    }
+    free(run);
+}
+
+static void print_setting(FILE *to, const char *indent, const struct options_schema *schema,
+                          const char *text, const char *source)
+{
+    const bool quoted = schema->type == OPTIONS_TEXT;
+
+    fprintf(to, "%s%s: %s%s%s", indent, schema->name, quoted ? "\"" : "",
+            text[0] == '\0' && !quoted ? "[]" : text, quoted ? "\"" : "");
+    if (source != NULL) {
+        fprintf(to, "  # %s", source);
+    }
+    fputc('\n', to);
+}
+
+enum err options_text(const struct options_run *run, char **text_out)
+{
+    size_t bytes = 0;
+    FILE *to = open_memstream(text_out, &bytes);
+
+    if (to == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "the resolved settings");
+    }
+    for (int i = 0; i < OPTIONS_COUNT; i++) {
+        if (options_schemas[i].scope == OPTIONS_RUN) {
+            print_setting(to, "", &options_schemas[i], run->texts->run.texts[i],
+                          run->texts->run.sources[i]);
+        }
+    }
+    fprintf(to, "stages:\n");
+    for (int s = 0; s < run->stage_count; s++) {
+        fprintf(to, "  - stage: %s\n", options_stage_name(run->stages[s].kind));
+        for (int i = 0; i < OPTIONS_COUNT; i++) {
+            if (options_schemas[i].scope == OPTIONS_STAGE) {
+                print_setting(to, "    ", &options_schemas[i], run->texts->stages[s].texts[i],
+                              run->texts->stages[s].sources[i]);
+            }
+        }
+    }
+    return fclose(to) == 0 ? ERR_OK : ERR_FAIL(ERR_NO_MEMORY, "the resolved settings");
+}
+
+static void print_reference_row(const struct options_schema *schema)
+{
+    static const char *const types[] = {
+        [OPTIONS_I64] = "integer", [OPTIONS_F64] = "number",    [OPTIONS_BOOL] = "true/false",
+        [OPTIONS_TEXT] = "text",   [OPTIONS_CHOICE] = "one of", [OPTIONS_I64S] = "integers",
+        [OPTIONS_F64S] = "numbers"};
+
+    printf("| `%s`%s | %s", schema->name, schema->scope == OPTIONS_STAGE ? " *" : "",
+           types[schema->type]);
+    if (schema->type == OPTIONS_CHOICE) {
+        for (const char *at = schema->choices; *at != '\0'; at += strspn(at, "|")) {
+            const int length = (int)strcspn(at, "|");
+            printf(" `%.*s`", length, at);
+            at += length;
+        }
+    } else if (schema->least < schema->most) {
+        printf(", %g .. %g", schema->least, schema->most);
+    }
+    printf("%s%s | `%s` | %s |\n", schema->unit[0] == '\0' ? "" : ", ", schema->unit,
+           schema->initial, schema->help);
+}
+
+void options_print_reference(void)
+{
+    printf("# Settings\n\nMade from `launch/options.def` by `offramp config --reference`. Settings "
+           "marked * may differ from\nstage to stage. Every one can be given in the YAML file, as "
+           "`OFFRAMP_<NAME>` in the environment\n(upper case) and as `--set name=value`, the "
+           "stronger last.\n");
+#define SECTION(title)                                                                             \
+    printf("\n## %s\n\n| setting | type | default | meaning |\n|---|---|---|---|\n", title);
+#define OPTION(type, name, ...) print_reference_row(&options_schemas[OPTION_##name]);
+#include "launch/options.def"
+#undef OPTION
+#undef SECTION
+}

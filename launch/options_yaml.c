@@ -1,0 +1,303 @@
+#define _POSIX_C_SOURCE 200809L
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cyaml/cyaml.h>
+
+#include "launch/options_schema.h"
+
+/*
+ * libcyaml checks the shape: which keys there are, each once, scalars and lists where they
+ * belong. Scalars are taken as texts: its own conversions accept "1.5" for an integer
+ * and "maybe" for true.
+ */
+typedef char *yaml_scalar;
+struct yaml_list {
+    char **items;
+    unsigned count;
+};
+
+typedef yaml_scalar yaml_I64, yaml_F64, yaml_BOOL, yaml_TEXT, yaml_CHOICE;
+typedef struct yaml_list yaml_I64S, yaml_F64S;
+
+struct yaml_layer {
+#define SECTION(title)
+#define OPTION(type, name, ...) yaml_##type name;
+#include "launch/options.def"
+#undef OPTION
+#undef SECTION
+    char *stage; /* of a stage only: its kind */
+};
+
+struct yaml_run {
+    struct yaml_layer layer;
+    struct yaml_layer *stages;
+    unsigned stages_count;
+};
+
+static const cyaml_schema_value_t text_schema = {
+    CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, CYAML_UNLIMITED)};
+
+#define FLAGS (CYAML_FLAG_OPTIONAL | CYAML_FLAG_POINTER)
+#define FIELD_SCALAR(holder, member, name)                                                         \
+    CYAML_FIELD_STRING_PTR(#name, FLAGS, holder, member, 0, CYAML_UNLIMITED),
+#define FIELD_LIST(holder, member, name)                                                           \
+    {.key = #name,                                                                                 \
+     .value = {.type = CYAML_SEQUENCE,                                                             \
+               .flags = FLAGS,                                                                     \
+               .data_size = sizeof(char *),                                                        \
+               .sequence = {.entry = &text_schema, .min = 0, .max = OPTIONS_LIST_MAX}},            \
+     .data_offset = offsetof(holder, member.items),                                                \
+     .count_offset = offsetof(holder, member.count),                                               \
+     .count_size = sizeof(unsigned)},
+#define FIELD_I64 FIELD_SCALAR
+#define FIELD_F64 FIELD_SCALAR
+#define FIELD_BOOL FIELD_SCALAR
+#define FIELD_TEXT FIELD_SCALAR
+#define FIELD_CHOICE FIELD_SCALAR
+#define FIELD_I64S FIELD_LIST
+#define FIELD_F64S FIELD_LIST
+
+/* Only a stage's own settings are known inside a stage. */
+#define IN_STAGE_RUN(field)
+#define IN_STAGE_STAGE(field) field
+
+static const cyaml_schema_field_t stage_fields[] = {
+#define SECTION(title)
+#define OPTION(type, name, scope, ...) IN_STAGE_##scope(FIELD_##type(struct yaml_layer, name, name))
+#include "launch/options.def"
+#undef OPTION
+#undef SECTION
+    CYAML_FIELD_STRING_PTR("stage", CYAML_FLAG_POINTER, struct yaml_layer, stage, 0,
+                           CYAML_UNLIMITED),
+    CYAML_FIELD_END};
+
+static const cyaml_schema_value_t stage_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_layer, stage_fields)};
+
+static const cyaml_schema_field_t run_fields[] = {
+#define SECTION(title)
+#define OPTION(type, name, ...) FIELD_##type(struct yaml_run, layer.name, name)
+#include "launch/options.def"
+#undef OPTION
+#undef SECTION
+    CYAML_FIELD_SEQUENCE("stages", FLAGS, struct yaml_run, stages, &stage_schema, 1,
+                         OPTIONS_STAGES_MAX),
+    CYAML_FIELD_END};
+
+static const cyaml_schema_value_t run_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct yaml_run, run_fields)};
+
+/* The first message and the first place that libcyaml reports. */
+struct complaint {
+    char message[256];
+    char place[128];
+};
+
+static void listen(cyaml_log_t level, void *context, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+
+static void listen(cyaml_log_t level, void *context, const char *format, va_list args)
+{
+    struct complaint *complaint = context;
+    char line[256];
+
+    (void)level;
+    vsnprintf(line, sizeof(line), format, args);
+    line[strcspn(line, "\n")] = '\0';
+    const char *const text = strncmp(line, "Load: ", 6) == 0 ? line + 6 : line;
+    const char *const where = strstr(line, "(line: ");
+    if (complaint->message[0] == '\0') {
+        snprintf(complaint->message, sizeof(complaint->message), "%s", text);
+    } else if (complaint->place[0] == '\0' && where != NULL) {
+        snprintf(complaint->place, sizeof(complaint->place), "%.*s", (int)strcspn(where + 1, ")"),
+                 where + 1);
+    }
+}
+
+static const cyaml_config_t base_config = {
+    .log_fn = listen, .mem_fn = cyaml_mem, .log_level = CYAML_LOG_WARNING};
+
+struct file_owner {
+    struct options_file file; /* first: options_yaml_close() goes back from it */
+    struct yaml_run *run;
+    char *lists; /* all lists as texts, one after the other */
+    char path[256];
+};
+
+static enum err refuse(const char *path, const struct complaint *complaint)
+{
+    static const char unknown[] = "Unexpected key: ";
+    const char *const place = complaint->place[0] == '\0' ? "the beginning" : complaint->place;
+
+    if (strncmp(complaint->message, unknown, sizeof(unknown) - 1) == 0) {
+        const char *const key = complaint->message + sizeof(unknown) - 1;
+        const char *const nearest = options_nearest(key);
+        return ERR_FAIL(ERR_CONFIG, "%s: %s: the key %s is not known%s%s%s", path, place, key,
+                        nearest == NULL ? " here" : ": did you mean ",
+                        nearest == NULL ? "" : nearest, nearest == NULL ? "" : "?");
+    }
+    return ERR_FAIL(ERR_CONFIG, "%s: %s: %s", path, place, complaint->message);
+}
+
+/* "[a, b]" at *at, which moves behind it. A list that is not there stays NULL. */
+static const char *join(const struct yaml_list *list, char **at)
+{
+    char *const text = *at;
+
+    if (list->items == NULL) {
+        return NULL;
+    }
+    *(*at)++ = '[';
+    for (unsigned i = 0; i < list->count; i++) {
+        *at += sprintf(*at, "%s%s", i == 0 ? "" : ", ", list->items[i]);
+    }
+    *at += sprintf(*at, "]") + 1;
+    return text;
+}
+
+static size_t joined_bytes(const struct yaml_list *list)
+{
+    size_t bytes = sizeof("[]");
+
+    for (unsigned i = 0; i < list->count; i++) {
+        bytes += strlen(list->items[i]) + sizeof(", ");
+    }
+    return bytes;
+}
+
+#define TEXT_OF_SCALAR(value, at) (value)
+#define TEXT_OF_LIST(value, at) join(&(value), at)
+#define TEXT_OF_I64 TEXT_OF_SCALAR
+#define TEXT_OF_F64 TEXT_OF_SCALAR
+#define TEXT_OF_BOOL TEXT_OF_SCALAR
+#define TEXT_OF_TEXT TEXT_OF_SCALAR
+#define TEXT_OF_CHOICE TEXT_OF_SCALAR
+#define TEXT_OF_I64S TEXT_OF_LIST
+#define TEXT_OF_F64S TEXT_OF_LIST
+
+static void take_layer(const struct yaml_layer *yaml, const char *place, char **at,
+                       struct options_layer *layer)
+{
+    const char *const texts[OPTIONS_COUNT] = {
+#define SECTION(title)
+#define OPTION(type, name, ...) [OPTION_##name] = TEXT_OF_##type(yaml->name, at),
+#include "launch/options.def"
+#undef OPTION
+#undef SECTION
+    };
+
+    for (int i = 0; i < OPTIONS_COUNT; i++) {
+        layer->texts[i] = texts[i];
+        layer->sources[i] = place;
+    }
+}
+
+static size_t layer_bytes(const struct yaml_layer *yaml)
+{
+    size_t bytes = 0;
+
+#define BYTES_SCALAR(value) 0
+#define BYTES_LIST(value) joined_bytes(&(value))
+#define BYTES_I64 BYTES_SCALAR
+#define BYTES_F64 BYTES_SCALAR
+#define BYTES_BOOL BYTES_SCALAR
+#define BYTES_TEXT BYTES_SCALAR
+#define BYTES_CHOICE BYTES_SCALAR
+#define BYTES_I64S BYTES_LIST
+#define BYTES_F64S BYTES_LIST
+#define SECTION(title)
+#define OPTION(type, name, ...) bytes += BYTES_##type(yaml->name);
+#include "launch/options.def"
+#undef OPTION
+#undef SECTION
+    return bytes;
+}
+
+static enum err take_stages(struct file_owner *owner, char **at)
+{
+    struct options_file *file = &owner->file;
+
+    for (unsigned i = 0; i < owner->run->stages_count; i++) {
+        const struct yaml_layer *yaml = &owner->run->stages[i];
+        int kind = 0;
+        while (kind < OPTIONS_STAGE_KINDS &&
+               strcmp(yaml->stage, options_stage_name((enum options_stage)kind)) != 0) {
+            kind++;
+        }
+        if (kind == OPTIONS_STAGE_KINDS) {
+            return ERR_FAIL(ERR_CONFIG,
+                            "%s: stage %u is \"%.60s\", it must be backbone, exits or joint",
+                            owner->path, i + 1, yaml->stage);
+        }
+        file->stages[i].kind = (enum options_stage)kind;
+        take_layer(yaml, owner->path, at, &file->stages[i].layer);
+        file->stage_count++;
+    }
+    return ERR_OK;
+}
+
+enum err options_yaml_parse(const char *text, size_t text_bytes, const char *path,
+                            struct options_file **file_out)
+{
+    struct complaint complaint = {{0}, {0}};
+    cyaml_config_t config = base_config;
+    struct file_owner *owner = calloc(1, sizeof(*owner));
+    enum err status = ERR_OK;
+    size_t bytes = 1;
+
+    if (owner == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "%s", path);
+    }
+    snprintf(owner->path, sizeof(owner->path), "%s", path);
+    config.log_ctx = &complaint;
+    const cyaml_err_t code = cyaml_load_data((const uint8_t *)text, text_bytes, &config,
+                                             &run_schema, (cyaml_data_t **)&owner->run, NULL);
+    if (code != CYAML_OK || complaint.message[0] != '\0') {
+        if (complaint.message[0] == '\0') {
+            snprintf(complaint.message, sizeof(complaint.message), "%s", cyaml_strerror(code));
+        }
+        status = refuse(path, &complaint);
+        goto err_close;
+    }
+    if (owner->run != NULL) { /* else the file is empty */
+        bytes += layer_bytes(&owner->run->layer);
+        for (unsigned i = 0; i < owner->run->stages_count; i++) {
+            bytes += layer_bytes(&owner->run->stages[i]);
+        }
+        owner->lists = malloc(bytes);
+        if (owner->lists == NULL) {
+            status = ERR_FAIL(ERR_NO_MEMORY, "%s", path);
+            goto err_close;
+        }
+        char *at = owner->lists;
+        take_layer(&owner->run->layer, owner->path, &at, &owner->file.run);
+        ERR_GOTO(err_close, status, take_stages(owner, &at));
+    }
+    *file_out = &owner->file;
+    return ERR_OK;
+
+err_close:
+    options_yaml_close(&owner->file);
+    return status;
+}
+
+void options_yaml_close(struct options_file *file)
+{
+    struct file_owner *owner = (struct file_owner *)file;
+
+    if (owner == NULL) {
+        return;
+    }
+    if (owner->run != NULL) {
+        struct complaint ignored = {{0}, {0}};
+        cyaml_config_t config = base_config;
+        config.log_ctx = &ignored;
+        cyaml_free(&config, &run_schema, owner->run, 0);
+    }
+    free(owner->lists);
+    free(owner);
+}

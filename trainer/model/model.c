@@ -1,0 +1,163 @@
+#include "trainer/model/model.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "comm/base/memory.h"
+#include "trainer/model/model_priv.h"
+
+enum { MATRICES_PER_LAYER_MAX = 5, MATRICES_OUTSIDE_LAYERS = 2, CACHE_LINE_FLOATS = 16 };
+
+float *model_at(const struct model *model, float *block, enum model_tensor tensor, int64_t layer)
+{
+    return block + model->params.params[model_tensor_index(&model->config, tensor, layer)].offset;
+}
+
+bool model_is_cls_only(const struct model *model, int64_t layer)
+{
+    return model->config.pooling == MODEL_POOLING_CLS &&
+           layer == model->config.num_hidden_layers - 1;
+}
+
+/* Says which matrix `linear` is; its panels are placed later. */
+static struct kern_linear *name_matrix(struct model *model, struct kern_linear *linear,
+                                       enum model_tensor tensor, int64_t layer, int64_t N,
+                                       int64_t K)
+{
+    *linear = (struct kern_linear){
+        .N = N, .K = K, .weight = model_at(model, model->block, tensor, layer)};
+    model->matrices[model->matrix_count++] = linear;
+    return linear;
+}
+
+static void name_matrices(struct model *model)
+{
+    const struct model_config *config = &model->config;
+    const int64_t D = config->hidden_size, F = config->intermediate_size;
+
+    name_matrix(model, &model->patches, MODEL_patch_weight, 0, D,
+                model_config_patch_inputs(config));
+    name_matrix(model, &model->classes, MODEL_class_weight, 0, config->num_labels, D);
+    for (int64_t l = 0; l < config->num_hidden_layers; l++) {
+        struct model_layer *layer = &model->layers[l];
+        if (model_is_cls_only(model, l)) {
+            name_matrix(model, &layer->query, MODEL_query_weight, l, D, D);
+            name_matrix(model, &layer->keys_values, MODEL_key_weight, l, 2 * D, D);
+        } else {
+            name_matrix(model, &layer->qkv, MODEL_query_weight, l, 3 * D, D);
+        }
+        name_matrix(model, &layer->out, MODEL_out_weight, l, D, D);
+        name_matrix(model, &layer->up, MODEL_up_weight, l, F, D);
+        name_matrix(model, &layer->down, MODEL_down_weight, l, D, F);
+    }
+}
+
+static int64_t panel_elems(const struct model *model, const struct kern_linear *linear)
+{
+    const int64_t elems = model->ops.linear_panel_elems(linear->N, linear->K);
+
+    return (elems + CACHE_LINE_FLOATS - 1) / CACHE_LINE_FLOATS * CACHE_LINE_FLOATS;
+}
+
+static enum err place_panels(struct model *model)
+{
+    int64_t total = 0;
+
+    for (int64_t i = 0; i < model->matrix_count; i++) {
+        total += 2 * panel_elems(model, model->matrices[i]);
+    }
+    ERR_TRY(memory_open_f32(total, "weight panels", &model->panels));
+    float *at = model->panels;
+    for (int64_t i = 0; i < model->matrix_count; i++) {
+        const int64_t elems = panel_elems(model, model->matrices[i]);
+        model->matrices[i]->panels = at;
+        model->matrices[i]->panels_data = at + elems;
+        at += 2 * elems;
+    }
+    return ERR_OK;
+}
+
+static enum err allocate(struct model *model)
+{
+    const size_t layers = (size_t)model->config.num_hidden_layers;
+
+    model->layers = calloc(layers, sizeof(*model->layers));
+    model->matrices = calloc(MATRICES_OUTSIDE_LAYERS + MATRICES_PER_LAYER_MAX * layers,
+                             sizeof(struct kern_linear *));
+    if (model->layers == NULL || model->matrices == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "a list of %zu layers", layers);
+    }
+    ERR_TRY(model_layout_open(&model->config, &model->params));
+    ERR_TRY(memory_open_f32(model->params.block_elems, "parameters", &model->block));
+    name_matrices(model);
+    return place_panels(model);
+}
+
+enum err model_open(const struct model_config *config, const struct kern_ops *ops,
+                    struct model **model_out)
+{
+    assert(config != NULL && ops != NULL && model_out != NULL);
+    ERR_TRY(model_config_check(config));
+    struct model *model = calloc(1, sizeof(*model));
+    if (model == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "a model");
+    }
+    model->config = *config;
+    model->ops = *ops;
+    const enum err status = allocate(model);
+    if (status != ERR_OK) {
+        model_close(model);
+        return status;
+    }
+    *model_out = model;
+    return ERR_OK;
+}
+
+void model_close(struct model *model)
+{
+    if (model == NULL) {
+        return;
+    }
+    memory_close(model->panels);
+    memory_close(model->block);
+    param_list_close(&model->params);
+    free(model->matrices);
+    free(model->layers);
+    free(model);
+}
+
+const struct model_config *model_config_of(const struct model *model)
+{
+    return &model->config;
+}
+
+const struct kern_ops *model_ops(const struct model *model)
+{
+    return &model->ops;
+}
+
+const struct param_list *model_params(const struct model *model)
+{
+    return &model->params;
+}
+
+float *model_block(struct model *model)
+{
+    return model->block;
+}
+
+void model_init(struct model *model, uint64_t seed)
+{
+    param_list_init(&model->params, model->block, model->config.initializer_range, seed, 0);
+}
+
+void model_pack(struct model *model, bool for_backward)
+{
+    for (int64_t i = 0; i < model->matrix_count; i++) {
+        struct kern_linear linear = *model->matrices[i];
+        if (!for_backward) {
+            linear.panels_data = NULL;
+        }
+        model->ops.linear_pack(&linear);
+    }
+}

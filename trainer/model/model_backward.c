@@ -1,0 +1,165 @@
+#include <assert.h>
+#include <string.h>
+
+#include "trainer/model/model_priv.h"
+
+void model_head_backward(struct model_work *work, float *dpooled, const float *dlogits,
+                         float *gradients, bool accumulate)
+{
+    const struct model *model = work->model;
+    const int64_t D = model->config.hidden_size, K = model->config.num_labels;
+    float *dnormed = work->dquery; /* [n, D], free until the last layer's backward pass */
+
+    model->ops.linear_backward_weight(model_at(model, gradients, MODEL_class_weight, 0),
+                                      model_at(model, gradients, MODEL_class_bias, 0), dlogits, K,
+                                      work->head_normed, D, work->n, K, D, accumulate);
+    model->ops.linear_backward_data(dnormed, D, dlogits, K, work->n, &model->classes,
+                                    KERN_GELU_NONE, NULL);
+    model->ops.layernorm_backward(dpooled, NULL, model_at(model, gradients, MODEL_final_gain, 0),
+                                  model_at(model, gradients, MODEL_final_bias, 0), dnormed,
+                                  work->head_pooled, D, work->head_mean, work->head_rstd,
+                                  model_at(model, model->block, MODEL_final_gain, 0), work->n, D,
+                                  accumulate);
+}
+
+void model_pool_backward(struct model_work *work, const float *dpooled, bool first)
+{
+    const struct model_config *config = &work->model->config;
+    const int64_t T = model_config_tokens(config), D = config->hidden_size;
+    const float scale = 1.0f / (float)(T - 1);
+
+    assert(work->keeps);
+    if (first) {
+        memset(work->dx, 0, (size_t)(work->n * T * D) * sizeof(float));
+    }
+    for (int64_t b = 0; b < work->n; b++) {
+        float *dx = work->dx + b * T * D;
+        const float *from = dpooled + b * D;
+        if (config->pooling == MODEL_POOLING_CLS) {
+            work->model->ops.add(dx, from, D);
+            continue;
+        }
+        for (int64_t t = 1; t < T; t++) {
+            for (int64_t d = 0; d < D; d++) {
+                dx[t * D + d] += scale * from[d];
+            }
+        }
+    }
+}
+
+/* dx -> dmiddle: through the MLP and the norm before it. */
+static void mlp_backward(struct model_work *work, int64_t layer, float *gradients, bool accumulate)
+{
+    const struct model *model = work->model;
+    const struct model_layer *matrices = &model->layers[layer];
+    const struct model_kept *kept = &work->layers[layer];
+    const struct kern_ops *ops = &model->ops;
+    const int64_t D = model->config.hidden_size, F = model->config.intermediate_size;
+    const struct model_rows rows = model_rows_of(work, layer);
+
+    ops->linear_backward_weight(model_at(model, gradients, MODEL_down_weight, layer),
+                                model_at(model, gradients, MODEL_down_bias, layer), work->dx,
+                                rows.ld, kept->after_gelu, F, rows.count, D, F, accumulate);
+    ops->linear_backward_data(work->dwide, F, work->dx, rows.ld, rows.count, &matrices->down,
+                              model->config.hidden_act, kept->before_gelu);
+    ops->linear_backward_weight(model_at(model, gradients, MODEL_up_weight, layer),
+                                model_at(model, gradients, MODEL_up_bias, layer), work->dwide, F,
+                                kept->normed2, D, rows.count, F, D, accumulate);
+    ops->linear_backward_data(work->dnormed, D, work->dwide, F, rows.count, &matrices->up,
+                              KERN_GELU_NONE, NULL);
+    if (model_is_cls_only(model, layer)) { /* the other rows of the stream got no gradient */
+        const int64_t T = model_config_tokens(&model->config);
+        memset(work->dmiddle, 0, (size_t)(work->n * T * D) * sizeof(float));
+    }
+    ops->layernorm_backward(
+        work->dmiddle, work->dx, model_at(model, gradients, MODEL_norm2_gain, layer),
+        model_at(model, gradients, MODEL_norm2_bias, layer), work->dnormed, kept->middle, rows.ld,
+        kept->mean2, kept->rstd2, model_at(model, model->block, MODEL_norm2_gain, layer),
+        rows.count, D, accumulate);
+}
+
+/* dqkv (in dwide) -> dnormed: the transpose of project_qkv(). */
+static void qkv_backward(struct model_work *work, int64_t layer, float *gradients, bool accumulate)
+{
+    const struct model *model = work->model;
+    const struct model_layer *matrices = &model->layers[layer];
+    const float *normed = work->layers[layer].normed1;
+    const struct kern_ops *ops = &model->ops;
+    const int64_t T = model_config_tokens(&model->config), D = model->config.hidden_size;
+    const int64_t n = work->n;
+    float *dweight = model_at(model, gradients, MODEL_query_weight, layer);
+    float *dbias = model_at(model, gradients, MODEL_query_bias, layer);
+    const float *dqkv = work->dwide;
+
+    if (!model_is_cls_only(model, layer)) {
+        ops->linear_backward_weight(dweight, dbias, dqkv, 3 * D, normed, D, n * T, 3 * D, D,
+                                    accumulate);
+        ops->linear_backward_data(work->dnormed, D, dqkv, 3 * D, n * T, &matrices->qkv,
+                                  KERN_GELU_NONE, NULL);
+        return;
+    }
+    ops->linear_backward_weight(dweight, dbias, dqkv, T * 3 * D, normed, T * D, n, D, D,
+                                accumulate);
+    ops->linear_backward_weight(dweight + D * D, dbias + D, dqkv + D, 3 * D, normed, D, n * T,
+                                2 * D, D, accumulate);
+    ops->linear_backward_data(work->dquery, D, dqkv, T * 3 * D, n, &matrices->query, KERN_GELU_NONE,
+                              NULL);
+    ops->linear_backward_data(work->dnormed, D, dqkv + D, 3 * D, n * T, &matrices->keys_values,
+                              KERN_GELU_NONE, NULL);
+    for (int64_t b = 0; b < n; b++) {
+        ops->add(work->dnormed + b * T * D, work->dquery + b * D, D);
+    }
+}
+
+void model_block_backward(struct model_work *work, int64_t layer, float *gradients, bool accumulate)
+{
+    const struct model *model = work->model;
+    const struct model_layer *matrices = &model->layers[layer];
+    const struct model_kept *kept = &work->layers[layer];
+    const struct kern_ops *ops = &model->ops;
+    const int64_t T = model_config_tokens(&model->config), D = model->config.hidden_size;
+    const int64_t H = model->config.num_attention_heads;
+    const struct kern_attention_shape shape = {work->n, T, H, D / H};
+    const struct model_rows rows = model_rows_of(work, layer);
+
+    assert(work->keeps);
+    mlp_backward(work, layer, gradients, accumulate);
+    ops->linear_backward_weight(model_at(model, gradients, MODEL_out_weight, layer),
+                                model_at(model, gradients, MODEL_out_bias, layer), work->dmiddle,
+                                rows.ld, kept->heads, rows.ld, rows.count, D, D, accumulate);
+    ops->linear_backward_data(work->dnormed, rows.ld, work->dmiddle, rows.ld, rows.count,
+                              &matrices->out, KERN_GELU_NONE, NULL);
+    ops->attention_backward(work->dwide, work->dnormed, kept->qkv, kept->attention, &shape,
+                            model_is_cls_only(model, layer) ? 1 : T);
+    qkv_backward(work, layer, gradients, accumulate);
+    ops->layernorm_backward(
+        work->dx, work->dmiddle, model_at(model, gradients, MODEL_norm1_gain, layer),
+        model_at(model, gradients, MODEL_norm1_bias, layer), work->dnormed, kept->x, D, kept->mean1,
+        kept->rstd1, model_at(model, model->block, MODEL_norm1_gain, layer), work->n * T, D,
+        accumulate);
+}
+
+void model_embed_backward(struct model_work *work, float *gradients, bool accumulate)
+{
+    const struct model *model = work->model;
+    const struct model_config *config = &model->config;
+    const int64_t T = model_config_tokens(config), D = config->hidden_size;
+    const int64_t patch_count = model_config_patches(config);
+    const int64_t inputs = model_config_patch_inputs(config);
+    float *dcls = model_at(model, gradients, MODEL_cls_token, 0);
+    float *dpositions = model_at(model, gradients, MODEL_positions, 0);
+
+    if (!accumulate) {
+        memset(dcls, 0, (size_t)D * sizeof(float));
+        memset(dpositions, 0, (size_t)(T * D) * sizeof(float));
+    }
+    for (int64_t b = 0; b < work->n; b++) {
+        const float *dx = work->dx + b * T * D;
+        model->ops.add(dcls, dx, D);
+        model->ops.add(dpositions, dx, T * D);
+        model->ops.linear_backward_weight(model_at(model, gradients, MODEL_patch_weight, 0),
+                                          model_at(model, gradients, MODEL_patch_bias, 0), dx + D,
+                                          D, work->patches + b * patch_count * inputs, inputs,
+                                          patch_count, D, inputs, accumulate || b > 0);
+    }
+}

@@ -1,0 +1,151 @@
+#include <assert.h>
+#include <string.h>
+
+#include "trainer/model/model_priv.h"
+
+/* Cuts an image [C, S, S] into rows of [C, P, P], the order of a convolution's weight. */
+static void cut_patches(float *rows, const float *image, const struct model_config *config)
+{
+    const int64_t S = config->image_size, P = config->patch_size, side = S / P;
+
+    for (int64_t py = 0; py < side; py++) {
+        for (int64_t px = 0; px < side; px++) {
+            for (int64_t c = 0; c < config->num_channels; c++) {
+                for (int64_t y = 0; y < P; y++) {
+                    const float *from = image + (c * S + py * P + y) * S + px * P;
+                    memcpy(rows, from, (size_t)P * sizeof(float));
+                    rows += P;
+                }
+            }
+        }
+    }
+}
+
+void model_embed_forward(struct model_work *work, const float *images, int64_t n)
+{
+    const struct model *model = work->model;
+    const struct model_config *config = &model->config;
+    const int64_t T = model_config_tokens(config), D = config->hidden_size;
+    const int64_t patch_count = model_config_patches(config);
+    const int64_t inputs = model_config_patch_inputs(config);
+    const int64_t pixels = config->num_channels * config->image_size * config->image_size;
+    const float *cls = model_at(model, model->block, MODEL_cls_token, 0);
+    const float *positions = model_at(model, model->block, MODEL_positions, 0);
+    const struct kern_linear_epilogue epilogue = {
+        .bias = model_at(model, model->block, MODEL_patch_bias, 0), .residual = positions + D};
+
+    assert(n >= 1 && n <= work->samples_max);
+    work->n = n;
+    work->stream = work->layers[0].x;
+    for (int64_t b = 0; b < n; b++) {
+        float *rows = work->patches + b * patch_count * inputs;
+        float *x = work->stream + b * T * D;
+        cut_patches(rows, images + b * pixels, config);
+        for (int64_t d = 0; d < D; d++) {
+            x[d] = cls[d] + positions[d];
+        }
+        model->ops.linear_forward(x + D, D, rows, inputs, patch_count, &model->patches, &epilogue);
+    }
+}
+
+/* q, k and v of all tokens; of the last layer of a cls model, q of the cls rows alone. */
+static void project_qkv(const struct model_work *work, int64_t layer, const struct model_kept *kept)
+{
+    const struct model *model = work->model;
+    const struct model_layer *matrices = &model->layers[layer];
+    const int64_t T = model_config_tokens(&model->config), D = model->config.hidden_size;
+    const float *bias = model_at(model, model->block, MODEL_query_bias, layer);
+    const struct kern_linear_epilogue all = {.bias = bias};
+    const struct kern_linear_epilogue keys_values = {.bias = bias + D};
+
+    if (!model_is_cls_only(model, layer)) {
+        model->ops.linear_forward(kept->qkv, 3 * D, kept->normed1, D, work->n * T, &matrices->qkv,
+                                  &all);
+        return;
+    }
+    model->ops.linear_forward(kept->qkv, T * 3 * D, kept->normed1, T * D, work->n, &matrices->query,
+                              &all);
+    model->ops.linear_forward(kept->qkv + D, 3 * D, kept->normed1, D, work->n * T,
+                              &matrices->keys_values, &keys_values);
+}
+
+void model_block_forward(struct model_work *work, int64_t layer)
+{
+    const struct model *model = work->model;
+    const struct model_config *config = &model->config;
+    const struct model_layer *matrices = &model->layers[layer];
+    const struct model_kept *kept = &work->layers[layer];
+    const struct kern_ops *ops = &model->ops;
+    const int64_t T = model_config_tokens(config), D = config->hidden_size;
+    const int64_t F = config->intermediate_size, H = config->num_attention_heads;
+    const struct kern_attention_shape shape = {work->n, T, H, D / H};
+    const struct model_rows rows = model_rows_of(work, layer);
+    const float epsilon = (float)config->layer_norm_eps;
+    float *output = model_output_of(work, layer);
+    const struct kern_linear_epilogue join_attention = {
+        .bias = model_at(model, model->block, MODEL_out_bias, layer), .residual = kept->x};
+    const struct kern_linear_epilogue activate = {
+        .bias = model_at(model, model->block, MODEL_up_bias, layer),
+        .gelu = config->hidden_act,
+        .activated = kept->after_gelu};
+    const struct kern_linear_epilogue join_mlp = {
+        .bias = model_at(model, model->block, MODEL_down_bias, layer), .residual = kept->middle};
+
+    assert(work->stream == kept->x);
+    ops->layernorm_forward(kept->normed1, kept->mean1, kept->rstd1, kept->x, D,
+                           model_at(model, model->block, MODEL_norm1_gain, layer),
+                           model_at(model, model->block, MODEL_norm1_bias, layer), work->n * T, D,
+                           epsilon);
+    project_qkv(work, layer, kept);
+    ops->attention_forward(kept->heads, kept->attention, kept->qkv, &shape,
+                           model_is_cls_only(model, layer) ? 1 : T);
+    ops->linear_forward(kept->middle, rows.ld, kept->heads, rows.ld, rows.count, &matrices->out,
+                        &join_attention);
+    ops->layernorm_forward(kept->normed2, kept->mean2, kept->rstd2, kept->middle, rows.ld,
+                           model_at(model, model->block, MODEL_norm2_gain, layer),
+                           model_at(model, model->block, MODEL_norm2_bias, layer), rows.count, D,
+                           epsilon);
+    ops->linear_forward(kept->before_gelu, F, kept->normed2, D, rows.count, &matrices->up,
+                        &activate);
+    ops->linear_forward(output, rows.ld, kept->after_gelu, F, rows.count, &matrices->down,
+                        &join_mlp);
+    work->stream = output;
+}
+
+void model_pool(const struct model_work *work, float *pooled)
+{
+    const struct model_config *config = &work->model->config;
+    const int64_t T = model_config_tokens(config), D = config->hidden_size;
+    const float scale = 1.0f / (float)(T - 1);
+
+    for (int64_t b = 0; b < work->n; b++) {
+        const float *x = work->stream + b * T * D;
+        float *to = pooled + b * D;
+        if (config->pooling == MODEL_POOLING_CLS) {
+            memcpy(to, x, (size_t)D * sizeof(float));
+            continue;
+        }
+        memcpy(to, x + D, (size_t)D * sizeof(float));
+        for (int64_t t = 2; t < T; t++) {
+            work->model->ops.add(to, x + t * D, D);
+        }
+        for (int64_t d = 0; d < D; d++) {
+            to[d] *= scale;
+        }
+    }
+}
+
+void model_head_forward(struct model_work *work, float *logits, const float *pooled)
+{
+    const struct model *model = work->model;
+    const int64_t D = model->config.hidden_size, K = model->config.num_labels;
+    const struct kern_linear_epilogue epilogue = {
+        .bias = model_at(model, model->block, MODEL_class_bias, 0)};
+
+    model->ops.layernorm_forward(work->head_normed, work->head_mean, work->head_rstd, pooled, D,
+                                 model_at(model, model->block, MODEL_final_gain, 0),
+                                 model_at(model, model->block, MODEL_final_bias, 0), work->n, D,
+                                 (float)model->config.layer_norm_eps);
+    memcpy(work->head_pooled, pooled, (size_t)(work->n * D) * sizeof(float));
+    model->ops.linear_forward(logits, K, work->head_normed, D, work->n, &model->classes, &epilogue);
+}

@@ -1,0 +1,168 @@
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/base/memory.h"
+#include "trainer/model/model_priv.h"
+
+enum { CACHE_LINE_FLOATS = 16 };
+
+/* Hands out the pieces of one allocation; with no block yet, only counts. */
+struct carver {
+    float *block;
+    int64_t used;
+};
+
+static float *carve(struct carver *carver, int64_t elems)
+{
+    float *piece = carver->block == NULL ? NULL : carver->block + carver->used;
+
+    carver->used += (elems + CACHE_LINE_FLOATS - 1) / CACHE_LINE_FLOATS * CACHE_LINE_FLOATS;
+    return piece;
+}
+
+static void carve_layer(const struct model_work *work, struct carver *carver,
+                        struct model_kept *kept)
+{
+    const struct model_config *config = &work->model->config;
+    const int64_t n = work->samples_max, T = model_config_tokens(config);
+    const int64_t D = config->hidden_size, F = config->intermediate_size;
+    const int64_t H = config->num_attention_heads;
+    const struct kern_attention_shape shape = {n, T, H, D / H};
+
+    kept->x = carve(carver, n * T * D);
+    kept->normed1 = carve(carver, n * T * D);
+    kept->qkv = carve(carver, n * T * 3 * D);
+    kept->heads = carve(carver, n * T * D);
+    kept->middle = carve(carver, n * T * D);
+    kept->before_gelu = carve(carver, n * T * F);
+    if (!work->keeps) { /* each value is read once, before the next is written */
+        kept->normed2 = kept->normed1;
+        kept->after_gelu = kept->before_gelu;
+        return;
+    }
+    kept->normed2 = carve(carver, n * T * D);
+    kept->after_gelu = carve(carver, n * T * F);
+    kept->mean1 = carve(carver, n * T);
+    kept->rstd1 = carve(carver, n * T);
+    kept->mean2 = carve(carver, n * T);
+    kept->rstd2 = carve(carver, n * T);
+    kept->attention = carve(carver, work->model->ops.attention_saved_elems(&shape));
+}
+
+static void carve_all(struct model_work *work, struct carver *carver)
+{
+    const struct model_config *config = &work->model->config;
+    const int64_t n = work->samples_max, T = model_config_tokens(config);
+    const int64_t D = config->hidden_size, F = config->intermediate_size;
+
+    for (int64_t l = 0; l < config->num_hidden_layers; l++) {
+        if (work->keeps || l == 0) {
+            carve_layer(work, carver, &work->layers[l]);
+        } else {
+            work->layers[l] = work->layers[0];
+        }
+    }
+    work->patches =
+        carve(carver, n * model_config_patches(config) * model_config_patch_inputs(config));
+    work->head_normed = carve(carver, n * D);
+    work->head_pooled = carve(carver, n * D);
+    work->head_mean = carve(carver, n);
+    work->head_rstd = carve(carver, n);
+    work->last = work->layers[0].x;
+    if (work->keeps) {
+        work->last = carve(carver, n * T * D);
+        work->dx = carve(carver, n * T * D);
+        work->dmiddle = carve(carver, n * T * D);
+        work->dnormed = carve(carver, n * T * D);
+        work->dwide = carve(carver, n * T * (F > 3 * D ? F : 3 * D));
+        work->dquery = carve(carver, n * D);
+    }
+}
+
+enum err model_work_open(const struct model *model, int64_t samples_max, bool keeps,
+                         struct model_work **work_out)
+{
+    assert(samples_max >= 1);
+    struct carver carver = {0};
+    struct model_work *work = calloc(1, sizeof(*work));
+    enum err status = ERR_OK;
+
+    if (work == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "a pass");
+    }
+    work->model = model;
+    work->samples_max = samples_max;
+    work->keeps = keeps;
+    work->layers = calloc((size_t)model->config.num_hidden_layers, sizeof(*work->layers));
+    if (work->layers == NULL) {
+        status = ERR_FAIL(ERR_NO_MEMORY, "a pass");
+        goto err_close;
+    }
+    carve_all(work, &carver);
+    ERR_GOTO(err_close, status, memory_open_f32(carver.used, "activations", &work->block));
+    work->bytes = carver.used * (int64_t)sizeof(float);
+    carver = (struct carver){.block = work->block};
+    carve_all(work, &carver);
+    *work_out = work;
+    return ERR_OK;
+
+err_close:
+    model_work_close(work);
+    return status;
+}
+
+void model_work_close(struct model_work *work)
+{
+    if (work == NULL) {
+        return;
+    }
+    memory_close(work->block);
+    free(work->layers);
+    free(work);
+}
+
+int64_t model_work_bytes(const struct model_work *work)
+{
+    return work->bytes;
+}
+
+int64_t model_sample_count(const struct model_work *work)
+{
+    return work->n;
+}
+
+struct model_rows model_rows_of(const struct model_work *work, int64_t layer)
+{
+    const int64_t T = model_config_tokens(&work->model->config);
+    const int64_t D = work->model->config.hidden_size;
+
+    if (model_is_cls_only(work->model, layer)) {
+        return (struct model_rows){work->n, T * D};
+    }
+    return (struct model_rows){work->n * T, D};
+}
+
+float *model_output_of(const struct model_work *work, int64_t layer)
+{
+    if (layer + 1 < work->model->config.num_hidden_layers) {
+        return work->layers[layer + 1].x;
+    }
+    return work->last;
+}
+
+void model_keep_samples(struct model_work *work, const int64_t kept[], int64_t kept_count)
+{
+    const int64_t elems =
+        model_config_tokens(&work->model->config) * work->model->config.hidden_size;
+
+    assert(!work->keeps && kept_count <= work->n);
+    for (int64_t i = 0; i < kept_count; i++) {
+        assert(kept[i] >= i && kept[i] < work->n);
+        if (kept[i] != i) {
+            memcpy(work->stream + i * elems, work->stream + kept[i] * elems,
+                   (size_t)elems * sizeof(float));
+        }
+    }
+    work->n = kept_count;
+}

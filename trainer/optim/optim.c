@@ -1,0 +1,167 @@
+#include "trainer/optim/optim.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/base/memory.h"
+
+struct optim {
+    struct optim_options options;
+    struct kern_ops ops;
+    struct optim_range *ranges;
+    int64_t range_count;
+    float *moment1;
+    float *moment2;
+    int64_t counts[OPTIM_GROUPS_MAX];
+};
+
+enum err optim_open(const struct optim_options *options, const struct kern_ops *ops,
+                    const struct optim_range *ranges, int64_t range_count, int64_t elems,
+                    struct optim **optim_out)
+{
+    struct optim *optim = calloc(1, sizeof(*optim));
+    enum err status = ERR_OK;
+
+    if (optim == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "an optimizer");
+    }
+    optim->options = *options;
+    optim->ops = *ops;
+    optim->range_count = range_count;
+    optim->ranges = calloc((size_t)range_count + 1, sizeof(*ranges));
+    if (optim->ranges == NULL) {
+        status = ERR_FAIL(ERR_NO_MEMORY, "a list of %" PRId64 " ranges", range_count);
+        goto err_close;
+    }
+    memcpy(optim->ranges, ranges, (size_t)range_count * sizeof(*ranges));
+    ERR_GOTO(err_close, status, memory_open_f32(elems, "first moments", &optim->moment1));
+    if (options->kind == OPTIM_ADAMW) {
+        ERR_GOTO(err_close, status, memory_open_f32(elems, "second moments", &optim->moment2));
+    }
+    *optim_out = optim;
+    return ERR_OK;
+
+err_close:
+    optim_close(optim);
+    return status;
+}
+
+void optim_close(struct optim *optim)
+{
+    if (optim == NULL) {
+        return;
+    }
+    memory_close(optim->moment2);
+    memory_close(optim->moment1);
+    free(optim->ranges);
+    free(optim);
+}
+
+float *optim_moment1(struct optim *optim)
+{
+    return optim->moment1;
+}
+
+float *optim_moment2(struct optim *optim)
+{
+    return optim->moment2;
+}
+
+int64_t *optim_counts(struct optim *optim)
+{
+    return optim->counts;
+}
+
+/* The norm of every active group's mean gradient. */
+static enum err measure(const struct optim *optim, const float *gradients, double sample_count,
+                        struct optim_step groups[OPTIM_GROUPS_MAX])
+{
+    double squares[OPTIM_GROUPS_MAX] = {0};
+
+    for (int64_t i = 0; i < optim->range_count; i++) {
+        const struct optim_range *range = &optim->ranges[i];
+        if (groups[range->group].active) {
+            squares[range->group] +=
+                optim->ops.sum_squares(gradients + range->begin, range->end - range->begin);
+        }
+    }
+    for (int group = 0; group < OPTIM_GROUPS_MAX; group++) {
+        groups[group].norm = sqrt(squares[group]) / sample_count;
+        if (!isfinite(groups[group].norm)) {
+            return ERR_FAIL(ERR_NOT_FINITE, "the norm of a gradient is %g", groups[group].norm);
+        }
+    }
+    return ERR_OK;
+}
+
+static void update_range(struct optim *optim, const struct optim_range *range, float *params,
+                         const float *gradients, double scale, const struct optim_step *group)
+{
+    const struct optim_options *options = &optim->options;
+    const double decay = range->decays ? options->weight_decay : 0;
+    const double t = (double)optim->counts[range->group];
+    const int64_t at = range->begin, count = range->end - range->begin;
+
+    if (options->kind == OPTIM_SGD) {
+        const struct kern_sgd_args args = {(float)scale, (float)group->learning_rate, (float)decay,
+                                           (float)options->momentum};
+        optim->ops.sgd(params + at, optim->moment1 + at, gradients + at, count, &args);
+        return;
+    }
+    const struct kern_adamw_args args = {
+        .scale = (float)scale,
+        .learning_rate = (float)group->learning_rate,
+        .decay = (float)decay,
+        .beta1 = (float)options->beta1,
+        .beta2 = (float)options->beta2,
+        .epsilon = (float)options->epsilon,
+        .correction1 = (float)(1 - pow(options->beta1, t)),
+        .correction2 = (float)(1 - pow(options->beta2, t)),
+    };
+    optim->ops.adamw(params + at, optim->moment1 + at, optim->moment2 + at, gradients + at, count,
+                     &args);
+}
+
+enum err optim_update(struct optim *optim, float *params, const float *gradients,
+                      double sample_count, struct optim_step groups[OPTIM_GROUPS_MAX])
+{
+    double scales[OPTIM_GROUPS_MAX];
+
+    assert(sample_count > 0);
+    ERR_TRY(measure(optim, gradients, sample_count, groups));
+    for (int group = 0; group < OPTIM_GROUPS_MAX; group++) {
+        const double limit = optim->options.max_grad_norm;
+        const double norm = groups[group].norm;
+        scales[group] = (limit > 0 && norm > limit ? limit / norm : 1.0) / sample_count;
+        optim->counts[group] += groups[group].active;
+    }
+    for (int64_t i = 0; i < optim->range_count; i++) {
+        const struct optim_range *range = &optim->ranges[i];
+        if (groups[range->group].active) {
+            update_range(optim, range, params, gradients, scales[range->group],
+                         &groups[range->group]);
+        }
+    }
+    return ERR_OK;
+}
+
+double optim_schedule_factor(enum optim_schedule schedule, int64_t step, int64_t warmup_steps,
+                             int64_t step_count)
+{
+    static const double pi = 3.14159265358979323846;
+
+    if (step < warmup_steps) {
+        return (double)(step + 1) / (double)warmup_steps;
+    }
+    const int64_t left = step_count > warmup_steps ? step_count - warmup_steps : 1;
+    const double p = fmin(1.0, (double)(step - warmup_steps) / (double)left);
+    switch (schedule) {
+    case OPTIM_LINEAR: return 1 - p;
+    case OPTIM_COSINE: return 0.5 * (1 + cos(pi * p));
+    case OPTIM_CONSTANT: break;
+    }
+    return 1;
+}

@@ -1,0 +1,255 @@
+#include "trainer/step/step.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/base/memory.h"
+#include "trainer/step/step_sum.h"
+
+/* The step's own sums, before the tap's. */
+enum { SUM_SAMPLES, SUM_LOSS, SUM_CORRECT, SUM_COUNT };
+
+struct step {
+    struct step_options options;
+    struct step_tap tap; /* layer_count 0 if there is none */
+    struct model_work *work;
+    struct step_sum *sum;
+    int64_t backbone_elems; /* 0 if it is frozen */
+    int64_t vector_elems;
+    int part_count;           /* buckets: the backbone's parts, then the tap, then the statistics */
+    float *rows;              /* one allocation for what follows */
+    float *pooled;            /* [n, D], final */
+    float *dpooled;           /* [n, D] */
+    float *logits;            /* [n, K] */
+    float *dlogits;           /* [n, K] */
+    float *loss, *lse, *ones; /* [n] */
+    int32_t *predicted;       /* [n] */
+    float **features;         /* [layer_count] of [n, D] */
+    float **dfeatures;
+};
+
+static enum err open_rows(struct step *step)
+{
+    const struct model_config *config = model_config_of(step->options.model);
+    const int64_t n = step->options.micro_samples;
+    const int64_t D = config->hidden_size, K = config->num_labels;
+    const int64_t taps = step->tap.layer_count;
+
+    step->features = calloc((size_t)taps + 1, sizeof(float *));
+    step->dfeatures = calloc((size_t)taps + 1, sizeof(float *));
+    step->predicted = calloc((size_t)n, sizeof(int32_t));
+    if (step->features == NULL || step->dfeatures == NULL || step->predicted == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "the rows of a micro-batch");
+    }
+    ERR_TRY(memory_open_f32(n * ((2 + 2 * taps) * D + 2 * K + 3), "the rows of a micro-batch",
+                            &step->rows));
+    float *at = step->rows;
+    step->pooled = at;
+    step->dpooled = at += n * D;
+    for (int64_t i = 0; i < taps; i++) {
+        step->features[i] = at += n * D;
+        step->dfeatures[i] = at += n * D;
+    }
+    step->logits = at += n * D;
+    step->dlogits = at += n * K;
+    step->loss = at += n * K;
+    step->lse = at += n;
+    step->ones = at + n;
+    for (int64_t i = 0; i < n; i++) {
+        step->ones[i] = 1;
+    }
+    return ERR_OK;
+}
+
+static enum err open_sum(struct step *step)
+{
+    const struct step_options *options = &step->options;
+    const struct param_list *params = model_params(options->model);
+    const int parts =
+        options->trains_backbone ? (int)model_part_count(model_config_of(options->model)) : 0;
+    int64_t *elems = calloc((size_t)parts + 2, sizeof(*elems));
+
+    if (elems == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "a list of buckets");
+    }
+    for (int part = 0; part < parts; part++) {
+        int64_t begin = 0, end = 0;
+        param_list_part(params, part, &begin, &end);
+        elems[part] = end - begin;
+    }
+    elems[parts] = step->tap.gradient_elems;
+    elems[parts + 1] = SUM_COUNT + step->tap.statistic_count;
+    step->part_count = parts;
+    step->backbone_elems = parts > 0 ? params->block_elems : 0;
+    step->vector_elems = step->backbone_elems + elems[parts] + elems[parts + 1];
+    const enum err status = step_sum_open(options->group, options->order, model_ops(options->model),
+                                          elems, parts + 2, options->micro_count, &step->sum);
+    free(elems);
+    return status;
+}
+
+enum err step_open(const struct step_options *options, struct step **step_out)
+{
+    struct step *step = calloc(1, sizeof(*step));
+    enum err status = ERR_OK;
+
+    if (step == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "a step");
+    }
+    step->options = *options;
+    if (options->tap != NULL) {
+        step->tap = *options->tap;
+    }
+    ERR_GOTO(err_close, status,
+             model_work_open(options->model, options->micro_samples, options->trains_backbone,
+                             &step->work));
+    ERR_GOTO(err_close, status, open_rows(step));
+    ERR_GOTO(err_close, status, open_sum(step));
+    *step_out = step;
+    return ERR_OK;
+
+err_close:
+    step_close(step);
+    return status;
+}
+
+void step_close(struct step *step)
+{
+    if (step == NULL) {
+        return;
+    }
+    step_sum_close(step->sum);
+    model_work_close(step->work);
+    memory_close(step->rows);
+    free(step->predicted);
+    free(step->features);
+    free(step->dfeatures);
+    free(step);
+}
+
+int64_t step_bytes(const struct step *step)
+{
+    return model_work_bytes(step->work) + step->vector_elems * (int64_t)sizeof(float);
+}
+
+/* Runs all layers; fills features, pooled and logits. */
+static void forward(struct step *step, const float *images, int64_t n)
+{
+    const int64_t layers = model_config_of(step->options.model)->num_hidden_layers;
+    int tapped = 0;
+
+    model_embed_forward(step->work, images, n);
+    for (int64_t layer = 0; layer < layers; layer++) {
+        model_block_forward(step->work, layer);
+        if (tapped < step->tap.layer_count && step->tap.layers[tapped] == layer) {
+            model_pool(step->work, step->features[tapped]);
+            tapped++;
+        }
+    }
+    model_pool(step->work, step->pooled);
+    model_head_forward(step->work, step->logits, step->pooled);
+}
+
+/* The final classifier's cross entropy, for the sums and, without a tap, as the loss. */
+static enum err final_loss(struct step *step, const int32_t *labels, int64_t n, float *sums)
+{
+    const struct kern_ops *ops = model_ops(step->options.model);
+    const int64_t K = model_config_of(step->options.model)->num_labels;
+    const struct kern_xent_out out = {
+        .loss = step->loss, .lse = step->lse, .predicted = step->predicted};
+
+    const int64_t bad = ops->xent_forward(&out, step->logits, labels, n, K);
+    if (bad > 0) {
+        return ERR_FAIL(ERR_NOT_FINITE,
+                        "the final logits of %" PRId64 " of %" PRId64 " samples are NaN or "
+                        "infinite: a lower learning_rate or max_grad_norm may help",
+                        bad, n);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        sums[SUM_LOSS] += step->loss[i];
+        sums[SUM_CORRECT] += (float)(step->predicted[i] == labels[i]);
+    }
+    sums[SUM_SAMPLES] += (float)n;
+    if (step->tap.losses == NULL && step->options.trains_backbone) {
+        ops->xent_backward(step->dlogits, step->logits, step->lse, labels, step->ones, n, K);
+    }
+    return ERR_OK;
+}
+
+static enum err backward(struct step *step, float *vector, bool accumulate)
+{
+    const int64_t layers = model_config_of(step->options.model)->num_hidden_layers;
+    int tapped = step->tap.layer_count;
+
+    model_head_backward(step->work, step->dpooled, step->dlogits, vector, accumulate);
+    ERR_TRY(step_sum_ready(step->sum, (int)layers + 1));
+    model_pool_backward(step->work, step->dpooled, true);
+    for (int64_t layer = layers - 1; layer >= 0; layer--) {
+        if (tapped > 0 && step->tap.layers[tapped - 1] == layer) {
+            tapped--;
+            model_pool_backward(step->work, step->dfeatures[tapped], false);
+        }
+        model_block_backward(step->work, layer, vector, accumulate);
+        ERR_TRY(step_sum_ready(step->sum, (int)layer + 1));
+    }
+    model_embed_backward(step->work, vector, accumulate);
+    return step_sum_ready(step->sum, 0);
+}
+
+enum err step_micro_batch(struct step *step, const float *images, const int32_t *labels, int64_t n,
+                          uint64_t phase)
+{
+    const bool trains = step->options.trains_backbone;
+    bool accumulate = false;
+
+    assert(n >= 1 && n <= step->options.micro_samples);
+    float *vector = step_sum_begin_leaf(step->sum, &accumulate);
+    float *tap_gradients = vector + step->backbone_elems;
+    float *sums = tap_gradients + step->tap.gradient_elems;
+    if (!accumulate) {
+        memset(sums, 0, (size_t)(SUM_COUNT + step->tap.statistic_count) * sizeof(float));
+    }
+    forward(step, images, n);
+    ERR_TRY(final_loss(step, labels, n, sums));
+    if (step->tap.losses != NULL) {
+        const struct step_view view = {
+            .n = n,
+            .features = (const float *const *)step->features,
+            .logits = step->logits,
+            .labels = labels,
+            .phase = phase,
+            .dfeatures = trains ? step->dfeatures : NULL,
+            .dlogits = trains ? step->dlogits : NULL,
+            .gradients = tap_gradients,
+            .accumulate = accumulate,
+            .statistics = sums + SUM_COUNT,
+        };
+        ERR_TRY(step->tap.losses(step->tap.self, &view));
+    }
+    ERR_TRY(step_sum_ready(step->sum, step->part_count));
+    ERR_TRY(step_sum_ready(step->sum, step->part_count + 1));
+    if (trains) {
+        ERR_TRY(backward(step, vector, accumulate));
+    }
+    return step_sum_end_leaf(step->sum);
+}
+
+enum err step_finish(struct step *step, int64_t deadline_ms, struct step_result *result_out)
+{
+    const float *vector = NULL;
+
+    ERR_TRY(step_sum_finish(step->sum, deadline_ms, &vector));
+    const float *tap_gradients = vector + step->backbone_elems;
+    const float *sums = tap_gradients + step->tap.gradient_elems;
+    *result_out = (struct step_result){
+        .sample_count = sums[SUM_SAMPLES],
+        .loss = sums[SUM_LOSS],
+        .correct = sums[SUM_CORRECT],
+        .gradients = step->options.trains_backbone ? vector : NULL,
+        .tap_gradients = tap_gradients,
+        .tap_statistics = sums + SUM_COUNT,
+    };
+    return ERR_OK;
+}
