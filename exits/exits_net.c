@@ -186,6 +186,11 @@ const struct exits_net_config *exits_net_config_of(const struct exits_net *net)
     return &net->config;
 }
 
+const struct kern_ops *exits_net_ops(const struct exits_net *net)
+{
+    return &net->ops;
+}
+
 const struct param_list *exits_net_params(const struct exits_net *net)
 {
     return &net->params;

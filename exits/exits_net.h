@@ -60,6 +60,7 @@ ERR_MUST_CHECK enum err exits_net_open(const struct exits_net_config *config,
 void exits_net_close(struct exits_net *net); /* NULL is allowed */
 
 const struct exits_net_config *exits_net_config_of(const struct exits_net *net);
+const struct kern_ops *exits_net_ops(const struct exits_net *net);
 const struct param_list *exits_net_params(const struct exits_net *net);
 float *exits_net_block(struct exits_net *net);
 

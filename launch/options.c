@@ -239,6 +239,11 @@ void options_close(struct options_run *run)
     free(run);
 }
 
+const char *options_written(const struct options_run *run, int stage, int option)
+{
+    return stage < 0 ? run->texts->run.texts[option] : run->texts->stages[stage].texts[option];
+}
+
 static void print_setting(FILE *to, const char *indent, const struct options_schema *schema,
                           const char *text, const char *source)
 {

@@ -12,8 +12,8 @@
  * What the backward pass needs of P is the implementation's choice, made by size:
  * P itself where reading it back is cheaper than computing it again, else only the
  * row's log-sum-exp (T. Dao et al., "FlashAttention", 2022, arXiv:2205.14135,
- * section 3.1). "avx2" saves P up to T = 96; "portable" never does. No implementation holds a T x T matrix per head of more than one
- * sample unless it is P for the backward pass.
+ * section 3.1). "avx2" saves P up to T = 96, "portable" never. No implementation holds
+ * a T x T matrix per head of more than one sample unless it is P for the backward pass.
  *
  * |fast - portable| <= KERN_ATTENTION_TOLERANCE * max(1, |portable|) for inputs of order 1.
  *

@@ -56,6 +56,8 @@ struct head {
     int64_t padded; /* T up to a multiple of LANES */
     int64_t query_count;
     int64_t saved_at; /* where in `saved` this head's P [T, padded] or lse [T] begins */
+    int64_t next;     /* floats from this head's q to the next head's; 0: there is none */
+    int64_t next_out; /* the same for rows of `out` */
     bool saves_p;
     float scale;
 };
@@ -86,6 +88,8 @@ static struct head head_at(const float *qkv, const struct kern_attention_shape *
     const int64_t T = shape->T, D = shape->D, HD = shape->H * D;
     const float *q = qkv + b * T * 3 * HD + h * D;
     const bool saves_p = T <= SAVED_KEYS_MAX;
+    const bool is_last_of_sample = h == shape->H - 1, is_last = b == shape->B - 1;
+    const int64_t back = HD - D; /* from a sample's last head to its first */
 
     return (struct head){
         .q = q,
@@ -98,6 +102,12 @@ static struct head head_at(const float *qkv, const struct kern_attention_shape *
         .padded = padded_keys(T),
         .query_count = query_count,
         .saved_at = (b * shape->H + h) * T * (saves_p ? padded_keys(T) : 1),
+        .next = !is_last_of_sample ? D
+                : is_last          ? 0
+                                   : T * 3 * HD - back,
+        .next_out = !is_last_of_sample ? D
+                    : is_last          ? 0
+                                       : T * HD - back,
         .saves_p = saves_p,
         .scale = 1.0f / sqrtf((float)D),
     };
@@ -188,6 +198,29 @@ static void product_run(const struct product *product, int64_t row_count, int64_
         }
         column += vecs * LANES;
         vecs_left -= vecs;
+    }
+}
+
+/*
+ * Asks for the second cache to be given `rows` rows of D floats. The pieces are too short
+ * and too far apart for the CPU to foresee them; asked for one head ahead, they arrive
+ * while this head is computed.
+ */
+static void prefetch_rows(const float *from, int64_t ld, int64_t rows, int64_t D)
+{
+    for (int64_t t = 0; t < rows; t++) {
+        for (int64_t c = 0; c < D; c += ALIGNMENT / (int64_t)sizeof(float)) {
+            _mm_prefetch((const char *)(from + t * ld + c), _MM_HINT_T1);
+        }
+    }
+}
+
+static void prefetch_next(const struct head *head)
+{
+    if (head->next != 0) {
+        prefetch_rows(head->k + head->next, head->ld, head->T, head->D);
+        prefetch_rows(head->v + head->next, head->ld, head->T, head->D);
+        prefetch_rows(head->q + head->next, head->ld, head->query_count, head->D);
     }
 }
 
@@ -322,6 +355,7 @@ static void forward_head(float *out, float *saved, const struct head *head)
 
     copy_across(scratch.keys_across, head->k, head, head->scale);
     copy_rows(scratch.rows, head->v, head->ld, head->T, head->D);
+    prefetch_next(head);
     for (int64_t row = 0; row < head->query_count; row += ROWS_MAX) {
         const int64_t rows = rows_at(row, head);
         float *p = scratch.p, *lse = NULL;
@@ -371,6 +405,10 @@ static void backward_head(float *dq, const float *dout, const float *saved, cons
     copy_rows(scratch.rows, head->k, ld, T, D);
     if (!head->saves_p) {
         copy_across(scratch.keys_across, head->k, head, head->scale);
+    }
+    prefetch_next(head);
+    if (head->next_out != 0) {
+        prefetch_rows(dout + head->next_out, head->ld_out, head->query_count, D);
     }
     for (int64_t row = 0; row < head->query_count; row += ROWS_MAX) {
         const int64_t rows = rows_at(row, head);

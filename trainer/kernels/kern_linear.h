@@ -91,4 +91,11 @@ kern_linear_backward_data_fn kern_linear_backward_data_portable, kern_linear_bac
 kern_linear_backward_weight_fn kern_linear_backward_weight_portable,
     kern_linear_backward_weight_blas, kern_linear_backward_weight_avx2;
 
+/*
+ * Puts the BLAS library on one thread, so that its results depend on no thread count.
+ * Returns the matmul name of struct kern_ops: "openblas " and the library's name for the
+ * kernels it chose for this CPU. Static storage. Threads: before others start.
+ */
+const char *kern_linear_blas_start(void);
+
 #endif

@@ -5,7 +5,7 @@
  * (arXiv:1711.05101), algorithm 2, in PyTorch's order of operations:
  *
  *      g = scale * gradient;   m = b1 m + (1 - b1) g;   v = b2 v + (1 - b2) g^2
- *      w = w (1 - lr decay) - lr (m / c1) / (sqrt(v / c2) + epsilon),   c_i = 1 - b_i^t
+ *      w = w (1 - lr decay) - (lr / c1) m / (sqrt(v) / sqrt(c2) + epsilon),   c_i = 1 - b_i^t
  *
  * SGD with momentum, as PyTorch's (no dampening, no Nesterov):
  *
@@ -28,7 +28,11 @@ typedef void kern_add_fn(float *to, const float *from, int64_t count);
  */
 typedef double kern_sum_squares_fn(const float *x, int64_t count);
 
-/* Scalars of one update, already rounded to float by the caller. */
+/*
+ * Scalars of one update, already rounded to float by the caller. 1 - beta1 and
+ * 1 - beta2 are exact in float from 0.5 up, so c1 and c2 are best computed from the
+ * rounded betas: 0.999f is 1.3e-8 off 0.999, but 1 - 0.999f is 1.3e-5 off 0.001.
+ */
 struct kern_adamw_args {
     float scale;                /* of the gradient: clipping / number of samples */
     float learning_rate, decay; /* decay: 0 for biases and norms */

@@ -11,7 +11,12 @@
  *
  * F. Regol et al., "Jointly-Learned Exit and Inference for a Dynamic Neural Network
  * (JEI-DNN)", ICLR 2024, the gate's inputs. The entropies are taken from log-sum-exps:
- * p log p is NaN at p = 0, and exp overflows above 88.
+ * p log p is NaN at p = 0, and exp overflows above 88. All logits are shifted by their
+ * maximum first, which leaves H a sum of two terms that are never negative:
+ *
+ *      t = z - z_max,   s = sum exp t,   H(p) = log s - (sum t exp t) / s
+ *
+ * so that neither large logits nor one-hot rows cost digits.
  *
  * |fast - portable| <= KERN_XENT_TOLERANCE * max(1, |portable|) for |z| <= 30.
  */
@@ -43,6 +48,9 @@ typedef int64_t kern_xent_forward_fn(const struct kern_xent_out *out, const floa
                                      const int32_t *label, int64_t N, int64_t K);
 
 /*
+ * Since lse is a float, p is good to about 1e-7 * max(1, |lse|) relative: harmless for
+ * the logits of a model that trains, and no more than a direction for |z| > 1e6.
+ *
  * dz[n, k] = weight[n] * (p[n, k] - [k = label[n]]), the gradient of weight[n] * loss[n].
  *
  * dz      [N, K]  out; may be z

@@ -1,0 +1,67 @@
+#include "exits/exits_cost.h"
+
+#include <assert.h>
+
+int64_t exits_cost_block(int64_t tokens, int64_t width, int64_t intermediate)
+{
+    return tokens * (4 * width * width + 2 * width * intermediate) + 2 * tokens * tokens * width;
+}
+
+int64_t exits_cost_block_pooled(int64_t tokens, int64_t width, int64_t intermediate)
+{
+    const int64_t keys_and_values = 2 * tokens * width * width;
+    const int64_t query_and_output = 2 * width * width;
+    const int64_t attention = 2 * tokens * width;
+
+    return keys_and_values + query_and_output + attention + 2 * width * intermediate;
+}
+
+static int64_t head_cost(const struct exits_cost_shape *shape)
+{
+    if (shape->head == EXITS_HEAD_NORM_MLP) {
+        return shape->head_hidden * (shape->width + shape->classes);
+    }
+    return shape->width * shape->classes;
+}
+
+static int64_t gate_cost(const struct exits_cost_shape *shape)
+{
+    const int64_t inputs = 4;
+    const int64_t features = 9 * shape->classes + 1; /* K + (K + 1) + 2 K + 5 K */
+
+    if (!shape->has_gates) {
+        return 0;
+    }
+    if (shape->gate == EXITS_GATE_MLP) {
+        return features + (inputs + 1) * shape->gate_hidden + shape->gate_hidden + 1;
+    }
+    return features + inputs + 1;
+}
+
+void exits_cost(const struct exits_cost_shape *shape, int64_t macs_out[])
+{
+    const int64_t D = shape->width, F = shape->intermediate;
+    int64_t macs = shape->patches * shape->patch_inputs * D;
+    int exit = 0;
+
+    for (int64_t layer = 0; layer < shape->layers; layer++) {
+        const bool pooled = shape->pools_last_block && layer == shape->layers - 1;
+        macs += pooled ? exits_cost_block_pooled(shape->tokens, D, F)
+                       : exits_cost_block(shape->tokens, D, F);
+        if (exit < shape->exit_count && shape->exit_layers[exit] == layer) {
+            assert(layer < shape->layers - 1);
+            macs += head_cost(shape) + gate_cost(shape);
+            macs_out[exit] = macs;
+            exit++;
+        }
+    }
+    assert(exit == shape->exit_count);
+    macs_out[exit] = macs + D * shape->classes;
+}
+
+void exits_cost_shares(const int64_t macs[], int G, double shares_out[])
+{
+    for (int l = 0; l <= G; l++) {
+        shares_out[l] = (double)macs[l] / (double)macs[G];
+    }
+}

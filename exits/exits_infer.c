@@ -1,0 +1,174 @@
+#include "exits/exits_infer.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "comm/base/memory.h"
+
+struct exits_infer {
+    const struct model *model;
+    const struct exits_net *net;
+    struct model_work *work;
+    struct exits_work *exits;
+    float *pooled;    /* [n, D] */
+    float *logits;    /* [n, K], final */
+    float *gates;     /* [n, G], of each sample of the batch, as far as it has come */
+    int64_t *place;   /* [n], where in the batch the samples that are left came from */
+    int64_t *kept;    /* [n] */
+    int32_t *classes; /* [n], of the final classifier */
+    int64_t samples_max;
+};
+
+static enum err allocate(struct exits_infer *infer)
+{
+    const struct model_config *config = model_config_of(infer->model);
+    const int64_t n = infer->samples_max;
+
+    infer->place = calloc((size_t)n, sizeof(*infer->place));
+    infer->kept = calloc((size_t)n, sizeof(*infer->kept));
+    infer->classes = calloc((size_t)n, sizeof(*infer->classes));
+    if (infer->place == NULL || infer->kept == NULL || infer->classes == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "a batch of %" PRId64 " samples", n);
+    }
+    ERR_TRY(memory_open_f32(n * config->hidden_size, "pooled stream", &infer->pooled));
+    ERR_TRY(memory_open_f32(n * config->num_labels, "logits", &infer->logits));
+    ERR_TRY(memory_open_f32(n * exits_net_config_of(infer->net)->count, "gates", &infer->gates));
+    ERR_TRY(model_work_open(infer->model, n, false, &infer->work));
+    return exits_work_open(infer->net, n, &infer->exits);
+}
+
+enum err exits_infer_open(const struct model *model, const struct exits_net *net,
+                          int64_t samples_max, struct exits_infer **infer_out)
+{
+    struct exits_infer *infer = calloc(1, sizeof(*infer));
+
+    if (infer == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "an inference");
+    }
+    infer->model = model;
+    infer->net = net;
+    infer->samples_max = samples_max;
+    const enum err status = allocate(infer);
+    if (status != ERR_OK) {
+        exits_infer_close(infer);
+        return status;
+    }
+    *infer_out = infer;
+    return ERR_OK;
+}
+
+void exits_infer_close(struct exits_infer *infer)
+{
+    if (infer == NULL) {
+        return;
+    }
+    exits_work_close(infer->exits);
+    model_work_close(infer->work);
+    memory_close(infer->gates);
+    memory_close(infer->logits);
+    memory_close(infer->pooled);
+    free(infer->classes);
+    free(infer->kept);
+    free(infer->place);
+    free(infer);
+}
+
+static enum err refuse(int64_t bad, const char *where)
+{
+    return ERR_FAIL(ERR_NOT_FINITE, "the logits of %" PRId64 " samples at %s are NaN or infinite",
+                    bad, where);
+}
+
+/* The score of the i-th sample that is left. */
+static float score_of(struct exits_infer *infer, const struct exits_policy *policy, int exit,
+                      const struct exits_view *view, int64_t i)
+{
+    const int G = exits_net_config_of(infer->net)->count;
+    float *gates = infer->gates + infer->place[i] * G;
+    float hazards[MODEL_LAYERS_MAX];
+
+    switch (policy->score) {
+    case EXITS_SCORE_MAX_PROB: return view->features[i * KERN_XENT_FEATURES];
+    case EXITS_SCORE_CERTAINTY: return -view->gate[i];
+    case EXITS_SCORE_HAZARD: break;
+    }
+    gates[exit] = view->gate[i];
+    exits_hazards(policy->form, gates, exit + 1, hazards);
+    return hazards[exit];
+}
+
+/* Lets the samples whose score reaches the threshold leave; moves the rest together. */
+static enum err visit_exit(struct exits_infer *infer, const struct exits_policy *policy, int exit,
+                           int32_t *chosen, int32_t *predicted)
+{
+    const int64_t n = model_sample_count(infer->work);
+    const double threshold = policy->thresholds[exit];
+    int64_t kept_count = 0;
+
+    model_pool(infer->work, infer->pooled);
+    const int64_t bad = exits_forward(infer->exits, policy->set, exit, infer->pooled, n, NULL);
+    if (bad > 0) {
+        return refuse(bad, "an exit");
+    }
+    const struct exits_view view = exits_view_of(infer->exits, policy->set, exit);
+    for (int64_t i = 0; i < n; i++) {
+        if ((double)score_of(infer, policy, exit, &view, i) >= threshold) {
+            chosen[infer->place[i]] = exit;
+            predicted[infer->place[i]] = view.predicted[i];
+        } else {
+            infer->place[kept_count] = infer->place[i];
+            infer->kept[kept_count++] = i;
+        }
+    }
+    model_keep_samples(infer->work, infer->kept, kept_count);
+    return ERR_OK;
+}
+
+static enum err finish(struct exits_infer *infer, int32_t *chosen, int32_t *predicted)
+{
+    const int64_t n = model_sample_count(infer->work);
+    const int64_t K = model_config_of(infer->model)->num_labels;
+    const struct kern_xent_out out = {.predicted = infer->classes};
+
+    model_pool(infer->work, infer->pooled);
+    model_head_forward(infer->work, infer->logits, infer->pooled);
+    const int64_t bad = model_ops(infer->model)->xent_forward(&out, infer->logits, NULL, n, K);
+    if (bad > 0) {
+        return refuse(bad, "the end");
+    }
+    for (int64_t i = 0; i < n; i++) {
+        chosen[infer->place[i]] = exits_net_config_of(infer->net)->count;
+        predicted[infer->place[i]] = infer->classes[i];
+    }
+    return ERR_OK;
+}
+
+enum err exits_infer_run(struct exits_infer *infer, const struct exits_policy *policy,
+                         const float *images, int64_t n, int32_t *chosen_out,
+                         int32_t *predicted_out)
+{
+    const struct exits_net_config *config = exits_net_config_of(infer->net);
+    const int64_t layers = model_config_of(infer->model)->num_hidden_layers;
+    int exit = 0;
+
+    assert(n >= 1 && n <= infer->samples_max);
+    for (int64_t i = 0; i < n; i++) {
+        infer->place[i] = i;
+    }
+    model_embed_forward(infer->work, images, n);
+    for (int64_t layer = 0; layer < layers; layer++) {
+        model_block_forward(infer->work, layer);
+        if (exit < config->count && config->layers[exit] == layer) {
+            if (!isinf(policy->thresholds[exit])) {
+                ERR_TRY(visit_exit(infer, policy, exit, chosen_out, predicted_out));
+                if (model_sample_count(infer->work) == 0) {
+                    return ERR_OK;
+                }
+            }
+            exit++;
+        }
+    }
+    return finish(infer, chosen_out, predicted_out);
+}

@@ -1,0 +1,54 @@
+/*
+ * exits/exits_infer.h - inference that really stops early.
+ *
+ * A batch runs layer by layer. Behind a layer with an exit, every sample that is still
+ * there is classified and scored; those whose score reaches the exit's threshold leave
+ * with that answer, and the rest are moved together, so that the next layer costs no
+ * more than they do. Who reaches the end gets the final classifier's answer.
+ *
+ * Threads: an infer belongs to one thread.
+ */
+#ifndef EXITS_EXITS_INFER_H
+#define EXITS_EXITS_INFER_H
+
+#include <stdint.h>
+
+#include "comm/base/err.h"
+#include "exits/exits_net.h"
+#include "exits/exits_probability.h"
+#include "trainer/model/model.h"
+
+/* What the threshold is compared with; all grow with certainty. */
+enum exits_score {
+    EXITS_SCORE_HAZARD,    /* the probability to leave here, of those that came here */
+    EXITS_SCORE_CERTAINTY, /* minus the gate's logit, for gates that predict uncertainty */
+    EXITS_SCORE_MAX_PROB,  /* the head's largest probability */
+};
+
+struct exits_policy {
+    int set;
+    enum exits_score score;
+    enum exits_form form;     /* of HAZARD */
+    const double *thresholds; /* [G]; a sample leaves if score >= threshold; +inf: nobody does */
+};
+
+struct exits_infer;
+
+/* For batches of up to samples_max samples. Lends both until the close. Errors: ERR_NO_MEMORY. */
+ERR_MUST_CHECK enum err exits_infer_open(const struct model *model, const struct exits_net *net,
+                                         int64_t samples_max, struct exits_infer **infer_out);
+void exits_infer_close(struct exits_infer *infer); /* NULL is allowed */
+
+/*
+ * images        [n, C, height, width]  in, n <= samples_max
+ * chosen_out    [n]  the exit each sample left at, G for the end
+ * predicted_out [n]  the class it left with
+ *
+ * Exits behind the last one whose threshold is finite are not computed at all, and an
+ * exit with an infinite threshold costs nothing. Errors: ERR_NOT_FINITE.
+ */
+ERR_MUST_CHECK enum err exits_infer_run(struct exits_infer *infer,
+                                        const struct exits_policy *policy, const float *images,
+                                        int64_t n, int32_t *chosen_out, int32_t *predicted_out);
+
+#endif

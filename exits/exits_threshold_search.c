@@ -1,0 +1,405 @@
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "exits/exits_threshold_priv.h"
+
+/* A bound against surprises: rounds end when nothing improves, in practice below ten. */
+enum { ROUNDS_MAX = 100 };
+
+/*
+ * Relative; running sums of 60,000 terms err by less, and no difference that could matter to
+ * anyone is smaller.
+ */
+static const double TOLERANCE = 1e-10;
+static const double BUDGET_TOLERANCE = 1e-9;
+
+static enum err check(const struct exits_scored *scored)
+{
+    const int64_t n = scored->n;
+    const int G = scored->G;
+
+    if (n < 1 || n > INT32_MAX) {
+        return ERR_FAIL(ERR_INVALID, "%" PRId64 " samples, 1 to %" PRId32 " are possible", n,
+                        INT32_MAX);
+    }
+    if (G < 1 || G > EXITS_THRESHOLD_EXITS_MAX) {
+        return ERR_FAIL(ERR_INVALID, "%d exits, 1 to %d are possible", G,
+                        EXITS_THRESHOLD_EXITS_MAX);
+    }
+    for (int l = 0; l <= G; l++) {
+        const double before = l == 0 ? 0 : scored->costs[l - 1];
+        if (!(scored->costs[l] > before && isfinite(scored->costs[l]))) {
+            return ERR_FAIL(ERR_INVALID, "exit %d costs %g, more than %g is expected", l,
+                            scored->costs[l], before);
+        }
+    }
+    for (int64_t at = 0; at < n * G; at++) {
+        if (!isfinite(scored->scores[at])) {
+            return ERR_FAIL(ERR_INVALID,
+                            "the score of sample %" PRId64 " at exit %" PRId64
+                            " is NaN or infinite",
+                            at / G, at % G);
+        }
+    }
+    return ERR_OK;
+}
+
+struct ranked {
+    float score;
+    int32_t sample;
+};
+
+static int by_score(const void *left, const void *right)
+{
+    const struct ranked *a = left, *b = right;
+
+    if (a->score != b->score) {
+        return a->score > b->score ? -1 : 1;
+    }
+    return (a->sample > b->sample) - (a->sample < b->sample);
+}
+
+enum err threshold_search_init(struct threshold_search *search, const struct exits_scored *scored)
+{
+    ERR_TRY(check(scored));
+    const size_t n = (size_t)scored->n;
+    const size_t G = (size_t)scored->G;
+    struct ranked *ranked = calloc(n, sizeof(*ranked));
+
+    *search = (struct threshold_search){
+        .scored = scored,
+        .order = calloc(n * G, sizeof(int32_t)),
+        .early = calloc(n, sizeof(int32_t)),
+        .later = calloc(n, sizeof(int32_t)),
+    };
+    if (ranked == NULL || search->order == NULL || search->early == NULL || search->later == NULL) {
+        free(ranked);
+        threshold_search_release(search);
+        return ERR_FAIL(ERR_NO_MEMORY, "a search over %zu samples at %zu exits", n, G);
+    }
+    for (size_t l = 0; l < G; l++) {
+        for (size_t i = 0; i < n; i++) {
+            ranked[i] = (struct ranked){scored->scores[i * G + l], (int32_t)i};
+        }
+        qsort(ranked, n, sizeof(*ranked), by_score);
+        for (size_t i = 0; i < n; i++) {
+            search->order[l * n + i] = ranked[i].sample;
+        }
+    }
+    free(ranked);
+    return ERR_OK;
+}
+
+void threshold_search_release(struct threshold_search *search)
+{
+    free(search->later);
+    free(search->early);
+    free(search->order);
+    *search = (struct threshold_search){0};
+}
+
+static double score_of(const struct exits_scored *scored, int64_t sample, int exit)
+{
+    return (double)scored->scores[sample * scored->G + exit];
+}
+
+static int error_of(const struct exits_scored *scored, int64_t sample, int exit)
+{
+    return scored->correct[sample * (scored->G + 1) + exit] == 0;
+}
+
+static bool leaves(const struct exits_scored *scored, int64_t sample, int exit, double threshold)
+{
+    return score_of(scored, sample, exit) >= threshold && threshold < (double)INFINITY;
+}
+
+static int first_exit(const struct exits_scored *scored, int64_t sample, const double thresholds[])
+{
+    int exit = 0;
+
+    while (exit < scored->G && !leaves(scored, sample, exit, thresholds[exit])) {
+        exit++;
+    }
+    return exit;
+}
+
+void threshold_measure(const struct exits_scored *scored, struct threshold_point *point)
+{
+    int64_t left[EXITS_THRESHOLD_EXITS_MAX + 1] = {0};
+    int64_t errors = 0;
+
+    for (int64_t i = 0; i < scored->n; i++) {
+        const int exit = first_exit(scored, i, point->thresholds);
+        left[exit]++;
+        errors += error_of(scored, i, exit);
+    }
+    point->errors = (double)errors;
+    point->cost = 0;
+    for (int l = 0; l <= scored->G; l++) {
+        point->cost += (double)left[l] * scored->costs[l];
+    }
+}
+
+/* Compared by what is minimised, then by cost. */
+struct value {
+    double objective;
+    double cost;
+};
+
+static struct value value_of(const struct threshold_goal *goal, double errors, double cost)
+{
+    const bool is_kept = cost <= goal->budget * (1 + BUDGET_TOLERANCE);
+
+    return (struct value){is_kept ? errors + goal->price * cost : (double)INFINITY, cost};
+}
+
+static bool is_lower(const struct exits_scored *scored, const struct threshold_goal *goal,
+                     struct value value, struct value than)
+{
+    const double cost_slack = TOLERANCE * (double)scored->n * scored->costs[scored->G];
+    const double slack = TOLERANCE * (double)scored->n + goal->price * cost_slack;
+
+    if (isinf(value.objective) || isinf(than.objective)) {
+        return value.objective < than.objective;
+    }
+    if (fabs(value.objective - than.objective) > slack) {
+        return value.objective < than.objective;
+    }
+    return value.cost < than.cost - cost_slack;
+}
+
+bool threshold_is_better(const struct exits_scored *scored, const struct threshold_goal *goal,
+                         const struct threshold_point *point, const struct threshold_point *than)
+{
+    return is_lower(scored, goal, value_of(goal, point->errors, point->cost),
+                    value_of(goal, than->errors, than->cost));
+}
+
+/* A walk from a high threshold to lower ones, and the best that was met. */
+struct walk {
+    const struct exits_scored *scored;
+    const struct threshold_goal *goal;
+    double errors, cost; /* at the present threshold */
+    double last_score;   /* of the sample that moved last */
+    bool has_moved;
+    struct value best;
+    double best_threshold;
+};
+
+static void offer(struct walk *walk, double threshold)
+{
+    const struct value value = value_of(walk->goal, walk->errors, walk->cost);
+
+    if (is_lower(walk->scored, walk->goal, value, walk->best)) {
+        walk->best = value;
+        walk->best_threshold = threshold;
+    }
+}
+
+/* From the state in which nobody has moved. */
+static void walk_begin(struct walk *walk)
+{
+    walk->best = value_of(walk->goal, walk->errors, walk->cost);
+    walk->best_threshold = (double)INFINITY;
+}
+
+/* Comes to a sample of this score: a threshold above it is possible unless it is a tie. */
+static void walk_to(struct walk *walk, double score)
+{
+    if (walk->has_moved && score < walk->last_score) {
+        offer(walk, (walk->last_score + score) / 2);
+    }
+}
+
+static void walk_move(struct walk *walk, int64_t sample, int from, int to, double score)
+{
+    walk->errors += error_of(walk->scored, sample, to) - error_of(walk->scored, sample, from);
+    walk->cost += walk->scored->costs[to] - walk->scored->costs[from];
+    walk->last_score = score;
+    walk->has_moved = true;
+}
+
+static void walk_end(struct walk *walk)
+{
+    if (walk->has_moved) {
+        offer(walk, walk->last_score);
+    }
+}
+
+/*
+ * The best threshold of `exit`, the others fixed: early[i] < exit is where a sample leaves
+ * before, later[i] > exit where it goes if it does not leave here.
+ */
+static double best_threshold(const struct threshold_search *search,
+                             const struct threshold_goal *goal, int exit)
+{
+    const struct exits_scored *scored = search->scored;
+    const int32_t *order = search->order + scored->n * exit;
+    struct walk walk = {.scored = scored, .goal = goal};
+
+    for (int64_t i = 0; i < scored->n; i++) {
+        const int without = search->early[i] < exit ? search->early[i] : search->later[i];
+        walk.errors += error_of(scored, i, without);
+        walk.cost += scored->costs[without];
+    }
+    walk_begin(&walk);
+    for (int64_t r = 0; r < scored->n; r++) {
+        const int32_t i = order[r];
+        if (search->early[i] >= exit) {
+            const double score = score_of(scored, i, exit);
+            walk_to(&walk, score);
+            walk_move(&walk, i, search->later[i], exit, score);
+        }
+    }
+    walk_end(&walk);
+    return walk.best_threshold;
+}
+
+/*
+ * From the last exit to the first, so that one pass over the samples keeps both lists right:
+ * `early` needs the old thresholds only, `later` the new ones only.
+ */
+static void improve_once(struct threshold_search *search, const struct threshold_goal *goal,
+                         double thresholds[])
+{
+    const struct exits_scored *scored = search->scored;
+
+    for (int64_t i = 0; i < scored->n; i++) {
+        search->early[i] = first_exit(scored, i, thresholds);
+        search->later[i] = scored->G;
+    }
+    for (int l = scored->G - 1; l >= 0; l--) {
+        thresholds[l] = best_threshold(search, goal, l);
+        for (int64_t i = 0; i < scored->n; i++) {
+            if (leaves(scored, i, l, thresholds[l])) {
+                search->later[i] = l;
+            }
+        }
+    }
+}
+
+void threshold_improve(struct threshold_search *search, const struct threshold_goal *goal,
+                       struct threshold_point *point)
+{
+    for (int round = 0; round < ROUNDS_MAX; round++) {
+        struct threshold_point trial = *point;
+        improve_once(search, goal, trial.thresholds);
+        threshold_measure(search->scored, &trial);
+        if (!threshold_is_better(search->scored, goal, &trial, point)) {
+            return;
+        }
+        *point = trial;
+    }
+}
+
+void threshold_always(const struct threshold_search *search, int exit,
+                      struct threshold_point *point_out)
+{
+    const struct exits_scored *scored = search->scored;
+
+    for (int l = 0; l < scored->G; l++) {
+        point_out->thresholds[l] = (double)INFINITY;
+    }
+    if (exit < scored->G) {
+        const int32_t lowest = search->order[scored->n * (exit + 1) - 1];
+        point_out->thresholds[exit] = score_of(scored, lowest, exit);
+    }
+    threshold_measure(scored, point_out);
+}
+
+/* The exit whose next sample in order has the highest score, or -1 at the end of all. */
+static int highest(const struct threshold_search *search, const int64_t at[])
+{
+    const struct exits_scored *scored = search->scored;
+    int best = -1;
+    double best_score = 0;
+
+    for (int l = 0; l < scored->G; l++) {
+        if (at[l] < scored->n) {
+            const double score = score_of(scored, search->order[scored->n * l + at[l]], l);
+            if (best < 0 || score > best_score) {
+                best = l;
+                best_score = score;
+            }
+        }
+    }
+    return best;
+}
+
+void threshold_shared(struct threshold_search *search, const struct threshold_goal *goal,
+                      struct threshold_point *point_out)
+{
+    const struct exits_scored *scored = search->scored;
+    int64_t at[EXITS_THRESHOLD_EXITS_MAX] = {0};
+    struct walk walk = {.scored = scored, .goal = goal};
+
+    for (int64_t i = 0; i < scored->n; i++) {
+        search->later[i] = scored->G;
+        walk.errors += error_of(scored, i, scored->G);
+        walk.cost += scored->costs[scored->G];
+    }
+    walk_begin(&walk);
+    for (int l = highest(search, at); l >= 0; l = highest(search, at)) {
+        const int32_t i = search->order[scored->n * l + at[l]++];
+        if (l < search->later[i]) {
+            const double score = score_of(scored, i, l);
+            walk_to(&walk, score);
+            walk_move(&walk, i, search->later[i], l, score);
+            search->later[i] = l;
+        }
+    }
+    walk_end(&walk);
+    for (int l = 0; l < scored->G; l++) {
+        point_out->thresholds[l] = walk.best_threshold;
+    }
+    threshold_measure(scored, point_out);
+}
+
+/* The score of the `count`-th sample in order that has not left, or of the last of them. */
+static double score_at_rank(const struct threshold_search *search, int exit, int64_t count)
+{
+    const struct exits_scored *scored = search->scored;
+    double threshold = (double)INFINITY;
+    int64_t passed = 0;
+
+    for (int64_t r = 0; r < scored->n && passed < count; r++) {
+        const int32_t i = search->order[scored->n * exit + r];
+        if (search->early[i] == scored->G) {
+            threshold = score_of(scored, i, exit);
+            passed++;
+        }
+    }
+    return threshold;
+}
+
+void threshold_geometric(struct threshold_search *search, double ratio,
+                         struct threshold_point *point_out)
+{
+    const struct exits_scored *scored = search->scored;
+    const int G = scored->G;
+    double sum = 0;
+
+    assert(ratio > 0);
+    for (int l = 0; l <= G; l++) {
+        sum += pow(ratio, l);
+    }
+    for (int64_t i = 0; i < scored->n; i++) {
+        search->early[i] = G;
+    }
+    for (int l = 0; l < G; l++) {
+        const double samples = (double)scored->n * pow(ratio, l) / sum;
+        /* A share that is a whole number of samples must not lose one to rounding. */
+        const int64_t count = (int64_t)floor(samples + 1e-9);
+        const double threshold = score_at_rank(search, l, count);
+        for (int64_t i = 0; i < scored->n; i++) {
+            if (search->early[i] == G && leaves(scored, i, l, threshold)) {
+                search->early[i] = l;
+            }
+        }
+        point_out->thresholds[l] = threshold;
+    }
+    threshold_measure(scored, point_out);
+}

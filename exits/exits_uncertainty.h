@@ -1,0 +1,31 @@
+/*
+ * exits/exits_uncertainty.h - gates that predict how wrong their exit is.
+ *
+ * DeeDiff (S. Tang et al., 2023, arXiv:2309.17074), carried from the error of a regression
+ * to classification:
+ *
+ *      u_l    = sigmoid(a_l)                 what the gate says: high means "go on"
+ *      uhat_l = 1 - p_l(label) = 1 - e^-CE_l what it should have said, 0 .. 1
+ *      L_u    = sum_l (u_l - uhat_l)^2       d L_u / da_l = 2 (u_l - uhat_l) u_l (1 - u_l)
+ *
+ * DeeDiff's own uhat is the mean of tanh |error|. L_u trains gates only and the weights
+ * 1 - u_l (exits_weight.h) train heads only. If the gradient passed through uhat, a head
+ * would be rewarded for error; through u in the heads' loss, gates for calling all exits
+ * uncertain. Like all losses here L_u is the sum of one sample, divided once by the global
+ * number of samples: as a sum over the batch, its share would follow the batch size.
+ *
+ * Mind the sign: these gates let a sample leave when u_l is low.
+ *
+ * Threads: any. Nothing here allocates or fails.
+ */
+#ifndef EXITS_EXITS_UNCERTAINTY_H
+#define EXITS_EXITS_UNCERTAINTY_H
+
+/* targets_out [G] = uhat; loss [G] in, cross entropies >= 0. */
+void exits_uncertainty_targets(const float loss[], int G, float targets_out[]);
+
+/* Returns L_u; gates [G] logits and targets [G] in, dgates_out [G]. */
+double exits_uncertainty_loss(const float gates[], const float targets[], int G,
+                              float dgates_out[]);
+
+#endif

@@ -1,0 +1,50 @@
+#include "launch/banner.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "launch/commands.h"
+
+static void print_exits(const struct train_run *run)
+{
+    static const char *const heads[] = {"linear", "norm + linear", "norm + MLP"};
+    static const char *const gates[] = {"linear", "MLP"};
+    const struct exits_net_config *config = exits_net_config_of(run->state.net);
+
+    printf("exits:  %d, head %s, gate %s, for %d lambdas; multiply-adds of one image\n",
+           config->count, heads[config->head], gates[config->gate], config->set_count);
+    printf("          leaves after   multiply-adds   of all\n");
+    for (int g = 0; g <= config->count; g++) {
+        const int64_t layer = g < config->count
+                                  ? config->layers[g] + 1
+                                  : model_config_of(run->state.model)->num_hidden_layers;
+        printf("          layer %-3" PRId64 " %15.2f M %8.1f %%\n", layer,
+               1e-6 * (double)run->macs[g], 100 * run->exits.costs[g]);
+    }
+}
+
+void banner_print(const struct train_run *run)
+{
+    const struct model_config *config = model_config_of(run->state.model);
+    int64_t params = 0;
+
+    for (int64_t t = 0; t < model_params(run->state.model)->count; t++) {
+        params += model_params(run->state.model)->params[t].count;
+    }
+    printf("offramp %s | %d ranks, launcher %s\n", OFFRAMP_VERSION, comm_size(run->world),
+           comm_launcher(run->world));
+    printf("kernels: %s; matrix products: %s; one thread a rank\n", run->ops.isa, run->ops.matmul);
+    printf("data:   %s, %" PRId64 " images to train on, %" PRId64 " for validation, %" PRId64
+           " to test, %" PRId64 " classes\n",
+           run->options->run.data_dir, run->split->train_count, run->split->held_out_count,
+           run->test->shape.count, run->train->shape.class_count);
+    printf("model:  %" PRId64 " layers of width %" PRId64 ", %" PRId64 " heads, MLP %" PRId64
+           ", patches of %" PRId64 ", %" PRId64 " tokens, %.3f M parameters\n",
+           config->num_hidden_layers, config->hidden_size, config->num_attention_heads,
+           config->intermediate_size, config->patch_size, model_config_tokens(config),
+           1e-6 * (double)params);
+    if (run->state.net != NULL) {
+        print_exits(run);
+    }
+    fflush(stdout);
+}

@@ -1,0 +1,425 @@
+#include "launch/evaluate.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/base/clock.h"
+#include "exits/exits_decide.h"
+#include "exits/exits_infer.h"
+#include "exits/exits_tally.h"
+#include "exits/exits_threshold.h"
+#include "launch/eval_outputs.h"
+#include "launch/features.h"
+
+/* One set's outputs on both parts, and what its policies share. */
+struct evaluation {
+    struct train_run *run;
+    int G, set;
+    double lambda;
+    double full_macs; /* of the backbone alone, without exits: what 100 % is */
+    double gate_macs[MODEL_LAYERS_MAX + 1];
+    double threshold_macs[MODEL_LAYERS_MAX + 1]; /* no gates are computed */
+    struct eval_outputs test, held_out;
+    int32_t *chosen;    /* [test n] */
+    int32_t *timed;     /* [timing samples], what inference chose */
+    int32_t *predicted; /* the same */
+    double thresholds[MODEL_LAYERS_MAX];
+};
+
+static void fill_costs(struct evaluation *evaluation)
+{
+    struct exits_cost_shape shape = evaluation->run->cost_shape;
+    int64_t macs[MODEL_LAYERS_MAX + 1];
+
+    exits_cost(&shape, macs);
+    for (int g = 0; g <= evaluation->G; g++) {
+        evaluation->gate_macs[g] = (double)macs[g];
+    }
+    shape.has_gates = false;
+    exits_cost(&shape, macs);
+    for (int g = 0; g <= evaluation->G; g++) {
+        evaluation->threshold_macs[g] = (double)macs[g];
+    }
+    shape.exit_count = 0;
+    exits_cost(&shape, macs);
+    evaluation->full_macs = (double)macs[0];
+}
+
+static enum err tally(const struct evaluation *evaluation, const struct eval_outputs *outputs,
+                      const int32_t *chosen, const double *costs, struct exits_tally *tally_out)
+{
+    const struct exits_outcomes outcomes = {
+        .n = outputs->n,
+        .G = outputs->G,
+        .chosen = chosen,
+        .correct = outputs->correct,
+        .confidence = outputs->confidence,
+        .loss = outputs->loss,
+        .costs = costs,
+        .lambda = evaluation->lambda,
+    };
+
+    return exits_tally(&outcomes, tally_out);
+}
+
+/* Runs the policy for real on the first samples; `milliseconds` a sample, and how many chose
+ * another exit than `chosen` says. */
+static enum err measure_time(struct evaluation *evaluation, const struct exits_policy *policy,
+                             double *milliseconds_out, int64_t *differing_out)
+{
+    struct train_run *run = evaluation->run;
+    const int64_t batch = run->options->run.per_device_eval_batch_size;
+    const int64_t wanted = run->options->run.timing_samples;
+    const int64_t n = wanted < run->test->shape.count ? wanted : run->test->shape.count;
+    struct exits_infer *infer = NULL;
+    struct data_augment render;
+    double seconds = 0;
+    int64_t differing = 0;
+    enum err status = ERR_OK;
+
+    float *images = calloc((size_t)(batch * run->test->image_pixels), sizeof(*images));
+    if (images == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "a batch of images");
+    }
+    ERR_GOTO(out, status,
+             data_augment_init(&render, NULL, &run->normal, run->test->shape.channels));
+    ERR_GOTO(out, status, exits_infer_open(run->state.model, run->state.net, batch, &infer));
+    for (int64_t at = 0; at < n; at += batch) {
+        const int64_t count = n - at < batch ? n - at : batch;
+        for (int64_t i = 0; i < count; i++) {
+            data_render(&render, run->test, at + i, 0, images + i * run->test->image_pixels);
+        }
+        const int64_t start_ns = clock_now_ns();
+        ERR_GOTO(out, status,
+                 exits_infer_run(infer, policy, images, count, evaluation->timed + at,
+                                 evaluation->predicted + at));
+        seconds += clock_since_s(start_ns);
+        for (int64_t i = at; i < at + count; i++) {
+            differing += evaluation->timed[i] != evaluation->chosen[i];
+        }
+    }
+    *milliseconds_out = n > 0 ? 1e3 * seconds / (double)n : NAN;
+    *differing_out = differing;
+out:
+    exits_infer_close(infer);
+    free(images);
+    return status;
+}
+
+/* One row of the table, and the same as an object. */
+static struct jdoc *report_row(const struct evaluation *evaluation, const char *name,
+                               const struct exits_tally *tally, double milliseconds)
+{
+    struct jdoc *row = jdoc_object();
+    struct jdoc *exits = jdoc_array();
+
+    printf("  %-10s %7.2f %% %9.2f M %6.1f %%", name, 100 * tally->accuracy,
+           1e-6 * tally->mean_cost, 100 * tally->mean_cost / evaluation->full_macs);
+    if (isnan(milliseconds)) {
+        printf("        -");
+    } else {
+        printf(" %8.3f", milliseconds);
+    }
+    printf(" %6.3f  ", tally->calibration_error);
+    for (int g = 0; g <= evaluation->G; g++) {
+        const struct exits_tally_exit *exit = &tally->exits[g];
+        struct jdoc *entry = jdoc_object();
+        printf("%s%.0f", g == 0 ? "" : "/", 100 * (double)exit->left / (double)tally->n);
+        jdoc_set_real(entry, "share", (double)exit->left / (double)tally->n);
+        jdoc_set_real(entry, "accuracy_all", (double)exit->correct / (double)tally->n);
+        jdoc_set_real(entry, "accuracy_left", (double)exit->left_correct / (double)exit->left);
+        jdoc_append(exits, entry);
+    }
+    printf("\n");
+    jdoc_set_text(row, "policy", name);
+    jdoc_set_real(row, "accuracy", tally->accuracy);
+    jdoc_set_real(row, "mean_macs", tally->mean_cost);
+    jdoc_set_real(row, "macs_share", tally->mean_cost / evaluation->full_macs);
+    jdoc_set_real(row, "ms_per_sample", milliseconds);
+    jdoc_set_real(row, "ece", tally->calibration_error);
+    jdoc_set_real(row, "mean_objective", tally->mean_objective);
+    jdoc_set(row, "exits", exits);
+    return row;
+}
+
+/* Scores of the learned gates, in the sense of `score`; and the thresholds that go with them. */
+static void gate_scores(const struct evaluation *evaluation, const struct eval_outputs *outputs,
+                        float *scores)
+{
+    const int G = outputs->G;
+    const enum exits_form form = evaluation->run->exits.form;
+
+    for (int64_t i = 0; i < outputs->n; i++) {
+        if (evaluation->run->exits.loss == EXITS_LOSS_UNCERTAINTY) {
+            for (int g = 0; g < G; g++) {
+                scores[i * G + g] = -outputs->gates[i * G + g];
+            }
+        } else {
+            exits_hazards(form, outputs->gates + i * G, G, scores + i * G);
+        }
+    }
+}
+
+static enum err solve(const struct evaluation *evaluation, const float *scores, const double *costs,
+                      double budget, double *thresholds_out)
+{
+    const struct exits_scored scored = {
+        .n = evaluation->held_out.n,
+        .G = evaluation->G,
+        .scores = scores,
+        .correct = evaluation->held_out.correct,
+        .costs = costs,
+    };
+    struct exits_point point;
+
+    if (budget < costs[0]) { /* gates may cost more than the exits they stand at */
+        budget = costs[0];
+    }
+    return exits_threshold_for_budgets(&scored, &budget, 1, thresholds_out, &point);
+}
+
+/*
+ * Thresholds of the learned gates. Hazards have one by definition; gates that predict
+ * uncertainty get theirs from the validation samples, for the price lambda.
+ */
+static enum err gate_thresholds(const struct evaluation *evaluation, const float *held_out_scores,
+                                double *thresholds_out)
+{
+    struct exits_point point;
+
+    if (evaluation->run->exits.loss != EXITS_LOSS_UNCERTAINTY) {
+        for (int g = 0; g < evaluation->G; g++) {
+            thresholds_out[g] = 0.5;
+        }
+        return ERR_OK;
+    }
+    const struct exits_scored scored = {
+        .n = evaluation->held_out.n,
+        .G = evaluation->G,
+        .scores = held_out_scores,
+        .correct = evaluation->held_out.correct,
+        .costs = evaluation->run->exits.costs,
+    };
+    return exits_threshold_for_price(&scored, evaluation->lambda, thresholds_out, &point);
+}
+
+/* A policy by thresholds on scores: its choices on the test set, its time, its row. */
+static enum err report_policy(struct evaluation *evaluation, const char *name,
+                              enum exits_score kind, const float *scores, const double *costs,
+                              struct jdoc **row_out)
+{
+    const struct exits_policy policy = {.set = evaluation->set,
+                                        .score = kind,
+                                        .form = evaluation->run->exits.form,
+                                        .thresholds = evaluation->thresholds};
+    struct exits_tally result;
+    double milliseconds = NAN;
+    int64_t differing = 0;
+
+    exits_decide_threshold(scores, evaluation->thresholds, evaluation->test.n, evaluation->G,
+                           evaluation->chosen);
+    ERR_TRY(tally(evaluation, &evaluation->test, evaluation->chosen, costs, &result));
+    if (evaluation->run->options->run.timing_samples > 0) {
+        ERR_TRY(measure_time(evaluation, &policy, &milliseconds, &differing));
+    }
+    *row_out = report_row(evaluation, name, &result, milliseconds);
+    jdoc_set_int(*row_out, "choices_differing_in_inference", differing);
+    struct jdoc *thresholds = jdoc_array();
+    for (int g = 0; g < evaluation->G; g++) {
+        jdoc_append(thresholds, jdoc_real(evaluation->thresholds[g]));
+    }
+    jdoc_set(*row_out, "thresholds", thresholds);
+    return ERR_OK;
+}
+
+static enum err report_gates(struct evaluation *evaluation, struct jdoc *rows,
+                             double *held_out_cost_out)
+{
+    const bool uncertain = evaluation->run->exits.loss == EXITS_LOSS_UNCERTAINTY;
+    const int64_t most =
+        evaluation->test.n > evaluation->held_out.n ? evaluation->test.n : evaluation->held_out.n;
+    struct exits_tally result;
+    struct jdoc *row = NULL;
+    enum err status = ERR_OK;
+
+    float *scores = calloc((size_t)(most * evaluation->G), sizeof(*scores));
+    int32_t *chosen = calloc((size_t)most, sizeof(*chosen));
+    if (scores == NULL || chosen == NULL) {
+        status = ERR_FAIL(ERR_NO_MEMORY, "scores of the gates");
+        goto out;
+    }
+    gate_scores(evaluation, &evaluation->held_out, scores);
+    ERR_GOTO(out, status, gate_thresholds(evaluation, scores, evaluation->thresholds));
+    exits_decide_threshold(scores, evaluation->thresholds, evaluation->held_out.n, evaluation->G,
+                           chosen);
+    ERR_GOTO(out, status,
+             tally(evaluation, &evaluation->held_out, chosen, evaluation->gate_macs, &result));
+    *held_out_cost_out = result.mean_cost;
+    gate_scores(evaluation, &evaluation->test, scores);
+    ERR_GOTO(out, status,
+             report_policy(evaluation, "gate",
+                           uncertain ? EXITS_SCORE_CERTAINTY : EXITS_SCORE_HAZARD, scores,
+                           evaluation->gate_macs, &row));
+    jdoc_append(rows, row);
+out:
+    free(scores);
+    free(chosen);
+    return status;
+}
+
+static enum err report_fixed(struct evaluation *evaluation, struct jdoc *rows)
+{
+    struct exits_tally result;
+    char name[32];
+
+    for (int g = 0; g <= evaluation->G; g++) {
+        exits_decide_always(g, evaluation->test.n, evaluation->chosen);
+        ERR_TRY(tally(evaluation, &evaluation->test, evaluation->chosen, evaluation->threshold_macs,
+                      &result));
+        snprintf(name, sizeof(name), g < evaluation->G ? "exit %d" : "end", g + 1);
+        jdoc_append(rows, report_row(evaluation, name, &result, NAN));
+    }
+    return ERR_OK;
+}
+
+static enum err report_set(struct evaluation *evaluation, struct jdoc *rows)
+{
+    struct exits_tally result;
+    struct jdoc *row = NULL;
+    double budget = 0;
+
+    if (evaluation->set == 0) {
+        ERR_TRY(report_fixed(evaluation, rows));
+    }
+    printf("  lambda %g\n", evaluation->lambda);
+    ERR_TRY(report_gates(evaluation, rows, &budget));
+    ERR_TRY(solve(evaluation, evaluation->held_out.max_prob, evaluation->threshold_macs, budget,
+                  evaluation->thresholds));
+    ERR_TRY(report_policy(evaluation, "threshold", EXITS_SCORE_MAX_PROB, evaluation->test.max_prob,
+                          evaluation->threshold_macs, &row));
+    jdoc_append(rows, row);
+    exits_decide_oracle(evaluation->test.loss, evaluation->run->exits.costs, evaluation->lambda,
+                        evaluation->test.n, evaluation->G, evaluation->chosen);
+    ERR_TRY(
+        tally(evaluation, &evaluation->test, evaluation->chosen, evaluation->gate_macs, &result));
+    jdoc_append(rows, report_row(evaluation, "oracle", &result, NAN));
+    return ERR_OK;
+}
+
+static enum err report_one_set(struct evaluation *evaluation, const struct exits_cache *test,
+                               const struct exits_cache *held_out, const int32_t *held_out_labels,
+                               struct jdoc *sets)
+{
+    struct train_run *run = evaluation->run;
+    struct jdoc *entry = jdoc_object();
+    struct jdoc *rows = jdoc_array();
+    enum err status = ERR_OK;
+
+    ERR_GOTO(out, status,
+             eval_outputs_open(run, test, run->test->labels, evaluation->set, &evaluation->test));
+    ERR_GOTO(
+        out, status,
+        eval_outputs_open(run, held_out, held_out_labels, evaluation->set, &evaluation->held_out));
+    status = report_set(evaluation, rows);
+    jdoc_set_real(entry, "lambda", evaluation->lambda);
+    jdoc_set(entry, "rows", rows);
+    jdoc_append(sets, entry);
+out:
+    eval_outputs_close(&evaluation->test);
+    eval_outputs_close(&evaluation->held_out);
+    return status;
+}
+
+/* The final classifier alone: the only row of a run without exits. */
+static enum err report_final(struct evaluation *evaluation, const struct exits_cache *test,
+                             struct jdoc *results)
+{
+    struct eval_outputs outputs = {0};
+    int64_t correct = 0;
+
+    ERR_TRY(eval_outputs_open(evaluation->run, test, evaluation->run->test->labels, 0, &outputs));
+    for (int64_t i = 0; i < outputs.n; i++) {
+        correct += outputs.correct[i * (outputs.G + 1) + outputs.G];
+    }
+    jdoc_set_real(results, "test_accuracy", (double)correct / (double)outputs.n);
+    jdoc_set_int(results, "test_samples", outputs.n);
+    printf("final classifier: %.2f %% of %" PRId64 " test images\n",
+           100 * (double)correct / (double)outputs.n, outputs.n);
+    eval_outputs_close(&outputs);
+    return ERR_OK;
+}
+
+static enum err report_all(struct evaluation *evaluation, const struct exits_cache *test,
+                           const struct exits_cache *held_out, struct jdoc *results)
+{
+    struct train_run *run = evaluation->run;
+    const int64_t test_count = run->test->shape.count;
+    const int64_t held_out_count = run->split->held_out_count;
+    struct jdoc *sets = jdoc_array();
+    enum err status = ERR_OK;
+
+    jdoc_set(results, "lambdas", sets);
+    jdoc_set_real(results, "full_macs", evaluation->full_macs);
+    int32_t *labels = calloc((size_t)held_out_count + 1, sizeof(*labels));
+    evaluation->chosen = calloc((size_t)test_count, sizeof(*evaluation->chosen));
+    evaluation->timed = calloc((size_t)test_count, sizeof(*evaluation->timed));
+    evaluation->predicted = calloc((size_t)test_count, sizeof(*evaluation->predicted));
+    if (labels == NULL || evaluation->chosen == NULL || evaluation->timed == NULL ||
+        evaluation->predicted == NULL) {
+        status = ERR_FAIL(ERR_NO_MEMORY, "an evaluation");
+        goto out;
+    }
+    for (int64_t i = 0; i < held_out_count; i++) {
+        labels[i] = run->train->labels[run->split->held_out[i]];
+    }
+    printf("\n  policy     accuracy  mult-adds   of all  ms/image    ECE  exits left at, %%\n");
+    for (int set = 0; set < exits_net_config_of(run->state.net)->set_count; set++) {
+        evaluation->set = set;
+        evaluation->lambda = run->exits.lambdas[set];
+        ERR_GOTO(out, status, report_one_set(evaluation, test, held_out, labels, sets));
+    }
+out:
+    free(labels);
+    free(evaluation->chosen);
+    free(evaluation->timed);
+    free(evaluation->predicted);
+    return status;
+}
+
+enum err evaluate(struct train_run *run, struct jdoc **results_out)
+{
+    struct evaluation evaluation = {.run = run};
+    const struct features_source test_source = {.set = run->test, .count = run->test->shape.count};
+    const struct features_source held_out_source = {
+        .set = run->train, .samples = run->split->held_out, .count = run->split->held_out_count};
+    struct exits_cache *test = NULL;
+    struct exits_cache *held_out = NULL;
+    struct jdoc *results = NULL;
+    enum err status = ERR_OK;
+
+    train_run_pack(run, false);
+    ERR_GOTO(out, status, features_open(run, &test_source, false, &test));
+    if (run->state.net != NULL) {
+        evaluation.G = exits_net_config_of(run->state.net)->count;
+        fill_costs(&evaluation);
+        ERR_GOTO(out, status, features_open(run, &held_out_source, false, &held_out));
+    }
+    if (comm_rank(run->world) == 0) {
+        results = jdoc_object();
+        ERR_GOTO(out, status, report_final(&evaluation, test, results));
+        if (run->state.net != NULL && run->split->held_out_count > 0) {
+            ERR_GOTO(out, status, report_all(&evaluation, test, held_out, results));
+        }
+    }
+    *results_out = results;
+    results = NULL;
+out:
+    jdoc_close(results);
+    exits_cache_close(test);
+    exits_cache_close(held_out);
+    return status;
+}

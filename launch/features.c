@@ -1,0 +1,209 @@
+#include "launch/features.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/base/file.h"
+#include "comm/base/memory.h"
+
+/* One rank's pass over part of a set. */
+struct pass {
+    struct train_run *run;
+    const struct features_source *source;
+    struct data_augment render; /* normalises, changes nothing */
+    struct model_work *work;
+    int64_t samples_max;
+    float *images; /* [samples_max, pixels] */
+    float *pooled; /* [samples_max, D] */
+    float *logits; /* [samples_max, K] */
+};
+
+static void pass_close(struct pass *pass)
+{
+    model_work_close(pass->work);
+    memory_close(pass->images);
+    memory_close(pass->pooled);
+    memory_close(pass->logits);
+}
+
+static enum err pass_open(struct train_run *run, const struct features_source *source,
+                          struct pass *pass)
+{
+    const struct model_config *config = model_config_of(run->state.model);
+    const int64_t n = run->options->run.per_device_eval_batch_size;
+
+    *pass = (struct pass){.run = run, .source = source, .samples_max = n};
+    ERR_TRY(data_augment_init(&pass->render, NULL, &run->normal, source->set->shape.channels));
+    ERR_TRY(model_work_open(run->state.model, n, false, &pass->work));
+    ERR_TRY(memory_open_f32(n * source->set->image_pixels, "images", &pass->images));
+    ERR_TRY(memory_open_f32(n * config->hidden_size, "pooled stream", &pass->pooled));
+    return memory_open_f32(n * config->num_labels, "logits", &pass->logits);
+}
+
+/* Copies [n, width] into the rows of the cache, from column `at` on. */
+static void scatter(float *to, int64_t row_elems, int64_t at, const float *from, int64_t n,
+                    int64_t width)
+{
+    for (int64_t i = 0; i < n; i++) {
+        memcpy(to + i * row_elems + at, from + i * width, (size_t)width * sizeof(float));
+    }
+}
+
+/* Samples first .. first + n - 1 into their rows of the cache. */
+static void run_batch(struct pass *pass, int64_t first, int64_t n, float *rows, int64_t row_elems)
+{
+    const struct model_config *config = model_config_of(pass->run->state.model);
+    const struct exits_net_config *exits =
+        pass->run->state.net == NULL ? NULL : exits_net_config_of(pass->run->state.net);
+    const int exit_count = exits == NULL ? 0 : exits->count;
+    const struct data_set *set = pass->source->set;
+    const int64_t D = config->hidden_size;
+    int exit = 0;
+
+    for (int64_t i = 0; i < n; i++) {
+        const uint32_t *samples = pass->source->samples;
+        data_render(&pass->render, set, samples == NULL ? first + i : samples[first + i], 0,
+                    pass->images + i * set->image_pixels);
+    }
+    model_embed_forward(pass->work, pass->images, n);
+    for (int64_t layer = 0; layer < config->num_hidden_layers; layer++) {
+        model_block_forward(pass->work, layer);
+        if (exit < exit_count && exits->layers[exit] == layer) {
+            model_pool(pass->work, pass->pooled);
+            scatter(rows, row_elems, exit * D, pass->pooled, n, D);
+            exit++;
+        }
+    }
+    model_pool(pass->work, pass->pooled);
+    model_head_forward(pass->work, pass->logits, pass->pooled);
+    scatter(rows, row_elems, exit_count * D, pass->logits, n, config->num_labels);
+}
+
+/* Each rank fills an equal number of batches; the last block is padded with unused rows. */
+static enum err fill(struct train_run *run, const struct features_source *source, float *blocks,
+                     int64_t block_rows, int64_t row_elems)
+{
+    struct pass pass = {0};
+    const int64_t count = source->count;
+    const int64_t begin = comm_rank(run->world) * block_rows;
+    const int64_t end = begin + block_rows < count ? begin + block_rows : count;
+
+    enum err status = pass_open(run, source, &pass);
+    for (int64_t at = begin; at < end && status == ERR_OK; at += pass.samples_max) {
+        const int64_t n = end - at < pass.samples_max ? end - at : pass.samples_max;
+        float *rows = blocks + at * row_elems;
+        run_batch(&pass, at, n, rows, row_elems);
+        for (int64_t i = 0; i < n * row_elems && status == ERR_OK; i++) {
+            if (!isfinite(rows[i])) {
+                status = ERR_FAIL(ERR_NOT_FINITE,
+                                  "the backbone's features of sample %" PRId64 " are not finite",
+                                  at + i / row_elems);
+            }
+        }
+    }
+    pass_close(&pass);
+    return status;
+}
+
+static enum err compute(struct train_run *run, const struct features_source *source,
+                        const struct exits_cache_shape *shape, struct exits_cache **cache_out)
+{
+    struct exits_cache_shape padded = *shape;
+    const int64_t batch = run->options->run.per_device_eval_batch_size;
+    const int64_t ranks = comm_size(run->world);
+    const int64_t batches = (shape->row_count + batch - 1) / batch;
+    const int64_t block_rows = (batches + ranks - 1) / ranks * batch;
+    const int64_t row_elems = exits_cache_row_elems(shape);
+    struct exits_cache *cache = NULL;
+
+    padded.row_count = block_rows * ranks;
+    ERR_TRY(exits_cache_open(&padded, &cache));
+    float *rows = exits_cache_rows(cache);
+    enum err status = fill(run, source, rows, block_rows, row_elems);
+    if (status == ERR_OK) {
+        status = comm_allgather(run->world, rows, (size_t)(block_rows * row_elems) * sizeof(float),
+                                run->options->run.collective_deadline_ms);
+    }
+    if (status != ERR_OK) {
+        exits_cache_close(cache);
+        return status;
+    }
+    exits_cache_shrink(cache, shape->row_count);
+    *cache_out = cache;
+    return ERR_OK;
+}
+
+static enum err key_of(struct train_run *run, const struct features_source *source,
+                       struct hash *key_out)
+{
+    const struct exits_net_config *exits = exits_net_config_of(run->state.net);
+    struct hash_state *state = NULL;
+
+    ERR_TRY(hash_open(&state));
+    hash_add(state, model_block(run->state.model),
+             (size_t)model_params(run->state.model)->block_elems * sizeof(float));
+    hash_add(state, &source->set->hash, sizeof(source->set->hash));
+    hash_add(state, source->samples == NULL ? NULL : source->samples,
+             source->samples == NULL ? 0 : (size_t)source->count * sizeof(*source->samples));
+    hash_add(state, &run->normal, sizeof(run->normal));
+    hash_add(state, exits->layers, (size_t)exits->count * sizeof(exits->layers[0]));
+    *key_out = hash_close(state);
+    return ERR_OK;
+}
+
+/* Rank 0 writes the file if there is no good one; then all map it. */
+static enum err open_file(struct train_run *run, const struct features_source *source,
+                          const struct exits_cache_shape *shape, struct exits_cache **cache_out)
+{
+    const int64_t deadline_ms = run->options->run.collective_deadline_ms;
+    char name[64];
+    char path[FILE_PATH_BYTES_MAX];
+    char text[HASH_TEXT_BYTES];
+    struct hash key;
+    struct exits_cache *computed = NULL;
+    int64_t someone_lacks_it = 0;
+
+    ERR_TRY(key_of(run, source, &key));
+    hash_text(key, text);
+    snprintf(name, sizeof(name), "features-%s.bin", text);
+    ERR_TRY(file_path(path, run->options->run.output_dir, name));
+    const enum err mapped = exits_cache_map(path, shape, key, cache_out);
+    if (mapped != ERR_OK) {
+        err_clear();
+    }
+    ERR_TRY(comm_agree_max(run->world, mapped != ERR_OK, deadline_ms, &someone_lacks_it));
+    if (someone_lacks_it == 0) {
+        return ERR_OK;
+    }
+    if (mapped == ERR_OK) {
+        exits_cache_close(*cache_out);
+        *cache_out = NULL;
+    }
+    ERR_TRY(compute(run, source, shape, &computed));
+    enum err status = ERR_OK;
+    if (comm_rank(run->world) == 0) {
+        status = exits_cache_save(computed, key, path);
+    }
+    exits_cache_close(computed);
+    ERR_TRY(status);
+    ERR_TRY(comm_agree_max(run->world, 0, deadline_ms, &someone_lacks_it));
+    return exits_cache_map(path, shape, key, cache_out);
+}
+
+enum err features_open(struct train_run *run, const struct features_source *source, bool in_file,
+                       struct exits_cache **cache_out)
+{
+    const struct model_config *config = model_config_of(run->state.model);
+    const struct exits_cache_shape shape = {
+        .row_count = source->count,
+        .exit_count = run->state.net == NULL ? 0 : exits_net_config_of(run->state.net)->count,
+        .width = config->hidden_size,
+        .classes = config->num_labels,
+    };
+
+    return in_file ? open_file(run, source, &shape, cache_out)
+                   : compute(run, source, &shape, cache_out);
+}

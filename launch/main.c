@@ -1,0 +1,72 @@
+/* offramp: one binary, sub-commands. */
+#define _POSIX_C_SOURCE 200809L
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launch/commands.h"
+#include "launch/exit_code.h"
+#include "trainer/kernels/kern_ops.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+} commands[] = {
+    {"train", command_train, "train a run, alone or as a rank of mpirun or srun"},
+    {"eval", command_eval, "evaluate a run: accuracy against compute"},
+    {"config", command_config, "check and print settings, or their reference"},
+    {"verify", command_verify, "check a checkpoint against its manifest"},
+};
+
+enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
+
+static void print_help(FILE *to)
+{
+    fprintf(to, "usage: offramp COMMAND [options]\n\n");
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
+    }
+    fprintf(to, "\n  offramp COMMAND --help tells the options of a command.\n");
+}
+
+static int print_version(void)
+{
+    struct kern_ops ops;
+    struct kern_ops blas;
+    enum err status = kern_ops_choose(KERN_ISA_AUTO, KERN_MATMUL_AUTO, &ops);
+
+    if (status == ERR_OK) {
+        status = kern_ops_choose(KERN_ISA_AUTO, KERN_MATMUL_BLAS, &blas);
+    }
+    if (status != ERR_OK) {
+        return (int)exit_code_report(status);
+    }
+    printf("offramp %s\nkernels: %s; matrix products: %s; BLAS: %s\ncpu: %s\n", OFFRAMP_VERSION,
+           ops.isa, ops.matmul, blas.matmul, kern_cpu_features());
+    return EXIT_DONE;
+}
+
+int main(int argc, char **argv)
+{
+    /* A BLAS thread count other than 1 would make results depend on the machine. */
+    setenv("OPENBLAS_NUM_THREADS", "1", 1);
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+        return print_version();
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return EXIT_DONE;
+    }
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            return commands[i].run(argc - 1, argv + 1);
+        }
+    }
+    fprintf(stderr, "offramp: %s is no command; `offramp --help` lists them\n", argv[1]);
+    return EXIT_USAGE;
+}

@@ -1,0 +1,169 @@
+#define _POSIX_C_SOURCE 200809L
+#include "launch/metrics.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "comm/base/clock.h"
+#include "comm/base/file.h"
+
+struct metrics {
+    FILE *metrics, *events; /* NULL on all ranks but the writer, and after a failure */
+    int64_t start_ns;
+    bool is_writer;
+    bool is_terminal;
+    bool line_open; /* a redrawn line waits for its end */
+};
+
+/* The step of a line of metrics.jsonl; -1 if it has none or is cut off. */
+static int64_t step_of(const char *line, size_t length)
+{
+    struct jdoc *doc = NULL;
+    int64_t step = -1;
+
+    if (jdoc_parse(line, length, "metrics.jsonl", &doc) != ERR_OK) {
+        err_clear();
+        return -1;
+    }
+    if (jdoc_is_int(jdoc_get(doc, "step"))) {
+        step = jdoc_as_int(jdoc_get(doc, "step"));
+    }
+    jdoc_close(doc);
+    return step;
+}
+
+/* Keeps the whole lines of steps up to `step`: a resumed run writes the later ones again. */
+static enum err cut_after(const char *path, int64_t step)
+{
+    struct file_map map;
+    size_t kept = 0;
+
+    if (!file_exists(path)) {
+        return ERR_OK;
+    }
+    ERR_TRY(file_map(path, &map));
+    const char *const text = (const char *)map.bytes;
+    while (kept < map.count) {
+        const char *end = memchr(text + kept, '\n', map.count - kept);
+        const int64_t line_step =
+            end == NULL ? -1 : step_of(text + kept, (size_t)(end - text) - kept);
+        if (line_step < 0 || line_step > step) {
+            break;
+        }
+        kept = (size_t)(end - text) + 1;
+    }
+    const struct file_piece piece = {text, kept};
+    const enum err status = kept == map.count ? ERR_OK : file_write(path, &piece, 1);
+    file_unmap(&map);
+    return status;
+}
+
+static enum err open_log(const char *output_dir, const char *name, FILE **file_out)
+{
+    char path[FILE_PATH_BYTES_MAX];
+
+    ERR_TRY(file_path(path, output_dir, name));
+    FILE *file = fopen(path, "ae");
+    if (file == NULL) {
+        return ERR_FAIL(ERR_IO, "%s: open: %s", path, strerror(errno));
+    }
+    *file_out = file;
+    return ERR_OK;
+}
+
+enum err metrics_open(const char *output_dir, bool is_writer, int64_t step,
+                      struct metrics **metrics_out)
+{
+    char path[FILE_PATH_BYTES_MAX];
+    struct metrics *metrics = calloc(1, sizeof(*metrics));
+    enum err status = ERR_OK;
+
+    if (metrics == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "metrics");
+    }
+    metrics->is_writer = is_writer;
+    metrics->start_ns = clock_now_ns();
+    metrics->is_terminal = isatty(STDOUT_FILENO) == 1;
+    if (is_writer) {
+        ERR_GOTO(err_close, status, file_path(path, output_dir, "metrics.jsonl"));
+        ERR_GOTO(err_close, status, cut_after(path, step));
+        ERR_GOTO(err_close, status, open_log(output_dir, "metrics.jsonl", &metrics->metrics));
+        ERR_GOTO(err_close, status, open_log(output_dir, "events.jsonl", &metrics->events));
+    }
+    *metrics_out = metrics;
+    return ERR_OK;
+
+err_close:
+    metrics_close(metrics);
+    return status;
+}
+
+void metrics_close(struct metrics *metrics)
+{
+    if (metrics == NULL) {
+        return;
+    }
+    if (metrics->line_open) {
+        putchar('\n');
+    }
+    if (metrics->metrics != NULL) {
+        fclose(metrics->metrics);
+    }
+    if (metrics->events != NULL) {
+        fclose(metrics->events);
+    }
+    free(metrics);
+}
+
+static void put_line(FILE **file, struct jdoc *doc)
+{
+    char *text = NULL;
+
+    if (*file != NULL && jdoc_text(doc, 0, &text) == ERR_OK) {
+        if (fprintf(*file, "%s\n", text) < 0 || fflush(*file) != 0) {
+            fprintf(stderr, "offramp: metrics: write: %s; no more are written\n", strerror(errno));
+            fclose(*file);
+            *file = NULL;
+        }
+    }
+    free(text);
+    jdoc_close(doc);
+}
+
+void metrics_record(struct metrics *metrics, struct jdoc *record)
+{
+    put_line(&metrics->metrics, record);
+}
+
+void metrics_event(struct metrics *metrics, const char *name, struct jdoc *details)
+{
+    struct jdoc *doc = details == NULL ? jdoc_object() : details;
+
+    jdoc_set_text(doc, "event", name);
+    jdoc_set_real(doc, "at_s", clock_since_s(metrics->start_ns));
+    put_line(&metrics->events, doc);
+}
+
+void metrics_show(struct metrics *metrics, bool keeps, const char *format, ...)
+{
+    va_list args;
+
+    if (!metrics->is_writer || (!keeps && !metrics->is_terminal)) {
+        return;
+    }
+    if (metrics->line_open) {
+        printf("\r\033[K");
+    }
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    metrics->line_open = !keeps;
+    if (keeps) {
+        putchar('\n');
+    }
+    fflush(stdout);
+}

@@ -1,0 +1,316 @@
+#define _POSIX_C_SOURCE 200809L
+#include "launch/train_loop.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launch/checkpoint.h"
+#include "launch/metrics.h"
+#include "launch/options_schema.h"
+#include "launch/train_stage.h"
+
+/* What the loop needs in every step. */
+struct loop {
+    struct train_run *run;
+    struct metrics *metrics;
+    char *settings;
+    int64_t saved_step; /* -1: nothing is saved yet */
+    struct hash hash;   /* of the state at the end of the last stage that ran */
+};
+
+/* Settings that change where or how a run happens, but not its numbers. */
+static bool fixes_numbers(enum options_id option)
+{
+    switch (option) {
+    case OPTION_output_dir:
+    case OPTION_max_steps:
+    case OPTION_resume_from_checkpoint:
+    case OPTION_overwrite_output_dir:
+    case OPTION_gradient_accumulation_steps:
+    case OPTION_feature_cache:
+    case OPTION_logging_steps:
+    case OPTION_hash_steps:
+    case OPTION_save_steps:
+    case OPTION_save_total_limit:
+    case OPTION_max_eval_samples:
+    case OPTION_timing_samples:
+    case OPTION_collective_deadline_ms: return false;
+    default: return true;
+    }
+}
+
+enum err train_loop_settings(const struct train_run *run, char **text_out)
+{
+    char hash[HASH_TEXT_BYTES];
+    size_t bytes = 0;
+    FILE *to = open_memstream(text_out, &bytes);
+
+    if (to == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "settings");
+    }
+    for (int i = 0; i < OPTIONS_COUNT; i++) {
+        if (fixes_numbers((enum options_id)i) && options_schemas[i].scope == OPTIONS_RUN) {
+            fprintf(to, "%s: %s\n", options_schemas[i].name, options_written(run->options, -1, i));
+        }
+    }
+    for (int s = 0; s < run->options->stage_count; s++) {
+        const char *stage = options_stage_name(run->options->stages[s].kind);
+        for (int i = 0; i < OPTIONS_COUNT; i++) {
+            if (fixes_numbers((enum options_id)i) && options_schemas[i].scope == OPTIONS_STAGE) {
+                fprintf(to, "stage %d (%s) %s: %s\n", s + 1, stage, options_schemas[i].name,
+                        options_written(run->options, s, i));
+            }
+        }
+    }
+    hash_text(run->train->hash, hash);
+    fprintf(to, "training set: %s\n", hash);
+    fprintf(to, "kernels: %s, %s\n", run->ops.isa, run->ops.matmul);
+    return fclose(to) == 0 ? ERR_OK : ERR_FAIL(ERR_NO_MEMORY, "settings");
+}
+
+/* Rank 0 looks for a checkpoint; all ranks hear which. "" if the run starts anew. */
+static enum err choose_checkpoint(const struct train_run *run, char folder[FILE_PATH_BYTES_MAX])
+{
+    const struct options *options = &run->options->run;
+    const char *wish = options->resume_from_checkpoint;
+    enum err status = ERR_OK;
+    int64_t worst = 0;
+
+    folder[0] = '\0';
+    if (comm_rank(run->world) == 0) {
+        if (strcmp(wish, "auto") == 0) {
+            status = checkpoint_find(options->output_dir, folder);
+        } else if (strcmp(wish, "none") != 0) {
+            snprintf(folder, FILE_PATH_BYTES_MAX, "%s", wish);
+            status = checkpoint_verify(folder);
+        } else if (options->overwrite_output_dir) {
+            status = checkpoint_remove_all(options->output_dir);
+        }
+    }
+    ERR_TRY(status);
+    ERR_TRY(comm_agree_max(run->world, 0, options->collective_deadline_ms, &worst));
+    return comm_broadcast(run->world, folder, FILE_PATH_BYTES_MAX, 0,
+                          options->collective_deadline_ms);
+}
+
+static enum err save(struct loop *loop)
+{
+    struct train_run *run = loop->run;
+    const struct options *options = &run->options->run;
+    struct jdoc *details = jdoc_object();
+    int64_t ignored = 0;
+
+    if (loop->saved_step == run->state.step) {
+        jdoc_close(details);
+        return ERR_OK;
+    }
+    enum err status = ERR_OK;
+    if (comm_rank(run->world) == 0) {
+        status = checkpoint_save(&run->state, options->output_dir, loop->settings,
+                                 options->save_total_limit);
+    }
+    if (status == ERR_OK) {
+        jdoc_set_int(details, "step", run->state.step);
+        metrics_event(loop->metrics, "checkpoint.saved", details);
+        loop->saved_step = run->state.step;
+    } else {
+        jdoc_close(details);
+    }
+    ERR_TRY(status);
+    return comm_agree_max(run->world, 0, options->collective_deadline_ms, &ignored);
+}
+
+static struct jdoc *reals(const float *values, int count, double scale)
+{
+    struct jdoc *list = jdoc_array();
+
+    for (int i = 0; i < count; i++) {
+        jdoc_append(list, jdoc_real(scale * (double)values[i]));
+    }
+    return list;
+}
+
+/* One entry a set: losses, accuracies and shares of its exits. */
+static void describe_exits(const struct train_run *run, const struct step_result *result,
+                           struct jdoc *record)
+{
+    const struct exits_net_config *config = exits_net_config_of(run->state.net);
+    const double scale = 1 / result->sample_count;
+    struct jdoc *list = jdoc_array();
+
+    for (int set = 0; set < config->set_count; set++) {
+        const struct exits_sums sums = exits_sums_of(run->state.net, result->tap_statistics, set);
+        struct jdoc *entry = jdoc_object();
+        jdoc_set_real(entry, "lambda", run->exits.lambdas[set]);
+        jdoc_set(entry, "loss", reals(sums.loss, config->count + 1, scale));
+        jdoc_set(entry, "accuracy", reals(sums.correct, config->count + 1, scale));
+        jdoc_set(entry, "share", reals(sums.left, config->count + 1, scale));
+        jdoc_set_real(entry, "gate_loss", scale * (double)sums.gate_loss);
+        jdoc_set_real(entry, "cost", scale * (double)sums.cost);
+        jdoc_append(list, entry);
+    }
+    jdoc_set(record, "exits", list);
+}
+
+static enum err record_step(struct loop *loop, const struct options *stage, int stage_index,
+                            const struct train_report *report)
+{
+    struct train_run *run = loop->run;
+    const struct step_result *result = &report->result;
+    const enum options_stage kind = run->options->stages[stage_index].kind;
+    struct jdoc *record = jdoc_object();
+    char text[HASH_TEXT_BYTES];
+    struct hash hash;
+
+    jdoc_set_int(record, "step", run->state.step);
+    jdoc_set_text(record, "stage", options_stage_name(kind));
+    jdoc_set_int(record, "epoch", (int64_t)report->epoch);
+    jdoc_set_real(record, "loss", result->loss / result->sample_count);
+    jdoc_set_real(record, "accuracy", result->correct / result->sample_count);
+    if (kind != OPTIONS_BACKBONE) {
+        describe_exits(run, result, record);
+    }
+    for (int group = 0; group < OPTIM_GROUPS_MAX; group++) {
+        static const char *const names[OPTIM_GROUPS_MAX][2] = {
+            {"learning_rate", "grad_norm"},
+            {"head_learning_rate", "head_grad_norm"},
+            {"gate_learning_rate", "gate_grad_norm"}};
+        if (report->groups[group].active) {
+            jdoc_set_real(record, names[group][0], report->groups[group].learning_rate);
+            jdoc_set_real(record, names[group][1], report->groups[group].norm);
+        }
+    }
+    jdoc_set_real(record, "samples_per_s", (double)stage->train_batch_size / report->step_s);
+    if (run->options->run.hash_steps > 0 && run->state.step % run->options->run.hash_steps == 0) {
+        ERR_TRY(train_state_hash(&run->state, &hash));
+        hash_text(hash, text);
+        jdoc_set_text(record, "state_hash", text);
+    }
+    metrics_record(loop->metrics, record);
+    return ERR_OK;
+}
+
+static void show_step(struct loop *loop, const struct train_stage *stage, int stage_index,
+                      const struct train_report *report)
+{
+    const struct train_run *run = loop->run;
+    const struct step_result *result = &report->result;
+    const enum options_stage kind = run->options->stages[stage_index].kind;
+    const int64_t steps = train_stage_steps(stage);
+    const int64_t at = run->state.stage_step;
+    const bool keeps = at % run->options->run.logging_steps == 0 || at == steps;
+    double loss = result->loss / result->sample_count;
+    char share[160] = "";
+    size_t used = 0;
+
+    if (kind != OPTIONS_BACKBONE) { /* of the set in the middle of the list of lambdas */
+        const struct exits_net_config *config = exits_net_config_of(run->state.net);
+        const int set = config->set_count / 2;
+        const struct exits_sums sums = exits_sums_of(run->state.net, result->tap_statistics, set);
+        loss = 0;
+        used +=
+            (size_t)snprintf(share, sizeof(share), " | lambda %g exits ", run->exits.lambdas[set]);
+        for (int g = 0; g <= config->count && used + 8 < sizeof(share); g++) {
+            loss += (double)sums.loss[g] / result->sample_count / (config->count + 1);
+            used +=
+                (size_t)snprintf(share + used, sizeof(share) - used, "%s%.0f", g == 0 ? "" : "/",
+                                 100 * (double)sums.left[g] / result->sample_count);
+        }
+        snprintf(share + used, sizeof(share) - used, "%%");
+    }
+    metrics_show(loop->metrics, keeps,
+                 "%s step %5" PRId64 "/%" PRId64
+                 " | loss %.4f | acc %.3f | norm %.2f | lr %.2e | %.1f ms | %.0f smp/s%s",
+                 options_stage_name(kind), at, steps, loss, result->correct / result->sample_count,
+                 report->groups[kind == OPTIONS_EXITS ? EXITS_GROUP_HEADS : 0].norm,
+                 report->groups[kind == OPTIONS_EXITS ? EXITS_GROUP_HEADS : 0].learning_rate,
+                 1e3 * report->step_s, result->sample_count / report->step_s, share);
+}
+
+static bool is_over(const struct train_run *run)
+{
+    const int64_t max_steps = run->options->run.max_steps;
+
+    return max_steps >= 0 && run->state.step >= max_steps;
+}
+
+static enum err run_stage(struct loop *loop, int index, const char *checkpoint)
+{
+    struct train_run *run = loop->run;
+    const int64_t save_steps = run->options->run.save_steps;
+    struct train_stage *stage = NULL;
+    struct train_report report;
+    enum err status = ERR_OK;
+
+    ERR_TRY(train_stage_open(run, index, &stage));
+    if (checkpoint[0] != '\0') {
+        ERR_GOTO(out, status, train_state_load_values(&run->state, checkpoint));
+        train_run_pack(run, run->options->stages[index].kind != OPTIONS_EXITS);
+    }
+    while (run->state.stage_step < train_stage_steps(stage) && !is_over(run)) {
+        ERR_GOTO(out, status, train_stage_step(stage, &report));
+        ERR_GOTO(out, status,
+                 record_step(loop, &run->options->stages[index].options, index, &report));
+        show_step(loop, stage, index, &report);
+        if (save_steps > 0 && run->state.step % save_steps == 0) {
+            ERR_GOTO(out, status, save(loop));
+        }
+    }
+    ERR_GOTO(out, status, save(loop));
+    status = train_state_hash(&run->state, &loop->hash);
+out:
+    train_stage_close(stage);
+    return status;
+}
+
+static enum err run_stages(struct loop *loop)
+{
+    struct train_run *run = loop->run;
+    char checkpoint[FILE_PATH_BYTES_MAX];
+
+    ERR_TRY(choose_checkpoint(run, checkpoint));
+    if (checkpoint[0] != '\0') {
+        ERR_TRY(train_state_load_position(&run->state, checkpoint, loop->settings));
+        loop->saved_step = run->state.step;
+    }
+    ERR_TRY(metrics_open(run->options->run.output_dir, comm_rank(run->world) == 0, run->state.step,
+                         &loop->metrics));
+    if (checkpoint[0] != '\0') {
+        metrics_show(loop->metrics, true, "resumed from %s", checkpoint);
+    }
+    for (int index = (int)run->state.stage; index < run->options->stage_count; index++) {
+        const enum err status = run_stage(loop, index, checkpoint);
+        if (status != ERR_OK) {
+            return err_context_(status, "stage %d (%s), step %" PRId64, index + 1,
+                                options_stage_name(run->options->stages[index].kind),
+                                run->state.stage_step);
+        }
+        if (is_over(run)) {
+            break;
+        }
+        checkpoint[0] = '\0';
+        if (index + 1 < run->options->stage_count) {
+            run->state.stage = index + 1;
+            run->state.stage_step = 0;
+            memset(&run->state.balance, 0, sizeof(run->state.balance));
+        }
+    }
+    return ERR_OK;
+}
+
+enum err train_loop(struct train_run *run, struct hash *hash_out)
+{
+    struct loop loop = {.run = run, .saved_step = -1};
+
+    ERR_TRY(train_loop_settings(run, &loop.settings));
+    const enum err status = run_stages(&loop);
+    metrics_close(loop.metrics);
+    free(loop.settings);
+    if (status == ERR_OK) {
+        *hash_out = loop.hash;
+    }
+    return status;
+}

@@ -1,0 +1,259 @@
+#include "launch/train_run.h"
+
+#include <inttypes.h>
+
+#include "comm/base/file.h"
+#include "trainer/model/model_files.h"
+
+static enum err open_data(struct train_run *run)
+{
+    const struct options *options = &run->options->run;
+    struct data_set_source source = {.format = (enum data_format)options->data_format,
+                                     .folder = options->data_dir,
+                                     .part = DATA_TRAIN};
+
+    ERR_TRY(data_set_open(&source, &run->train));
+    source.part = DATA_TEST;
+    ERR_TRY(data_set_open(&source, &run->test));
+    if (run->train->shape.height != run->train->shape.width ||
+        run->test->shape.height != run->train->shape.height ||
+        run->test->shape.width != run->train->shape.width ||
+        run->test->shape.channels != run->train->shape.channels) {
+        return ERR_FAIL(ERR_CONFIG,
+                        "%s: training images are %" PRId64 "x%" PRId64 " and test images %" PRId64
+                        "x%" PRId64 ", squares of one size are expected",
+                        options->data_dir, run->train->shape.height, run->train->shape.width,
+                        run->test->shape.height, run->test->shape.width);
+    }
+    if (options->max_eval_samples > 0 && options->max_eval_samples < run->test->shape.count) {
+        run->test->shape.count = options->max_eval_samples;
+    }
+    return data_split_open((uint64_t)options->seed, options->validation_fraction,
+                           run->train->shape.count, &run->split);
+}
+
+/* One value serves all channels; none: measured on the training set. */
+static enum err open_normal(struct train_run *run)
+{
+    const struct options_f64s *mean = &run->options->run.image_mean;
+    const struct options_f64s *deviation = &run->options->run.image_std;
+    const int channels = (int)run->train->shape.channels;
+
+    data_normal_measure(run->train, &run->normal);
+    if ((mean->count != 0 && mean->count != 1 && mean->count != channels) ||
+        mean->count != deviation->count) {
+        return ERR_FAIL(ERR_CONFIG,
+                        "image_mean has %d values and image_std %d, the images have %d channels",
+                        mean->count, deviation->count, channels);
+    }
+    for (int c = 0; c < channels && mean->count > 0; c++) {
+        run->normal.mean[c] = mean->values[mean->count == 1 ? 0 : c];
+        run->normal.deviation[c] = deviation->values[mean->count == 1 ? 0 : c];
+    }
+    return ERR_OK;
+}
+
+static enum err config_from_options(const struct train_run *run, struct model_config *config)
+{
+    const struct options *options = &run->options->run;
+    static const enum kern_gelu forms[] = {KERN_GELU_TANH, KERN_GELU_ERF};
+
+    if (options->init_from[0] != '\0') {
+        ERR_TRY(model_files_read_config(options->init_from, config));
+    } else {
+        *config = (struct model_config){
+            .image_size = run->train->shape.height,
+            .patch_size = options->patch_size,
+            .num_channels = run->train->shape.channels,
+            .hidden_size = options->hidden_size,
+            .num_hidden_layers = options->num_hidden_layers,
+            .num_attention_heads = options->num_attention_heads,
+            .intermediate_size = options->intermediate_size,
+            .num_labels = run->train->shape.class_count,
+            .layer_norm_eps = options->layer_norm_eps,
+            .initializer_range = options->initializer_range,
+            .hidden_act = forms[options->hidden_act],
+            .pooling = (enum model_pooling)options->pooling,
+        };
+    }
+    if (config->image_size != run->train->shape.height ||
+        config->num_channels != run->train->shape.channels ||
+        config->num_labels < run->train->shape.class_count) {
+        return ERR_FAIL(
+            ERR_CONFIG,
+            "the model takes %" PRId64 " channels of %" PRId64 " pixels and has %" PRId64
+            " classes; %s has %" PRId64 " of %" PRId64 " and %" PRId64,
+            config->num_channels, config->image_size, config->num_labels, options->data_dir,
+            run->train->shape.channels, run->train->shape.height, run->train->shape.class_count);
+    }
+    return ERR_OK;
+}
+
+static enum err open_model(struct train_run *run)
+{
+    const struct options *options = &run->options->run;
+    struct model_config config = {0};
+
+    ERR_TRY(
+        kern_ops_choose((enum kern_isa)options->isa, (enum kern_matmul)options->matmul, &run->ops));
+    ERR_TRY(config_from_options(run, &config));
+    ERR_TRY(model_open(&config, &run->ops, &run->state.model));
+    if (options->init_from[0] != '\0') {
+        return model_files_load_weights(run->state.model, options->init_from);
+    }
+    model_init(run->state.model, (uint64_t)options->seed);
+    return ERR_OK;
+}
+
+static bool has_exits(const struct options_run *options)
+{
+    for (int s = 0; s < options->stage_count; s++) {
+        if (options->stages[s].kind != OPTIONS_BACKBONE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum err fill_exit_layers(const struct options *options, int64_t layer_count,
+                                 struct exits_net_config *config)
+{
+    const struct options_i64s *wanted = &options->exit_layers;
+
+    config->count = wanted->count > 0 ? wanted->count : (int)layer_count - 1;
+    for (int g = 0; g < config->count; g++) {
+        config->layers[g] = wanted->count > 0 ? wanted->values[g] - 1 : g;
+        if (config->layers[g] > layer_count - 2) {
+            return ERR_FAIL(ERR_CONFIG,
+                            "exit_layers: no exit can stand behind layer %" PRId64 " of %" PRId64
+                            ", the final classifier is there",
+                            config->layers[g] + 1, layer_count);
+        }
+    }
+    return ERR_OK;
+}
+
+/* Costs of the exits, and what the losses need besides. */
+static void fill_train_config(struct train_run *run, const struct exits_net_config *net)
+{
+    const struct options *options = &run->options->run;
+    const struct model_config *model = model_config_of(run->state.model);
+
+    run->cost_shape = (struct exits_cost_shape){
+        .tokens = model_config_tokens(model),
+        .width = model->hidden_size,
+        .intermediate = model->intermediate_size,
+        .layers = model->num_hidden_layers,
+        .patches = model_config_patches(model),
+        .patch_inputs = model_config_patch_inputs(model),
+        .classes = model->num_labels,
+        .pools_last_block = model->pooling == MODEL_POOLING_CLS,
+        .has_gates = true,
+        .head = net->head,
+        .head_hidden = net->head_hidden,
+        .gate = net->gate,
+        .gate_hidden = net->gate_hidden,
+        .exit_count = net->count,
+        .exit_layers = exits_net_config_of(run->state.net)->layers,
+    };
+    exits_cost(&run->cost_shape, run->macs);
+    run->exits = (struct exits_train_config){
+        .loss = (enum exits_loss)options->exit_loss,
+        .form = (enum exits_form)options->exit_form,
+        .target = (enum exits_target_kind)options->gate_target,
+        .balances = options->gate_balance,
+        .loss_floor = options->exit_loss_floor,
+        .uncertainty_floor = options->uncertainty_floor,
+    };
+    exits_cost_shares(run->macs, net->count, run->exits.costs);
+    for (int set = 0; set < net->set_count; set++) {
+        run->exits.lambdas[set] = options->lambdas.values[set];
+    }
+}
+
+/* The exits of init_from, if that folder has any; they must then fit the settings. */
+static enum err load_exits(struct train_run *run)
+{
+    char path[FILE_PATH_BYTES_MAX];
+
+    if (run->options->run.init_from[0] == '\0') {
+        return ERR_OK;
+    }
+    ERR_TRY(file_path(path, run->options->run.init_from, TRAIN_STATE_EXITS_FILE));
+    if (!file_exists(path)) {
+        return ERR_OK;
+    }
+    return param_list_load(exits_net_params(run->state.net), exits_net_block(run->state.net), path);
+}
+
+static enum err open_exits(struct train_run *run)
+{
+    const struct options *options = &run->options->run;
+    const struct model_config *model = model_config_of(run->state.model);
+    struct exits_net_config config = {
+        .set_count = options->lambdas.count,
+        .width = model->hidden_size,
+        .classes = model->num_labels,
+        .head = (enum exits_head_kind)options->exit_head,
+        .head_hidden = options->exit_head_hidden,
+        .gate = (enum exits_gate_kind)options->exit_gate,
+        .gate_hidden = options->exit_gate_hidden,
+        .layer_norm_eps = (float)model->layer_norm_eps,
+    };
+    double prior[MODEL_LAYERS_MAX];
+
+    if (!has_exits(run->options)) {
+        return ERR_OK;
+    }
+    if (options->lambdas.count > EXITS_SETS_MAX) {
+        return ERR_FAIL(ERR_CONFIG, "lambdas has %d values, at most %d are possible",
+                        options->lambdas.count, EXITS_SETS_MAX);
+    }
+    ERR_TRY(fill_exit_layers(options, model->num_hidden_layers, &config));
+    ERR_TRY(exits_net_open(&config, &run->ops, &run->state.net));
+    fill_train_config(run, &config);
+    for (int g = 0; g < config.count; g++) { /* every exit equally probable at first */
+        prior[g] = run->exits.form == EXITS_HAZARD ? 1.0 / (config.count + 1 - g)
+                                                   : 1.0 / (config.count + 1);
+    }
+    exits_net_init(run->state.net, (uint64_t)options->seed, prior);
+    return load_exits(run);
+}
+
+enum err train_run_open(const struct options_run *options, struct comm_group *world,
+                        struct train_run *run_out)
+{
+    struct train_run run = {.options = options, .world = world};
+    enum err status = ERR_OK;
+
+    ERR_GOTO(err_close, status, open_data(&run));
+    ERR_GOTO(err_close, status, open_normal(&run));
+    ERR_GOTO(err_close, status, open_model(&run));
+    ERR_GOTO(err_close, status, open_exits(&run));
+    ERR_GOTO(err_close, status, comm_duplicate(world, &run.sums));
+    *run_out = run;
+    return ERR_OK;
+
+err_close:
+    train_run_close(&run);
+    return status;
+}
+
+void train_run_close(struct train_run *run)
+{
+    comm_close(run->sums);
+    exits_net_close(run->state.net);
+    model_close(run->state.model);
+    data_split_close(run->split);
+    data_set_close(run->train);
+    data_set_close(run->test);
+    *run = (struct train_run){0};
+}
+
+void train_run_pack(struct train_run *run, bool for_backward)
+{
+    model_pack(run->state.model, for_backward);
+    if (run->state.net != NULL) {
+        exits_net_pack(run->state.net);
+    }
+}

@@ -1,0 +1,47 @@
+/*
+ * launch/train_run.h - the parts of a run, opened from its settings: data, backbone,
+ * exits. Training and evaluation both start here.
+ *
+ * Threads: the step's.
+ */
+#ifndef LAUNCH_TRAIN_RUN_H
+#define LAUNCH_TRAIN_RUN_H
+
+#include "comm/base/err.h"
+#include "comm/group/comm_group.h"
+#include "data/data_augment.h"
+#include "data/data_set.h"
+#include "data/data_split.h"
+#include "exits/exits_cost.h"
+#include "exits/exits_train.h"
+#include "launch/options.h"
+#include "launch/train_state.h"
+#include "trainer/kernels/kern_ops.h"
+
+struct train_run {
+    const struct options_run *options; /* lent */
+    struct comm_group *world;          /* lent */
+    struct comm_group *sums;           /* carries the gradients */
+    struct kern_ops ops;
+    struct data_set *train, *test;
+    struct data_split *split;
+    struct data_normal normal;
+    struct train_state state; /* without optimizers, which belong to a stage */
+    struct exits_cost_shape cost_shape;
+    struct exits_train_config exits;    /* of the exits, if state.net is not NULL */
+    int64_t macs[MODEL_LAYERS_MAX + 1]; /* [G + 1] multiply-adds of leaving at each exit */
+};
+
+/*
+ * Opens everything that does not depend on the stage, with initial weights (or those of
+ * init_from). Collective. End it with train_run_close().
+ * Errors: those of the parts; ERR_CONFIG where settings and data do not go together.
+ */
+ERR_MUST_CHECK enum err train_run_open(const struct options_run *options, struct comm_group *world,
+                                       struct train_run *run_out);
+void train_run_close(struct train_run *run); /* a zeroed run is allowed */
+
+/* After parameters were loaded or changed from outside. */
+void train_run_pack(struct train_run *run, bool for_backward);
+
+#endif

@@ -1,0 +1,350 @@
+#include "launch/train_stage.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/base/clock.h"
+#include "data/data_stream.h"
+#include "exits/exits_cache.h"
+#include "exits/exits_step.h"
+#include "launch/features.h"
+
+/* The choices of feature_cache in options.def. */
+enum { CACHE_NONE, CACHE_IN_MEMORY, CACHE_IN_FILE };
+
+struct train_stage {
+    struct train_run *run;
+    enum options_stage kind;
+    const struct options *options;
+    struct data_stream_options stream_options;
+    struct data_augment augment;
+    struct data_stream *stream;     /* NULL with cached features */
+    struct exits_cache *cache;      /* NULL without */
+    struct exits_trainer *trainer;  /* NULL in BACKBONE */
+    struct step *step;              /* NULL with cached features */
+    struct exits_step *cached_step; /* NULL without */
+    uint32_t *samples;              /* of a step of this rank, with cached features */
+    struct step_tap tap;
+    int64_t micro_count; /* of this rank in a step */
+    int64_t step_count;
+};
+
+static bool trains_backbone(const struct train_stage *stage)
+{
+    return stage->kind != OPTIONS_EXITS;
+}
+
+static bool trains_exits(const struct train_stage *stage)
+{
+    return stage->kind != OPTIONS_BACKBONE;
+}
+
+static bool uses_cache(const struct train_stage *stage)
+{
+    const bool augments = stage->options->augment_pad > 0 || stage->options->augment_flip;
+
+    return stage->kind == OPTIONS_EXITS && stage->options->feature_cache != CACHE_NONE && !augments;
+}
+
+/* The ranges of a block: neighbours of one kind in one piece, so that kernels run long. */
+static enum err open_optim(const struct train_stage *stage, const struct param_list *params,
+                           struct optim **optim_out)
+{
+    const struct options *options = stage->options;
+    const struct optim_options optim_options = {
+        .kind = (enum optim_kind)options->optim,
+        .beta1 = options->adam_beta1,
+        .beta2 = options->adam_beta2,
+        .epsilon = options->adam_epsilon,
+        .momentum = options->momentum,
+        .weight_decay = options->weight_decay,
+        .max_grad_norm = options->max_grad_norm,
+    };
+    struct optim_range *ranges = calloc((size_t)params->count, sizeof(*ranges));
+    int64_t count = 0;
+
+    if (ranges == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "a list of %" PRId64 " ranges", params->count);
+    }
+    for (int64_t t = 0; t < params->count; t++) {
+        const struct param *param = &params->params[t];
+        const struct optim_range range = {param->offset, param->offset + param->count, param->group,
+                                          param->decays};
+        struct optim_range *last = count > 0 ? &ranges[count - 1] : NULL;
+        if (last != NULL && last->group == range.group && last->decays == range.decays &&
+            last->end == range.begin) {
+            last->end = range.end;
+        } else {
+            ranges[count++] = range;
+        }
+    }
+    const enum err status =
+        optim_open(&optim_options, &stage->run->ops, ranges, count, params->block_elems, optim_out);
+    free(ranges);
+    return status;
+}
+
+static enum err open_optims(struct train_stage *stage)
+{
+    struct train_state *state = &stage->run->state;
+
+    if (trains_backbone(stage)) {
+        ERR_TRY(open_optim(stage, model_params(state->model), &state->backbone_optim));
+    }
+    if (trains_exits(stage)) {
+        ERR_TRY(open_optim(stage, exits_net_params(state->net), &state->exits_optim));
+    }
+    return ERR_OK;
+}
+
+static enum err open_data(struct train_stage *stage)
+{
+    const struct train_run *run = stage->run;
+    const struct options *options = stage->options;
+    const struct data_augment_options augment = {
+        .seed = (uint64_t)options->seed,
+        .pad_pixels = options->augment_pad,
+        .flips = options->augment_flip,
+    };
+
+    ERR_TRY(data_augment_init(&stage->augment, &augment, &run->normal, run->train->shape.channels));
+    stage->stream_options = (struct data_stream_options){
+        .set = run->train,
+        .augment = &stage->augment,
+        .samples = run->split->train,
+        .sample_count = run->split->train_count,
+        .seed = (uint64_t)options->seed + (uint64_t)run->state.stage,
+        .batch_samples = options->train_batch_size,
+        .micro_samples = options->per_device_train_batch_size,
+        .rank = comm_rank(run->world),
+        .rank_count = comm_size(run->world),
+        .timeout_ms = options->collective_deadline_ms,
+    };
+    ERR_TRY(data_stream_check(&stage->stream_options));
+    stage->micro_count =
+        options->train_batch_size / options->per_device_train_batch_size / comm_size(run->world);
+    if (options->gradient_accumulation_steps > 0 &&
+        options->gradient_accumulation_steps != stage->micro_count) {
+        return ERR_FAIL(ERR_CONFIG,
+                        "gradient_accumulation_steps is %" PRId64 ", but train_batch_size %" PRId64
+                        " on %d ranks in passes of %" PRId64 " is %" PRId64 " passes",
+                        options->gradient_accumulation_steps, options->train_batch_size,
+                        comm_size(run->world), options->per_device_train_batch_size,
+                        stage->micro_count);
+    }
+    const double epochs = options->num_train_epochs;
+    stage->step_count =
+        options->num_steps >= 0
+            ? options->num_steps
+            : (int64_t)ceil(epochs * (double)data_stream_epoch_batches(&stage->stream_options));
+    return ERR_OK;
+}
+
+static enum err open_cached_step(struct train_stage *stage)
+{
+    struct train_run *run = stage->run;
+    const struct exits_step_options options = {
+        .net = run->state.net,
+        .trainer = stage->trainer,
+        .ops = &run->ops,
+        .group = run->sums,
+        .order = (enum comm_reduce_order)run->options->run.reduce,
+        .micro_samples = stage->options->per_device_train_batch_size,
+        .micro_count = stage->micro_count,
+    };
+    const struct features_source all = {.set = run->train, .count = run->train->shape.count};
+
+    stage->samples =
+        calloc((size_t)(stage->micro_count * options.micro_samples), sizeof(*stage->samples));
+    if (stage->samples == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "the samples of a step");
+    }
+    ERR_TRY(
+        features_open(run, &all, stage->options->feature_cache == CACHE_IN_FILE, &stage->cache));
+    return exits_step_open(&options, &stage->cached_step);
+}
+
+static enum err open_step(struct train_stage *stage)
+{
+    struct train_run *run = stage->run;
+
+    if (stage->trainer != NULL) {
+        stage->tap = exits_trainer_tap(stage->trainer);
+    }
+    const struct step_options options = {
+        .model = run->state.model,
+        .group = run->sums,
+        .order = (enum comm_reduce_order)run->options->run.reduce,
+        .micro_samples = stage->options->per_device_train_batch_size,
+        .micro_count = stage->micro_count,
+        .trains_backbone = trains_backbone(stage),
+        .tap = stage->trainer == NULL ? NULL : &stage->tap,
+    };
+    ERR_TRY(step_open(&options, &stage->step));
+    return data_stream_open(&stage->stream_options, run->state.stage_step, &stage->stream);
+}
+
+static enum err open_parts(struct train_stage *stage)
+{
+    struct train_run *run = stage->run;
+
+    ERR_TRY(open_data(stage));
+    ERR_TRY(open_optims(stage));
+    train_run_pack(run, trains_backbone(stage));
+    if (trains_exits(stage)) {
+        ERR_TRY(exits_trainer_open(run->state.net, &run->exits, &run->state.balance,
+                                   stage->options->per_device_train_batch_size, &stage->trainer));
+    }
+    return uses_cache(stage) ? open_cached_step(stage) : open_step(stage);
+}
+
+enum err train_stage_open(struct train_run *run, int index, struct train_stage **stage_out)
+{
+    struct train_stage *stage = calloc(1, sizeof(*stage));
+
+    if (stage == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "a stage");
+    }
+    stage->run = run;
+    stage->kind = run->options->stages[index].kind;
+    stage->options = &run->options->stages[index].options;
+    const enum err status = open_parts(stage);
+    if (status != ERR_OK) {
+        train_stage_close(stage);
+        return status;
+    }
+    *stage_out = stage;
+    return ERR_OK;
+}
+
+void train_stage_close(struct train_stage *stage)
+{
+    if (stage == NULL) {
+        return;
+    }
+    data_stream_close(stage->stream);
+    step_close(stage->step);
+    exits_step_close(stage->cached_step);
+    exits_cache_close(stage->cache);
+    free(stage->samples);
+    exits_trainer_close(stage->trainer);
+    optim_close(stage->run->state.backbone_optim);
+    optim_close(stage->run->state.exits_optim);
+    stage->run->state.backbone_optim = NULL;
+    stage->run->state.exits_optim = NULL;
+    free(stage);
+}
+
+int64_t train_stage_steps(const struct train_stage *stage)
+{
+    return stage->step_count;
+}
+
+/* What step `step` of the stage trains: a function of the step, not of history. */
+static uint64_t phase_of(const struct train_stage *stage, int64_t step)
+{
+    const struct options *options = stage->options;
+    const int64_t warmup = options->exit_warmup_steps;
+
+    if (step < warmup) {
+        return EXITS_TRAINS_HEADS | EXITS_WARMS_UP;
+    }
+    if (options->exit_phase == 0) {
+        return EXITS_TRAINS_HEADS | EXITS_TRAINS_GATES;
+    }
+    return (step - warmup) / options->exit_phase_steps % 2 == 0 ? EXITS_TRAINS_GATES
+                                                                : EXITS_TRAINS_HEADS;
+}
+
+static enum err run_backbone_passes(struct train_stage *stage, struct train_report *report)
+{
+    const int64_t micro = stage->options->per_device_train_batch_size;
+    const int64_t pixels = stage->run->train->image_pixels;
+    struct data_batch batch;
+
+    ERR_TRY(data_stream_next(stage->stream, &batch));
+    assert(batch.step == stage->run->state.stage_step);
+    report->epoch = batch.epoch;
+    for (int64_t m = 0; m < stage->micro_count; m++) {
+        ERR_TRY(step_micro_batch(stage->step, batch.images + m * micro * pixels,
+                                 batch.labels + m * micro, micro, report->phase));
+    }
+    return step_finish(stage->step, stage->options->collective_deadline_ms, &report->result);
+}
+
+static enum err run_cached_passes(struct train_stage *stage, struct train_report *report)
+{
+    data_stream_part(&stage->stream_options, stage->run->state.stage_step, stage->samples,
+                     &report->epoch);
+    return exits_step_run(stage->cached_step, stage->cache, stage->samples,
+                          stage->run->train->labels, report->phase,
+                          stage->options->collective_deadline_ms, &report->result);
+}
+
+/* Learning rates of this step; a group that is not trained in it is not active. */
+static void plan_update(const struct train_stage *stage, uint64_t phase,
+                        struct optim_step groups[OPTIM_GROUPS_MAX])
+{
+    const struct options *options = stage->options;
+    const double warmup = options->warmup_steps < 1
+                              ? options->warmup_steps * (double)stage->step_count
+                              : options->warmup_steps;
+    const double factor =
+        optim_schedule_factor((enum optim_schedule)options->lr_scheduler_type,
+                              stage->run->state.stage_step, (int64_t)warmup, stage->step_count);
+    const double heads =
+        options->head_learning_rate < 0 ? options->learning_rate : options->head_learning_rate;
+    const double gates = options->gate_learning_rate < 0 ? 10 * heads : options->gate_learning_rate;
+
+    memset(groups, 0, OPTIM_GROUPS_MAX * sizeof(groups[0]));
+    groups[0] = (struct optim_step){trains_backbone(stage), factor * options->learning_rate, 0};
+    groups[EXITS_GROUP_HEADS] = (struct optim_step){
+        trains_exits(stage) && (phase & EXITS_TRAINS_HEADS) != 0, factor * heads, 0};
+    groups[EXITS_GROUP_GATES] = (struct optim_step){
+        trains_exits(stage) && (phase & EXITS_TRAINS_GATES) != 0, factor * gates, 0};
+}
+
+static enum err update(struct train_stage *stage, struct train_report *report)
+{
+    struct train_state *state = &stage->run->state;
+    const struct step_result *result = &report->result;
+
+    plan_update(stage, report->phase, report->groups);
+    if (trains_backbone(stage)) {
+        ERR_TRY(optim_update(state->backbone_optim, model_block(state->model), result->gradients,
+                             result->sample_count, report->groups));
+    }
+    if (trains_exits(stage)) {
+        struct optim_step exits[OPTIM_GROUPS_MAX];
+        memcpy(exits, report->groups, sizeof(exits));
+        ERR_TRY(optim_update(state->exits_optim, exits_net_block(state->net), result->tap_gradients,
+                             result->sample_count, exits));
+        memcpy(&report->groups[1], &exits[1], sizeof(exits) - sizeof(exits[0]));
+        exits_balance_add(&state->balance, state->net, result->tap_statistics,
+                          result->sample_count);
+    }
+    if (trains_backbone(stage)) {
+        model_pack(state->model, true);
+    }
+    if (trains_exits(stage)) {
+        exits_net_pack(state->net);
+    }
+    return ERR_OK;
+}
+
+enum err train_stage_step(struct train_stage *stage, struct train_report *report_out)
+{
+    const int64_t start_ns = clock_now_ns();
+
+    *report_out = (struct train_report){.phase = phase_of(stage, stage->run->state.stage_step)};
+    ERR_TRY(stage->cache != NULL ? run_cached_passes(stage, report_out)
+                                 : run_backbone_passes(stage, report_out));
+    ERR_TRY(update(stage, report_out));
+    stage->run->state.step++;
+    stage->run->state.stage_step++;
+    report_out->step_s = clock_since_s(start_ns);
+    return ERR_OK;
+}

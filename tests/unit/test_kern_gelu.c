@@ -1,0 +1,164 @@
+/*
+ * Unit tests of trainer/kernels/kern_gelu.h: every version against erf() and tanh() in
+ * double, and its derivative against central differences of those.
+ */
+#include <check.h>
+#include <math.h>
+#include <string.h>
+
+#include "tests/support/float_block.h"
+#include "tests/support/kern_versions.h"
+#include "tests/support/test_suite.h"
+#include "trainer/kernels/kern_gelu.h"
+
+enum { GRID = 60001 };
+
+static kern_gelu_forward_fn *const forwards[KERN_VERSIONS] = {kern_gelu_forward_portable,
+                                                              kern_gelu_forward_avx2};
+static kern_gelu_backward_fn *const backwards[KERN_VERSIONS] = {kern_gelu_backward_portable,
+                                                                kern_gelu_backward_avx2};
+static const enum kern_gelu forms[] = {KERN_GELU_TANH, KERN_GELU_ERF};
+
+static double gelu_f64(double x, enum kern_gelu form)
+{
+    if (form == KERN_GELU_ERF) {
+        return 0.5 * x * (1.0 + erf(x / sqrt(2.0)));
+    }
+    return 0.5 * x * (1.0 + tanh(sqrt(2.0 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
+}
+
+/* Central differences with one step of Richardson's extrapolation: good to 1e-11 here. */
+static double gelu_slope_f64(double x, enum kern_gelu form)
+{
+    const double h = 1e-3;
+    const double wide = (gelu_f64(x + 2 * h, form) - gelu_f64(x - 2 * h, form)) / (4 * h);
+    const double near = (gelu_f64(x + h, form) - gelu_f64(x - h, form)) / (2 * h);
+
+    return near + (near - wide) / 3;
+}
+
+/* -15 .. 15 in even steps, then a few that grids leave out. */
+static struct float_block grid(void)
+{
+    static const float more[] = {0.0f, -0.0f, 1e-30f, -1e-30f, 100.0f, -100.0f, 1e20f, -1e20f};
+    const struct float_block block = float_block_open(GRID + sizeof(more) / sizeof(more[0]));
+
+    for (int i = 0; i < GRID; i++) {
+        block.data[i] = -15.0f + 30.0f * (float)i / (GRID - 1);
+    }
+    memcpy(block.data + GRID, more, sizeof(more));
+    return block;
+}
+
+START_TEST(forward__is_gelu_to_the_tolerance_over_the_whole_range)
+{
+    const struct float_block x = grid();
+    const struct float_block y = float_block_open(x.count);
+    const enum kern_gelu form = forms[_i];
+
+    for (int version = 0; version < kern_version_count(); version++) {
+        forwards[version](y.data, x.data, x.count, form);
+        for (int64_t i = 0; i < x.count; i++) {
+            const double want = gelu_f64((double)x.data[i], form);
+            ck_assert_msg(kern_is_close((double)y.data[i], want, (double)KERN_GELU_TOLERANCE),
+                          "version %d, form %d: gelu(%.9g) is %.9g, not %.9g", version, (int)form,
+                          (double)x.data[i], (double)y.data[i], want);
+        }
+    }
+    float_block_close(&x);
+    float_block_close(&y);
+}
+END_TEST
+
+START_TEST(backward__is_the_derivative_times_dy_to_the_tolerance)
+{
+    const struct float_block x = grid();
+    const struct float_block dy = float_block_open(x.count);
+    const struct float_block dx = float_block_open(x.count);
+    const enum kern_gelu form = forms[_i];
+
+    for (int64_t i = 0; i < x.count; i++) {
+        dy.data[i] = i % 2 == 0 ? 1.0f : -2.0f;
+    }
+    for (int version = 0; version < kern_version_count(); version++) {
+        backwards[version](dx.data, dy.data, x.data, x.count, form);
+        for (int64_t i = 0; i < x.count; i++) {
+            const double at = fmin(fmax((double)x.data[i], -20), 20); /* constant beyond */
+            const double want = (double)dy.data[i] * gelu_slope_f64(at, form);
+            ck_assert_msg(kern_is_close((double)dx.data[i], want, 2e-6),
+                          "version %d, form %d: %.9g * gelu'(%.9g) is %.9g, not %.9g", version,
+                          (int)form, (double)dy.data[i], (double)x.data[i], (double)dx.data[i],
+                          want);
+        }
+    }
+    float_block_close(&x);
+    float_block_close(&dy);
+    float_block_close(&dx);
+}
+END_TEST
+
+START_TEST(both__give_nan_for_nan_and_the_limits_for_infinities)
+{
+    const float x[] = {NAN, INFINITY, -INFINITY, -NAN, 3.4e38f, -3.4e38f};
+    const float dy[] = {1, 1, 1, 1, 1, 1};
+    float y[6], dx[6];
+
+    for (int version = 0; version < kern_version_count(); version++) {
+        forwards[version](y, x, 6, forms[_i]);
+        backwards[version](dx, dy, x, 6, forms[_i]);
+        ck_assert_float_nan(y[0]);
+        ck_assert_float_nan(dx[0]);
+        ck_assert(isinf(y[1]) && y[1] > 0);
+        ck_assert_float_eq_tol(dx[1], 1.0f, 1e-6f);
+        ck_assert_float_eq_tol(y[2], 0.0f, 1e-6f);
+        ck_assert_float_eq_tol(dx[2], 0.0f, 1e-6f);
+        ck_assert_float_nan(y[3]);
+        ck_assert_float_nan(dx[3]);
+        ck_assert_float_eq(y[4], 3.4e38f);
+        ck_assert_float_eq_tol(dx[4], 1.0f, 1e-6f);
+        ck_assert_float_eq_tol(y[5], 0.0f, 1e-6f);
+        ck_assert_float_eq_tol(dx[5], 0.0f, 1e-6f);
+    }
+}
+END_TEST
+
+START_TEST(both__write_count_values_and_give_the_same_bits_in_place_and_at_any_length)
+{
+    const struct float_block x = float_block_normal(40, 1);
+    const struct float_block dy = float_block_normal(40, 2);
+    float y[40], dx[40];
+
+    for (int version = 0; version < kern_version_count(); version++) {
+        forwards[version](y, x.data, 40, forms[_i]);
+        backwards[version](dx, dy.data, x.data, 40, forms[_i]);
+        for (int64_t count = 0; count <= 33; count++) {
+            const struct float_block out = float_block_open(count);
+            forwards[version](out.data, x.data, count, forms[_i]);
+            ck_assert_int_eq(memcmp(out.data, y, (size_t)count * sizeof(float)), 0);
+            memcpy(out.data, x.data, (size_t)count * sizeof(float));
+            forwards[version](out.data, out.data, count, forms[_i]);
+            ck_assert_int_eq(memcmp(out.data, y, (size_t)count * sizeof(float)), 0);
+            memcpy(out.data, dy.data, (size_t)count * sizeof(float));
+            backwards[version](out.data, out.data, x.data, count, forms[_i]);
+            ck_assert_int_eq(memcmp(out.data, dx, (size_t)count * sizeof(float)), 0);
+            float_block_close(&out);
+        }
+    }
+    float_block_close(&x);
+    float_block_close(&dy);
+}
+END_TEST
+
+Suite *test_suite(void)
+{
+    Suite *suite = suite_create("kern_gelu");
+    TCase *tcase = tcase_create("kern_gelu");
+
+    tcase_add_loop_test(tcase, forward__is_gelu_to_the_tolerance_over_the_whole_range, 0, 2);
+    tcase_add_loop_test(tcase, backward__is_the_derivative_times_dy_to_the_tolerance, 0, 2);
+    tcase_add_loop_test(tcase, both__give_nan_for_nan_and_the_limits_for_infinities, 0, 2);
+    tcase_add_loop_test(
+        tcase, both__write_count_values_and_give_the_same_bits_in_place_and_at_any_length, 0, 2);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}

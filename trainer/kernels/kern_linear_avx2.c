@@ -1,0 +1,520 @@
+/*
+ * Matrix products by one tile of 6 x 16 sums in twelve vector registers: per step of
+ * the inner dimension two vectors of a panel and six broadcast factors feed twelve
+ * multiply-adds, enough independent ones to keep both units of a core busy.
+ *
+ * A panel holds 16 columns of the right-hand matrix, one step of the inner dimension
+ * after the other: panel p of a matrix of `depth` x `columns` is [depth, 16], filled up
+ * with zeros. Weights become panels once a step (kern_linear_pack_avx2), the operands of
+ * the weight gradient as they are needed.
+ *
+ * An element of a result is one chain of fused multiply-adds in the order of the inner
+ * dimension, begun with what was preloaded. Cutting the inner dimension into blocks
+ * stores and loads the chain without rounding. So its bits depend neither on the tile
+ * it lies in nor on how many rows there are.
+ */
+#include "trainer/kernels/kern_linear.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "trainer/kernels/kern_gelu_avx2_priv.h"
+#include "trainer/kernels/kern_transpose_avx2_priv.h"
+
+enum {
+    TILE_ROWS = 6,
+    PANEL = 2 * LANES,
+    DEPTH_MAX = 256, /* steps at a time: 16 KiB of a panel and 6 KiB of rows fit the first cache */
+    ROW_BLOCK = 48,  /* rows that meet one panel while it is in the first cache */
+    ALIGNMENT = 64,
+};
+
+/* The weight gradient: this many rows and columns of dY are packed at a time. */
+enum {
+    WEIGHT_DEPTH_MAX = 256,
+    WEIGHT_SLABS_MAX = 44, /* of TILE_ROWS columns: 264 */
+    SLAB_ELEMS = WEIGHT_DEPTH_MAX * TILE_ROWS + PANEL,
+};
+
+struct scratch {
+    _Alignas(ALIGNMENT) float slabs[WEIGHT_SLABS_MAX * SLAB_ELEMS]; /* dY, [depth, 6] each */
+    _Alignas(ALIGNMENT) float panel[WEIGHT_DEPTH_MAX * PANEL];      /* of X */
+};
+
+static _Thread_local struct scratch scratch;
+
+static const struct kern_linear_epilogue NOTHING_BESIDES = {.gelu = KERN_GELU_NONE};
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The size of the equal parts, each at most `most`, that `whole` is cut into. */
+static int64_t part_of(int64_t whole, int64_t most)
+{
+    const int64_t parts = (whole + most - 1) / most;
+
+    return (whole + parts - 1) / parts;
+}
+
+/*
+ * Rows of results, 16 wide:
+ *
+ *      c[r][n] = bias[n] + from[r][n] + the sum over d < depth of a(r, d) * panel[d][n]
+ *
+ * with a(r, d) at a + r / 6 * a_tile + r % 6 * a_row + d * a_step.
+ */
+struct strip {
+    const float *a;
+    int64_t a_tile, a_row, a_step;
+    const float *panel;
+    int64_t depth;
+    float *c;
+    const float *bias; /* NULL: none */
+    const float *from; /* NULL: none; stride ld_c */
+    int64_t ld_c;
+    int64_t rows;
+};
+
+static const float zeros[PANEL];
+
+/*
+ * Tiles `first` .. `end` - 1 of a strip, `rows` of each. `rows` is a constant where this
+ * is inlined: the sums live in registers.
+ */
+static inline __attribute__((always_inline)) void strip_tiles(const struct strip *strip,
+                                                              int64_t first, int64_t end, int rows)
+{
+    const int64_t a_row = strip->a_row, a_step = strip->a_step, depth = strip->depth;
+    const int64_t ld_c = strip->ld_c, ld_from = strip->from == NULL ? 0 : ld_c;
+    const float *const bias = strip->bias == NULL ? zeros : strip->bias;
+    const float *const all_from = strip->from == NULL ? zeros : strip->from;
+
+    for (int64_t t = first; t < end; t++) {
+        const float *a = strip->a + t * strip->a_tile;
+        const float *panel = strip->panel;
+        const float *const from = all_from + t * TILE_ROWS * ld_from;
+        float *const c = strip->c + t * TILE_ROWS * ld_c;
+        __m256 sums[TILE_ROWS][2];
+
+        for (int r = 0; r < rows; r++) {
+            sums[r][0] = _mm256_add_ps(_mm256_loadu_ps(bias), _mm256_loadu_ps(from + r * ld_from));
+            sums[r][1] = _mm256_add_ps(_mm256_loadu_ps(bias + LANES),
+                                       _mm256_loadu_ps(from + r * ld_from + LANES));
+        }
+        for (int64_t d = 0; d < depth; d++) {
+            const __m256 low = _mm256_loadu_ps(panel);
+            const __m256 high = _mm256_loadu_ps(panel + LANES);
+            for (int r = 0; r < rows; r++) {
+                const __m256 factor = _mm256_broadcast_ss(a + r * a_row);
+                sums[r][0] = _mm256_fmadd_ps(factor, low, sums[r][0]);
+                sums[r][1] = _mm256_fmadd_ps(factor, high, sums[r][1]);
+            }
+            a += a_step;
+            panel += PANEL;
+        }
+        for (int r = 0; r < rows; r++) {
+            _mm256_storeu_ps(c + r * ld_c, sums[r][0]);
+            _mm256_storeu_ps(c + r * ld_c + LANES, sums[r][1]);
+        }
+    }
+}
+
+static void strip_run(const struct strip *strip)
+{
+    const int64_t whole = strip->rows / TILE_ROWS;
+
+    strip_tiles(strip, 0, whole, TILE_ROWS);
+    switch (strip->rows % TILE_ROWS) {
+    case 5: strip_tiles(strip, whole, whole + 1, 5); break;
+    case 4: strip_tiles(strip, whole, whole + 1, 4); break;
+    case 3: strip_tiles(strip, whole, whole + 1, 3); break;
+    case 2: strip_tiles(strip, whole, whole + 1, 2); break;
+    case 1: strip_tiles(strip, whole, whole + 1, 1); break;
+    default: break;
+    }
+}
+
+/* The same where only `columns` < 16 of the results exist: tile by tile in a block aside. */
+static void strip_run_narrow(const struct strip *strip, int64_t columns)
+{
+    float block[TILE_ROWS * PANEL] = {0};
+    struct strip aside = *strip;
+
+    aside.bias = NULL;
+    aside.from = block;
+    aside.c = block;
+    aside.ld_c = PANEL;
+    for (int64_t row = 0; row < strip->rows; row += TILE_ROWS) {
+        aside.rows = least(TILE_ROWS, strip->rows - row);
+        for (int64_t i = 0; i < aside.rows * columns; i++) {
+            const int64_t r = i / columns, n = i % columns;
+            block[r * PANEL + n] =
+                (strip->bias == NULL ? 0.0f : strip->bias[n]) +
+                (strip->from == NULL ? 0.0f : strip->from[(row + r) * strip->ld_c + n]);
+        }
+        strip_run(&aside);
+        for (int64_t r = 0; r < aside.rows; r++) {
+            memcpy(strip->c + (row + r) * strip->ld_c, block + r * PANEL,
+                   (size_t)columns * sizeof(float));
+        }
+        aside.a += strip->a_tile;
+    }
+}
+
+/* c[m][n] = bias[n] + from[m][n] + the sum over d < depth of a[m][d] * panels[d][n]. */
+struct product {
+    const float *a;
+    int64_t ld_a;
+    const float *panels;
+    float *c;
+    int64_t ld_c; /* also of from, activated and before */
+    int64_t rows, columns, depth;
+    const float *bias, *from;
+    enum kern_gelu gelu;
+    float *activated;    /* not NULL: gelu(c) goes here */
+    const float *before; /* not NULL: c is multiplied by gelu'(before) */
+};
+
+static inline __attribute__((always_inline)) __m256 gelu_or_slope(__m256 x, enum kern_gelu form,
+                                                                  bool is_slope)
+{
+    if (form == KERN_GELU_TANH) {
+        return is_slope ? vec_gelu_tanh_slope(x) : vec_gelu_tanh(x);
+    }
+    return is_slope ? vec_gelu_erf_slope(x) : vec_gelu_erf(x);
+}
+
+/* to = gelu(from), or to *= gelu'(from); `rows` x 16, row stride ld. */
+static inline __attribute__((always_inline)) void gelu_strip(float *to, const float *from,
+                                                             int64_t ld, int64_t rows,
+                                                             enum kern_gelu form, bool is_slope)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t n = 0; n < PANEL; n += LANES) {
+            const __m256 value = gelu_or_slope(_mm256_loadu_ps(from + r * ld + n), form, is_slope);
+            _mm256_storeu_ps(to + r * ld + n,
+                             is_slope ? _mm256_mul_ps(value, _mm256_loadu_ps(to + r * ld + n))
+                                      : value);
+        }
+    }
+}
+
+/* GELU or GELU' on a strip of up to ROW_BLOCK x 16 results that have just been stored. */
+static void finish_strip(const struct product *product, int64_t row, int64_t rows, int64_t column)
+{
+    const int64_t columns = least(PANEL, product->columns - column), ld = product->ld_c;
+    const int64_t at = row * ld + column;
+    const bool is_slope = product->before != NULL;
+    float *const to = is_slope ? product->c + at : product->activated + at;
+    const float *const from = is_slope ? product->before + at : product->c + at;
+
+    for (int64_t r = 0; r < rows && columns < PANEL; r++) {
+        if (is_slope) {
+            kern_gelu_backward_avx2(to + r * ld, to + r * ld, from + r * ld, columns,
+                                    product->gelu);
+        } else {
+            kern_gelu_forward_avx2(to + r * ld, from + r * ld, columns, product->gelu);
+        }
+    }
+    if (columns < PANEL) {
+        return;
+    }
+    if (product->gelu == KERN_GELU_TANH) {
+        if (is_slope) {
+            gelu_strip(to, from, ld, rows, KERN_GELU_TANH, true);
+        } else {
+            gelu_strip(to, from, ld, rows, KERN_GELU_TANH, false);
+        }
+    } else {
+        if (is_slope) {
+            gelu_strip(to, from, ld, rows, KERN_GELU_ERF, true);
+        } else {
+            gelu_strip(to, from, ld, rows, KERN_GELU_ERF, false);
+        }
+    }
+}
+
+/* `rows` rows from `row` on of 16 columns, over the steps from `start` on. */
+static void multiply_strip(const struct product *product, int64_t row, int64_t rows, int64_t column,
+                           int64_t start, int64_t steps)
+{
+    const int64_t columns = least(PANEL, product->columns - column);
+    const int64_t ld_a = product->ld_a, ld_c = product->ld_c;
+    const float *const bias = start > 0 ? NULL : product->bias;
+    const float *const from = start > 0 ? product->c : product->from;
+    const struct strip strip = {
+        .a = product->a + row * ld_a + start,
+        .a_tile = TILE_ROWS * ld_a,
+        .a_row = ld_a,
+        .a_step = 1,
+        .panel = product->panels + column * product->depth + start * PANEL,
+        .depth = steps,
+        .c = product->c + row * ld_c + column,
+        .bias = bias == NULL ? NULL : bias + column,
+        .from = from == NULL ? NULL : from + row * ld_c + column,
+        .ld_c = ld_c,
+        .rows = rows,
+    };
+
+    if (columns == PANEL) {
+        strip_run(&strip);
+    } else {
+        strip_run_narrow(&strip, columns);
+    }
+}
+
+static void multiply(const struct product *product)
+{
+    const int64_t steps_max = part_of(product->depth, DEPTH_MAX);
+
+    for (int64_t row = 0; row < product->rows; row += ROW_BLOCK) {
+        const int64_t rows = least(ROW_BLOCK, product->rows - row);
+        for (int64_t start = 0; start < product->depth; start += steps_max) {
+            const int64_t steps = least(steps_max, product->depth - start);
+            for (int64_t column = 0; column < product->columns; column += PANEL) {
+                multiply_strip(product, row, rows, column, start, steps);
+                if (product->gelu != KERN_GELU_NONE && start + steps == product->depth) {
+                    finish_strip(product, row, rows, column);
+                }
+            }
+        }
+    }
+}
+
+static int64_t panel_elems(int64_t columns, int64_t depth)
+{
+    return (columns + PANEL - 1) / PANEL * PANEL * depth;
+}
+
+int64_t kern_linear_panel_elems_avx2(int64_t N, int64_t K)
+{
+    const int64_t forward = panel_elems(N, K);
+    const int64_t data = panel_elems(K, N);
+
+    return forward > data ? forward : data;
+}
+
+/* 16 rows of W, all of their K columns, as one panel: a transposition. */
+static void pack_across(float *panel, const float *weight, int64_t K)
+{
+    const int64_t whole = K / LANES * LANES;
+
+    for (int64_t k = 0; k < whole; k += LANES) {
+        for (int64_t half = 0; half < PANEL; half += LANES) {
+            __m256 block[LANES];
+            for (int64_t i = 0; i < LANES; i++) {
+                block[i] = _mm256_loadu_ps(weight + (half + i) * K + k);
+            }
+            vec_transpose(block);
+            for (int64_t i = 0; i < LANES; i++) {
+                _mm256_storeu_ps(panel + (k + i) * PANEL + half, block[i]);
+            }
+        }
+    }
+    for (int64_t k = whole; k < K; k++) {
+        for (int64_t n = 0; n < PANEL; n++) {
+            panel[k * PANEL + n] = weight[n * K + k];
+        }
+    }
+}
+
+/* Up to 16 columns of `rows` rows, side by side; the rest of the panel is zero. */
+static void pack_along(float *panel, const float *from, int64_t ld, int64_t rows, int64_t columns)
+{
+    const __m256i low = vec_mask(least(columns, LANES));
+    const __m256i high = vec_mask(columns - least(columns, LANES));
+
+    if (columns == PANEL) {
+        for (int64_t r = 0; r < rows; r++) {
+            _mm256_storeu_ps(panel + r * PANEL, _mm256_loadu_ps(from + r * ld));
+            _mm256_storeu_ps(panel + r * PANEL + LANES, _mm256_loadu_ps(from + r * ld + LANES));
+        }
+        return;
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        _mm256_storeu_ps(panel + r * PANEL, _mm256_maskload_ps(from + r * ld, low));
+        _mm256_storeu_ps(panel + r * PANEL + LANES,
+                         _mm256_maskload_ps(from + r * ld + LANES, high));
+    }
+}
+
+void kern_linear_pack_avx2(const struct kern_linear *linear)
+{
+    const int64_t N = linear->N, K = linear->K;
+
+    for (int64_t n = 0; n < N; n += PANEL) {
+        float *const panel = linear->panels + n * K;
+        if (n + PANEL <= N) {
+            pack_across(panel, linear->weight + n * K, K);
+            continue;
+        }
+        for (int64_t k = 0; k < K; k++) {
+            for (int64_t i = 0; i < PANEL; i++) {
+                panel[k * PANEL + i] = n + i < N ? linear->weight[(n + i) * K + k] : 0.0f;
+            }
+        }
+    }
+    for (int64_t k = 0; k < K && linear->panels_data != NULL; k += PANEL) {
+        pack_along(linear->panels_data + k * N, linear->weight + k, K, N, least(PANEL, K - k));
+    }
+}
+
+void kern_linear_forward_avx2(float *y, int64_t ld_y, const float *x, int64_t ld_x, int64_t M,
+                              const struct kern_linear *linear,
+                              const struct kern_linear_epilogue *epilogue)
+{
+    const struct kern_linear_epilogue *also = epilogue == NULL ? &NOTHING_BESIDES : epilogue;
+    const struct product product = {
+        .a = x,
+        .ld_a = ld_x,
+        .panels = linear->panels,
+        .c = y,
+        .ld_c = ld_y,
+        .rows = M,
+        .columns = linear->N,
+        .depth = linear->K,
+        .bias = also->bias,
+        .from = also->residual,
+        .gelu = also->gelu,
+        .activated = also->gelu == KERN_GELU_NONE ? NULL : also->activated,
+    };
+
+    assert(also->gelu == KERN_GELU_NONE || also->activated != NULL);
+    multiply(&product);
+}
+
+void kern_linear_backward_data_avx2(float *dx, int64_t ld_dx, const float *dy, int64_t ld_dy,
+                                    int64_t M, const struct kern_linear *linear,
+                                    enum kern_gelu gelu, const float *before)
+{
+    const struct product product = {
+        .a = dy,
+        .ld_a = ld_dy,
+        .panels = linear->panels_data,
+        .c = dx,
+        .ld_c = ld_dx,
+        .rows = M,
+        .columns = linear->K,
+        .depth = linear->N,
+        .gelu = gelu,
+        .before = gelu == KERN_GELU_NONE ? NULL : before,
+    };
+
+    assert(gelu == KERN_GELU_NONE || before != NULL);
+    multiply(&product);
+}
+
+/*
+ * Columns of dY as slabs of six, [rows, 6] each, and their sums over the rows in lane
+ * c % 6 of vector c / 6 of `sums`. Eight rows at a time, so that whole cache lines are
+ * written while the rows they come from are in the first cache.
+ *
+ * A vector of eight is stored over every six: the two lanes too many are overwritten
+ * by the next row, or lie in the gap between slabs.
+ */
+static void pack_slabs(float *slabs, float *sums, const float *dy, int64_t ld_dy, int64_t rows,
+                       int64_t columns)
+{
+    memset(sums, 0, (size_t)(WEIGHT_SLABS_MAX * LANES) * sizeof(float));
+    for (int64_t row = 0; row < rows; row += LANES) {
+        const int64_t rows_here = least(LANES, rows - row);
+        for (int64_t c = 0; c < columns; c += TILE_ROWS) {
+            const float *from = dy + row * ld_dy + c;
+            const int64_t slab = c / TILE_ROWS;
+            float *to = slabs + slab * SLAB_ELEMS + row * TILE_ROWS;
+            const __m256i mask = vec_mask(least(TILE_ROWS, columns - c));
+            __m256 sum = _mm256_loadu_ps(sums + slab * LANES);
+            for (int64_t r = 0; r < rows_here; r++) {
+                const __m256 six = _mm256_maskload_ps(from, mask);
+                _mm256_storeu_ps(to, six);
+                sum = _mm256_add_ps(sum, six);
+                from += ld_dy;
+                to += TILE_ROWS;
+            }
+            _mm256_storeu_ps(sums + slab * LANES, sum);
+        }
+    }
+}
+
+/* One block of the weight gradient: `rows` rows of dY and X, `columns` columns of dY. */
+struct weight_block {
+    float *dweight; /* [columns, K] */
+    float *dbias;   /* [columns]; NULL: none */
+    const float *dy;
+    const float *x;
+    int64_t ld_dy, ld_x;
+    int64_t rows, columns, K;
+    bool accumulate;
+};
+
+static void weight_block_run(const struct weight_block *block)
+{
+    float sums[WEIGHT_SLABS_MAX * LANES];
+    const int64_t columns = block->columns, K = block->K;
+
+    pack_slabs(scratch.slabs, sums, block->dy, block->ld_dy, block->rows, columns);
+    for (int64_t n = 0; n < columns && block->dbias != NULL; n++) {
+        const float sum = sums[n / TILE_ROWS * LANES + n % TILE_ROWS];
+        block->dbias[n] = block->accumulate ? block->dbias[n] + sum : sum;
+    }
+    for (int64_t k = 0; k < K; k += PANEL) {
+        const int64_t width = least(PANEL, K - k);
+        float *const c = block->dweight + k;
+        const struct strip strip = {
+            .a = scratch.slabs,
+            .a_tile = SLAB_ELEMS,
+            .a_row = 1,
+            .a_step = TILE_ROWS,
+            .panel = scratch.panel,
+            .depth = block->rows,
+            .c = c,
+            .from = block->accumulate ? c : NULL,
+            .ld_c = K,
+            .rows = columns,
+        };
+
+        pack_along(scratch.panel, block->x + k, block->ld_x, block->rows, width);
+        if (width == PANEL) {
+            strip_run(&strip);
+        } else {
+            strip_run_narrow(&strip, width);
+        }
+    }
+}
+
+void kern_linear_backward_weight_avx2(float *dweight, float *dbias, const float *dy, int64_t ld_dy,
+                                      const float *x, int64_t ld_x, int64_t M, int64_t N, int64_t K,
+                                      bool accumulate)
+{
+    const int64_t slabs_max = part_of((N + TILE_ROWS - 1) / TILE_ROWS, WEIGHT_SLABS_MAX);
+
+    if (M == 0) {
+        if (!accumulate) {
+            memset(dweight, 0, (size_t)(N * K) * sizeof(float));
+        }
+        if (!accumulate && dbias != NULL) {
+            memset(dbias, 0, (size_t)N * sizeof(float));
+        }
+        return;
+    }
+    const int64_t rows_max = part_of(M, WEIGHT_DEPTH_MAX);
+    for (int64_t m = 0; m < M; m += rows_max) {
+        for (int64_t n = 0; n < N; n += slabs_max * TILE_ROWS) {
+            const struct weight_block block = {
+                .dweight = dweight + n * K,
+                .dbias = dbias == NULL ? NULL : dbias + n,
+                .dy = dy + m * ld_dy + n,
+                .x = x + m * ld_x,
+                .ld_dy = ld_dy,
+                .ld_x = ld_x,
+                .rows = least(rows_max, M - m),
+                .columns = least(slabs_max * TILE_ROWS, N - n),
+                .K = K,
+                .accumulate = accumulate || m > 0,
+            };
+            weight_block_run(&block);
+        }
+    }
+}
