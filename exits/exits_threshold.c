@@ -9,6 +9,9 @@
 /* Vertices of the hull between the ends; each step finds a new one or ends the search. */
 enum { HULL_STEPS_MAX = 64 };
 
+/* Errors in all: below this a step down the hull is rounding. */
+static const double HULL_PROGRESS = 1e-6;
+
 /* Ratios of the geometric family: 1/20 .. 39/20, as published. */
 enum { RATIO_COUNT = 39, RATIO_DENOMINATOR = 20 };
 
@@ -122,7 +125,7 @@ static void find_vertex(struct threshold_search *search, double budget,
         threshold_shared(search, &goal, &start);
         try_start(search, &goal, &start, &best);
         if (best.errors + goal.price * best.cost >=
-            below->errors + goal.price * below->cost - 1e-6) {
+            below->errors + goal.price * below->cost - HULL_PROGRESS) {
             return;
         }
         if (best.cost <= budget) {
@@ -172,7 +175,7 @@ enum err exits_threshold_for_budgets(const struct exits_scored *scored, const do
     threshold_always(&search, 0, &best);
     for (int b = 0; b < count; b++) {
         solve_budget(&search, budgets[b] * (double)scored->n, &unbounded, &best);
-        memcpy(thresholds_out + b * scored->G, best.thresholds,
+        memcpy(thresholds_out + (size_t)b * (size_t)scored->G, best.thresholds,
                (size_t)scored->G * sizeof(*thresholds_out));
         points_out[b] = mean_of(scored, &best);
     }

@@ -19,9 +19,11 @@
  * the first, until a whole round brings nothing. The joint problem is not convex and has
  * local minima, hence several starts: nobody leaves, everybody leaves at l (for each l), the
  * best shared threshold, a geometric family. The result is never worse than any start. For a
- * budget, mu is bisected (the lower convex hull of what is possible), and then the best
- * points found, and the starts, are improved by the same search under the constraint itself,
- * which finds points between those of the hull.
+ * budget, mu is found between the solutions on its two sides: it is set to the price at which
+ * both are equally good, and what is better there replaces one, until they are neighbours on
+ * the lower convex hull of what is possible. Then the vertex that keeps the budget, and every
+ * start that does, are improved by the same search under the constraint itself, which finds
+ * points between those of the hull.
  *
  * A threshold lies half-way between the scores of the last sample that leaves and the first
  * that stays. All is deterministic, and independent of the order of the samples but for

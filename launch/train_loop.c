@@ -247,8 +247,7 @@ static enum err run_stage(struct loop *loop, int index, const char *checkpoint)
 
     ERR_TRY(train_stage_open(run, index, &stage));
     if (checkpoint[0] != '\0') {
-        ERR_GOTO(out, status, train_state_load_values(&run->state, checkpoint));
-        train_run_pack(run, run->options->stages[index].kind != OPTIONS_EXITS);
+        ERR_GOTO(out, status, train_state_load_optimizers(&run->state, checkpoint));
     }
     while (run->state.stage_step < train_stage_steps(stage) && !is_over(run)) {
         ERR_GOTO(out, status, train_stage_step(stage, &report));
@@ -273,7 +272,7 @@ static enum err run_stages(struct loop *loop)
 
     ERR_TRY(choose_checkpoint(run, checkpoint));
     if (checkpoint[0] != '\0') {
-        ERR_TRY(train_state_load_position(&run->state, checkpoint, loop->settings));
+        ERR_TRY(train_state_load(&run->state, checkpoint, loop->settings));
         loop->saved_step = run->state.step;
     }
     ERR_TRY(metrics_open(run->options->run.output_dir, comm_rank(run->world) == 0, run->state.step,

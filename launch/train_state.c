@@ -236,8 +236,7 @@ static enum err read_position(const struct jdoc *doc, const char *path, const ch
     return ERR_OK;
 }
 
-enum err train_state_load_position(struct train_state *state, const char *folder,
-                                   const char *settings)
+enum err train_state_load(struct train_state *state, const char *folder, const char *settings)
 {
     char path[FILE_PATH_BYTES_MAX];
     struct jdoc *doc = NULL;
@@ -245,7 +244,13 @@ enum err train_state_load_position(struct train_state *state, const char *folder
     ERR_TRY(read_state_file(folder, path, &doc));
     const enum err status = read_position(doc, path, settings, state);
     jdoc_close(doc);
-    return status;
+    ERR_TRY(status);
+    ERR_TRY(model_files_load_weights(state->model, folder));
+    if (state->net == NULL) {
+        return ERR_OK;
+    }
+    ERR_TRY(file_path(path, folder, TRAIN_STATE_EXITS_FILE));
+    return param_list_load(exits_net_params(state->net), exits_net_block(state->net), path);
 }
 
 static enum err load_moments(const struct train_state *state, const char *folder)
@@ -309,16 +314,11 @@ static enum err read_values(const struct jdoc *doc, const char *path, struct tra
     return ERR_OK;
 }
 
-enum err train_state_load_values(struct train_state *state, const char *folder)
+enum err train_state_load_optimizers(struct train_state *state, const char *folder)
 {
     char path[FILE_PATH_BYTES_MAX];
     struct jdoc *doc = NULL;
 
-    ERR_TRY(model_files_load_weights(state->model, folder));
-    if (state->net != NULL) {
-        ERR_TRY(file_path(path, folder, TRAIN_STATE_EXITS_FILE));
-        ERR_TRY(param_list_load(exits_net_params(state->net), exits_net_block(state->net), path));
-    }
     ERR_TRY(load_moments(state, folder));
     ERR_TRY(read_state_file(folder, path, &doc));
     const enum err status = read_values(doc, path, state);

@@ -49,12 +49,13 @@ ERR_MUST_CHECK enum err train_state_save(const struct train_state *state, const 
                                          const char *settings);
 
 /*
- * The reverse, in two parts, since the optimizers are made for the stage: `_position`
- * reads step, stage and stage_step and compares the settings; `_values` reads the rest.
+ * The reverse, in two parts, since the optimizers are made with the stage, and the stage
+ * needs the weights: `_load` reads step, stage, stage_step and all parameters, after
+ * comparing the settings; `_load_optimizers` the moments, update counts and class counts.
  * Errors: ERR_MISSING, ERR_CORRUPT; ERR_CONFIG if the settings differ, naming the first.
  */
-ERR_MUST_CHECK enum err train_state_load_position(struct train_state *state, const char *folder,
-                                                  const char *settings);
-ERR_MUST_CHECK enum err train_state_load_values(struct train_state *state, const char *folder);
+ERR_MUST_CHECK enum err train_state_load(struct train_state *state, const char *folder,
+                                         const char *settings);
+ERR_MUST_CHECK enum err train_state_load_optimizers(struct train_state *state, const char *folder);
 
 #endif

@@ -95,8 +95,8 @@ START_TEST(probability__keeps_the_digits_of_what_a_nearly_open_gate_lets_pass)
     float P[3];
 
     exits_probability(EXITS_HAZARD, gates, 2, P);
-    ck_assert_double_eq_tol((double)P[1] / 3.7350866e-12, 1, 1e-5); /* e^-25 sigmoid(-1) */
-    ck_assert_double_eq_tol((double)P[2] / 1.0153019e-11, 1, 1e-5);
+    ck_assert_double_eq_tol((double)P[1] / 3.73504336e-12, 1, 1e-5); /* e^-25 sigmoid(-1) */
+    ck_assert_double_eq_tol((double)P[2] / 1.01529005e-11, 1, 1e-5);
 }
 END_TEST
 

@@ -47,7 +47,7 @@ END_TEST
 
 /* The published head loss with its scale inside: (1 / N G) sum_i r_i sum_l W_il CE_il, with
    r_i = sum_l CE_il / sum_l W_il CE_il. */
-static double scaled_loss(const float weights[N][G], const double losses[N][G])
+static double scaled_loss(float weights[N][G], double losses[N][G])
 {
     double sum = 0;
 

@@ -7,7 +7,8 @@
  * D. Hendrycks and K. Gimpel, "Gaussian Error Linear Units", 2016 (arXiv:1606.08415),
  * section 2. 0.5 (1 + tanh u) = sigmoid(2u) saves half the work and the cancellation.
  *
- * |fast - portable| <= KERN_GELU_TOLERANCE * max(1, |portable|).
+ * |result - exact| <= KERN_GELU_TOLERANCE * max(1, |exact|), gelu and gelu' alike. NaN gives NaN;
+ * the infinities give the limits, +Inf and 0 for gelu, 1 and 0 for gelu'.
  */
 #ifndef TRAINER_KERNELS_KERN_GELU_H
 #define TRAINER_KERNELS_KERN_GELU_H

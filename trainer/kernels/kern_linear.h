@@ -14,7 +14,13 @@
  * may rearrange them once per step into panels that its inner loop reads straight
  * through: that is struct kern_linear.
  *
- * |fast - portable| <= KERN_LINEAR_TOLERANCE * (sum over the inner dimension of |a||b|).
+ * |result - exact| <= KERN_LINEAR_TOLERANCE * the sum of the magnitudes of all that is added
+ * up: |a||b| over the inner dimension, |bias|, |residual|, and what was there to accumulate to.
+ * GELU and GELU' add KERN_GELU_TOLERANCE.
+ *
+ * Forward and backward data give a row of the result the same bits whether it is computed
+ * alone or among others, in the portable and the AVX2 version. The BLAS version promises that
+ * only for equal M: the library may pick another kernel for another size.
  */
 #ifndef TRAINER_KERNELS_KERN_LINEAR_H
 #define TRAINER_KERNELS_KERN_LINEAR_H
@@ -25,7 +31,10 @@
 
 #include "trainer/kernels/kern_gelu.h"
 
-/* float32 rounding of K terms in another order; measured worst 4e-7 at K = 4096. */
+/*
+ * float32 rounding of one sum in another order. Measured worst over the sizes of the tests and
+ * inner dimensions up to 6400 with normal numbers: 3.1e-7.
+ */
 #define KERN_LINEAR_TOLERANCE 2e-6f
 
 /* One weight matrix as a backend wants it. The owner of the memory fills the first five. */
@@ -55,6 +64,7 @@ struct kern_linear_epilogue {
  * y         [M, N]  out, row stride ld_y >= N; must not overlap x
  * x         [M, K]  in, row stride ld_x >= K
  * M         >= 0 rows
+ * epilogue  NULL: the product alone
  */
 typedef void kern_linear_forward_fn(float *y, int64_t ld_y, const float *x, int64_t ld_x, int64_t M,
                                     const struct kern_linear *linear,

@@ -8,7 +8,8 @@
  *
  * All arrays are float32 and row-major. No function allocates, fails, or keeps a
  * pointer. Within one table, equal inputs give equal bits: sums have a fixed order
- * that depends on the shape alone, and a row of a result depends on no other row.
+ * that depends on the shape alone, and a row of a result depends on no other row (of a BLAS
+ * library's product: on no other row's values, though perhaps on how many there are).
  *
  * Threads: tables are read-only once chosen; any thread may call any function on
  * memory of its own. One thread computes one call.
@@ -24,9 +25,10 @@
 #include "trainer/kernels/kern_update.h"
 #include "trainer/kernels/kern_xent.h"
 
+/* AUTO is AVX2 where the CPU has AVX2 and FMA, else PORTABLE. */
 enum kern_isa { KERN_ISA_AUTO, KERN_ISA_PORTABLE, KERN_ISA_AVX2 };
 
-/* Who multiplies matrices. AUTO is OWN where the CPU has AVX2 and FMA, else BLAS. */
+/* Who multiplies matrices. AUTO is OWN if the other kernels are the AVX2 ones, else BLAS. */
 enum kern_matmul { KERN_MATMUL_AUTO, KERN_MATMUL_PORTABLE, KERN_MATMUL_OWN, KERN_MATMUL_BLAS };
 
 struct kern_ops {
