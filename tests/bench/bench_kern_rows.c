@@ -256,8 +256,8 @@ static bool open_arrays(void)
 
 int main(int argc, char **argv)
 {
-    const int asked = argc > 1 ? atoi(argv[1]) : ROUNDS;
-    const int rounds = asked < 1 ? 1 : asked > ROUNDS_MAX ? ROUNDS_MAX : asked;
+    const long asked = argc > 1 ? strtol(argv[1], NULL, 10) : ROUNDS;
+    const int rounds = asked < 1 ? 1 : asked > ROUNDS_MAX ? ROUNDS_MAX : (int)asked;
 
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
         printf("this CPU has no AVX2 and FMA\n");

@@ -1,14 +1,20 @@
 /*
- * Training and forward throughput of a backbone: the counterpart of peer/bench_peer.py.
+ * Throughput of training, inference and exit training: the counterpart of peer/bench_peer.py.
  *
- *      bench_train MODE LAYERS WIDTH HEADS MICRO ROUNDS STEPS [MATMUL]
+ *      bench_train MODE LAYERS WIDTH HEADS MICRO ROUNDS STEPS [auto|blas] [full|cls]
  *
- * MODE is train or fwd; the model is a ViT with patches of 4 on 28x28 images (50 tokens)
- * and an MLP of 4 x WIDTH; the global batch is 128, shared by the ranks of mpirun. Prints
- * one line of JSON: images/s of ROUNDS rounds of STEPS steps (median, least, most), the
+ *      train    forward, backward, AdamW          fwd      inference
+ *      frozen   exit heads and gates on a frozen backbone, which runs in every step
+ *      cached   the same on stored features
+ *
+ * The model is a ViT with patches of 4 on 28x28 images (50 tokens) and an MLP of 4 x WIDTH;
+ * the global batch is 128, shared by the ranks of mpirun. `full` computes all rows of the
+ * last layer, as the peer does; `cls` only those that are read, as the program does.
+ * Prints one line of JSON: images/s of ROUNDS rounds of STEPS steps (median, least, most), the
  * FMA peak of the same minute, and the share of it that the matrix products reach.
  */
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,10 +23,22 @@
 #include "comm/base/memory.h"
 #include "comm/base/rng.h"
 #include "comm/group/comm_group.h"
+#include "exits/exits_step.h"
 #include "trainer/optim/optim.h"
 #include "trainer/step/step.h"
 
-enum { BATCH = 128, PIXELS = 28 * 28, CLASSES = 10, ROUNDS_MAX = 64, DEADLINE_MS = 60000 };
+enum mode { TRAIN, FWD, FROZEN, CACHED, MODES };
+
+static const char *const mode_names[MODES] = {"train", "fwd", "frozen", "cached"};
+
+enum {
+    ROWS = 4096,
+    BATCH = 128,
+    PIXELS = 28 * 28,
+    CLASSES = 10,
+    ROUNDS_MAX = 64,
+    DEADLINE_MS = 60000
+};
 
 struct bench {
     struct comm_group *world, *sums;
@@ -29,6 +47,16 @@ struct bench {
     struct step *step;
     struct model_work *work; /* forward only */
     struct optim *optim;
+    struct exits_net *net; /* of the exit modes, as what follows */
+    struct exits_trainer *trainer;
+    struct exits_balance balance;
+    struct step_tap tap;
+    struct exits_cache *cache;
+    struct exits_step *exits_step;
+    uint32_t samples[BATCH];
+    int32_t row_labels[ROWS];
+    int64_t steps_done;
+    enum mode mode;
     float *images;
     float *pooled, *logits;
     int32_t labels[BATCH];
@@ -53,8 +81,8 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void open_bench(struct bench *bench, int layers, int width, int heads,
-                       enum kern_matmul matmul)
+static void open_model(struct bench *bench, int layers, int width, int heads,
+                       enum kern_matmul matmul, bool full)
 {
     const struct model_config config = {.image_size = 28,
                                         .patch_size = 4,
@@ -66,30 +94,16 @@ static void open_bench(struct bench *bench, int layers, int width, int heads,
                                         .num_labels = CLASSES,
                                         .layer_norm_eps = 1e-6,
                                         .initializer_range = 0.02,
-                                        .hidden_act = KERN_GELU_TANH};
-    const struct optim_options adamw = {.kind = OPTIM_ADAMW,
-                                        .beta1 = 0.9,
-                                        .beta2 = 0.999,
-                                        .epsilon = 1e-8,
-                                        .weight_decay = 0.05,
-                                        .max_grad_norm = 1};
+                                        .hidden_act = KERN_GELU_TANH,
+                                        .full_last_layer = full};
 
     die_on(comm_start(&bench->world));
     die_on(comm_duplicate(bench->world, &bench->sums));
     die_on(kern_ops_choose(KERN_ISA_AUTO, matmul, &bench->ops));
     die_on(model_open(&config, &bench->ops, &bench->model));
     model_init(bench->model, 1);
+    model_pack(bench->model, true);
     bench->local = BATCH / comm_size(bench->world);
-    const struct step_options options = {.model = bench->model,
-                                         .group = bench->sums,
-                                         .order = COMM_REDUCE_TREE,
-                                         .micro_samples = bench->micro,
-                                         .micro_count = bench->local / bench->micro,
-                                         .trains_backbone = true};
-    const struct param_list *params = model_params(bench->model);
-    const struct optim_range range = {0, params->block_elems, 0, true};
-    die_on(step_open(&options, &bench->step));
-    die_on(optim_open(&adamw, &bench->ops, &range, 1, params->block_elems, &bench->optim));
     die_on(memory_open_f32(BATCH * PIXELS, "images", &bench->images));
     die_on(memory_open_f32(BATCH * (int64_t)width, "pooled", &bench->pooled));
     die_on(memory_open_f32(BATCH * CLASSES, "logits", &bench->logits));
@@ -101,19 +115,100 @@ static void open_bench(struct bench *bench, int layers, int width, int heads,
     }
 }
 
-static void train_once(struct bench *bench)
+static void open_optim(struct bench *bench, int64_t elems)
 {
-    struct optim_step groups[OPTIM_GROUPS_MAX] = {{true, 1e-3, 0}};
-    struct step_result result;
+    const struct optim_options adamw = {.kind = OPTIM_ADAMW,
+                                        .beta1 = 0.9,
+                                        .beta2 = 0.999,
+                                        .epsilon = 1e-8,
+                                        .weight_decay = 0.05,
+                                        .max_grad_norm = 1};
+    const struct optim_range range = {0, elems, 0, true};
 
-    model_pack(bench->model, true);
-    for (int64_t at = 0; at < bench->local; at += bench->micro) {
-        die_on(step_micro_batch(bench->step, bench->images + at * PIXELS, bench->labels + at,
-                                bench->micro, 0));
+    die_on(optim_open(&adamw, &bench->ops, &range, 1, elems, &bench->optim));
+}
+
+static void open_step(struct bench *bench)
+{
+    const struct step_options options = {.model = bench->model,
+                                         .group = bench->sums,
+                                         .order = COMM_REDUCE_TREE,
+                                         .micro_samples = bench->micro,
+                                         .micro_count = bench->local / bench->micro,
+                                         .trains_backbone = bench->mode == TRAIN,
+                                         .tap = bench->mode == TRAIN ? NULL : &bench->tap};
+
+    die_on(step_open(&options, &bench->step));
+}
+
+/* An exit behind every layer but the last, one lambda, the program's own defaults. */
+static void open_exits(struct bench *bench, int layers, int width)
+{
+    struct exits_net_config config = {.count = layers - 1,
+                                      .set_count = 1,
+                                      .width = width,
+                                      .classes = CLASSES,
+                                      .head = EXITS_HEAD_NORM_LINEAR,
+                                      .gate = EXITS_GATE_MLP,
+                                      .gate_hidden = 16,
+                                      .layer_norm_eps = 1e-6f};
+    struct exits_train_config losses = {.loss_floor = 0.1, .lambdas = {0.1}};
+    double prior[MODEL_LAYERS_MAX];
+
+    for (int g = 0; g < layers - 1; g++) {
+        config.layers[g] = g;
+        prior[g] = 1.0 / (layers - g);
+        losses.costs[g] = (double)(g + 1) / layers;
     }
-    die_on(step_finish(bench->step, DEADLINE_MS, &result));
-    die_on(optim_update(bench->optim, model_block(bench->model), result.gradients,
-                        result.sample_count, groups));
+    losses.costs[layers - 1] = 1;
+    die_on(exits_net_open(&config, &bench->ops, &bench->net));
+    exits_net_init(bench->net, 1, prior);
+    exits_net_pack(bench->net);
+    die_on(exits_trainer_open(bench->net, &losses, &bench->balance, bench->micro, &bench->trainer));
+    bench->tap = exits_trainer_tap(bench->trainer);
+    open_optim(bench, exits_net_params(bench->net)->block_elems);
+}
+
+static void open_cache(struct bench *bench, int layers, int width)
+{
+    const struct exits_cache_shape shape = {ROWS, layers - 1, width, CLASSES};
+    const struct exits_step_options options = {.net = bench->net,
+                                               .trainer = bench->trainer,
+                                               .ops = &bench->ops,
+                                               .group = bench->sums,
+                                               .order = COMM_REDUCE_TREE,
+                                               .micro_samples = bench->micro,
+                                               .micro_count = bench->local / bench->micro};
+
+    die_on(exits_cache_open(&shape, &bench->cache));
+    float *rows = exits_cache_rows(bench->cache);
+    for (int64_t i = 0; i < ROWS * exits_cache_row_elems(&shape); i++) {
+        rows[i] = (float)rng_uniform(1, RNG_TEST, (uint64_t)i, 0) - 0.5f;
+    }
+    for (int i = 0; i < ROWS; i++) {
+        bench->row_labels[i] = i % CLASSES;
+    }
+    die_on(exits_step_open(&options, &bench->exits_step));
+}
+
+static void open_bench(struct bench *bench, int layers, int width)
+{
+    switch (bench->mode) {
+    case TRAIN:
+        open_optim(bench, model_params(bench->model)->block_elems);
+        open_step(bench);
+        return;
+    case FWD: die_on(model_work_open(bench->model, bench->micro, false, &bench->work)); return;
+    case FROZEN:
+        open_exits(bench, layers, width);
+        open_step(bench);
+        return;
+    case CACHED:
+        open_exits(bench, layers, width);
+        open_cache(bench, layers, width);
+        return;
+    case MODES: return;
+    }
 }
 
 static void forward_once(struct bench *bench)
@@ -130,6 +225,55 @@ static void forward_once(struct bench *bench)
     }
 }
 
+static void step_once(struct bench *bench)
+{
+    struct optim_step groups[OPTIM_GROUPS_MAX] = {{true, 1e-3, 0}};
+    struct step_result result;
+    const uint64_t phase = EXITS_TRAINS_HEADS | EXITS_TRAINS_GATES;
+
+    if (bench->mode == CACHED) {
+        for (int64_t i = 0; i < bench->local; i++) {
+            bench->samples[i] =
+                (uint32_t)rng_u64(2, RNG_TEST, (uint64_t)i, (uint32_t)bench->steps_done) % ROWS;
+        }
+        die_on(exits_step_run(bench->exits_step, bench->cache, bench->samples, bench->row_labels,
+                              phase, DEADLINE_MS, &result));
+    } else {
+        for (int64_t at = 0; at < bench->local; at += bench->micro) {
+            die_on(step_micro_batch(bench->step, bench->images + at * PIXELS, bench->labels + at,
+                                    bench->micro, phase));
+        }
+        die_on(step_finish(bench->step, DEADLINE_MS, &result));
+    }
+    bench->steps_done++;
+    if (bench->mode == TRAIN) {
+        die_on(optim_update(bench->optim, model_block(bench->model), result.gradients,
+                            result.sample_count, groups));
+        model_pack(bench->model, true);
+    } else {
+        die_on(optim_update(bench->optim, exits_net_block(bench->net), result.tap_gradients,
+                            result.sample_count, groups));
+        exits_net_pack(bench->net);
+    }
+}
+
+static void close_bench(struct bench *bench)
+{
+    exits_step_close(bench->exits_step);
+    exits_cache_close(bench->cache);
+    step_close(bench->step);
+    exits_trainer_close(bench->trainer);
+    exits_net_close(bench->net);
+    model_work_close(bench->work);
+    optim_close(bench->optim);
+    model_close(bench->model);
+    memory_close(bench->images);
+    memory_close(bench->pooled);
+    memory_close(bench->logits);
+    comm_close(bench->sums);
+    comm_stop(bench->world, 1);
+}
+
 /* Multiply-adds of one image forward, every token of every layer counted, as the peer computes it. */
 static double macs(int layers, double width)
 {
@@ -139,65 +283,63 @@ static double macs(int layers, double width)
            width * CLASSES;
 }
 
-int main(int argc, char **argv)
+static void measure(struct bench *bench, int rounds, int steps, double rates[ROUNDS_MAX])
 {
-    struct bench bench = {0};
-    double rates[ROUNDS_MAX];
     int64_t agreed = 0;
 
-    if (argc < 8) {
-        fprintf(stderr, "usage: bench_train train|fwd LAYERS WIDTH HEADS MICRO ROUNDS STEPS "
-                        "[auto|own|blas]\n");
-        return 2;
-    }
-    const bool trains = strcmp(argv[1], "train") == 0;
-    const int layers = (int)strtol(argv[2], NULL, 10), width = (int)strtol(argv[3], NULL, 10);
-    const int rounds = (int)strtol(argv[6], NULL, 10), steps = (int)strtol(argv[7], NULL, 10);
-    const enum kern_matmul matmul = argc < 9                       ? KERN_MATMUL_AUTO
-                                    : strcmp(argv[8], "blas") == 0 ? KERN_MATMUL_BLAS
-                                                                   : KERN_MATMUL_AUTO;
-    bench.micro = strtol(argv[5], NULL, 10);
-    open_bench(&bench, layers, width, (int)strtol(argv[4], NULL, 10), matmul);
-    if (!trains) {
-        model_pack(bench.model, false);
-        die_on(model_work_open(bench.model, bench.micro, false, &bench.work));
-    }
-    for (int round = -1; round < rounds && round < ROUNDS_MAX; round++) {
-        die_on(comm_agree_max(bench.world, 0, DEADLINE_MS, &agreed));
+    for (int round = -1; round < rounds; round++) {
+        die_on(comm_agree_max(bench->world, 0, DEADLINE_MS, &agreed));
         const int64_t start_ns = clock_now_ns();
         for (int i = 0; i < steps; i++) {
-            if (trains) {
-                train_once(&bench);
+            if (bench->mode == FWD) {
+                forward_once(bench);
             } else {
-                forward_once(&bench);
+                step_once(bench);
             }
         }
-        die_on(comm_agree_max(bench.world, 0, DEADLINE_MS, &agreed));
+        die_on(comm_agree_max(bench->world, 0, DEADLINE_MS, &agreed));
         if (round >= 0) { /* the first one warms up */
             rates[round] = BATCH * steps / clock_since_s(start_ns);
         }
     }
-    const double peak = kern_fma_peak_gflops(100);
     qsort(rates, (size_t)rounds, sizeof(rates[0]), ascending);
-    const double gflops = rates[rounds / 2] * 2e-9 * macs(layers, width) * (trains ? 3 : 1);
+}
+
+int main(int argc, char **argv)
+{
+    static struct bench bench;
+    double rates[ROUNDS_MAX];
+
+    while (argc > 1 && bench.mode < MODES && strcmp(argv[1], mode_names[bench.mode]) != 0) {
+        bench.mode++;
+    }
+    if (argc < 8 || bench.mode == MODES) {
+        fprintf(stderr, "usage: bench_train train|fwd|frozen|cached LAYERS WIDTH HEADS MICRO "
+                        "ROUNDS STEPS [auto|blas] [full|cls]\n");
+        return 2;
+    }
+    const int layers = (int)strtol(argv[2], NULL, 10), width = (int)strtol(argv[3], NULL, 10);
+    const int rounds = (int)strtol(argv[6], NULL, 10), steps = (int)strtol(argv[7], NULL, 10);
+    const bool blas = argc > 8 && strcmp(argv[8], "blas") == 0;
+    const bool full = argc > 9 && strcmp(argv[9], "full") == 0;
+    bench.micro = strtol(argv[5], NULL, 10);
+    open_model(&bench, layers, width, (int)strtol(argv[4], NULL, 10),
+               blas ? KERN_MATMUL_BLAS : KERN_MATMUL_AUTO, full);
+    open_bench(&bench, layers, width);
+    measure(&bench, rounds < ROUNDS_MAX ? rounds : ROUNDS_MAX, steps, rates);
+    const double peak = kern_fma_peak_gflops(100);
+    const double flops = 2e-9 * macs(layers, width) * (bench.mode == TRAIN ? 3 : 1);
+    const double gflops = rates[rounds / 2] * flops / comm_size(bench.world);
     if (comm_rank(bench.world) == 0) {
         printf("{\"program\": \"offramp\", \"mode\": \"%s\", \"layers\": %d, \"width\": %d, "
-               "\"ranks\": %d, \"micro\": %" PRId64 ", \"matmul\": \"%s\", \"img_s_median\": %.1f, "
-               "\"img_s_min\": %.1f, \"img_s_max\": %.1f, \"gflops_per_core\": %.1f, "
-               "\"fma_peak_gflops\": %.1f, \"peak_share\": %.3f, \"peak_rss_mib\": %.0f}\n",
-               argv[1], layers, width, comm_size(bench.world), bench.micro, bench.ops.matmul,
-               rates[rounds / 2], rates[0], rates[rounds - 1], gflops / comm_size(bench.world),
-               peak, gflops / comm_size(bench.world) / peak,
-               (double)memory_peak_bytes() / (1 << 20));
+               "\"ranks\": %d, \"micro\": %" PRId64 ", \"last_layer\": \"%s\", \"matmul\": \"%s\", "
+               "\"img_s_median\": %.1f, \"img_s_min\": %.1f, \"img_s_max\": %.1f, "
+               "\"gflops_per_core\": %.1f, \"fma_peak_gflops\": %.1f, \"peak_share\": %.3f, "
+               "\"peak_rss_mib\": %.0f}\n",
+               argv[1], layers, width, comm_size(bench.world), bench.micro, full ? "full" : "cls",
+               bench.ops.matmul, rates[rounds / 2], rates[0], rates[rounds - 1], gflops, peak,
+               gflops / peak, (double)memory_peak_bytes() / (1 << 20));
     }
-    step_close(bench.step);
-    model_work_close(bench.work);
-    optim_close(bench.optim);
-    model_close(bench.model);
-    memory_close(bench.images);
-    memory_close(bench.pooled);
-    memory_close(bench.logits);
-    comm_close(bench.sums);
-    comm_stop(bench.world, 1);
+    close_bench(&bench);
     return 0;
 }

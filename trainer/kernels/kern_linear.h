@@ -8,7 +8,7 @@
  * W lies as PyTorch's Linear.weight does: [out, in]. The element-wise work that
  * stands beside a product in a transformer is fused into it: the bias and the
  * residual preload the accumulators, GELU follows the forward product while its
- * tile is in cache, and GELU' the backward one.
+ * rows are in cache, and GELU' the backward one.
  *
  * The weights of a layer are the same for all micro-batches of a step, so a backend
  * may rearrange them once per step into panels that its inner loop reads straight

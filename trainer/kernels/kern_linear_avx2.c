@@ -18,7 +18,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "trainer/kernels/kern_gelu_avx2_priv.h"
+#include "trainer/kernels/kern_avx2_priv.h"
 #include "trainer/kernels/kern_transpose_avx2_priv.h"
 
 enum {
@@ -177,61 +177,18 @@ struct product {
     const float *before; /* not NULL: c is multiplied by gelu'(before) */
 };
 
-static inline __attribute__((always_inline)) __m256 gelu_or_slope(__m256 x, enum kern_gelu form,
-                                                                  bool is_slope)
+/* GELU or GELU' on `rows` whole rows that have just been stored and still are in a cache. */
+static void finish_rows(const struct product *product, int64_t row, int64_t rows)
 {
-    if (form == KERN_GELU_TANH) {
-        return is_slope ? vec_gelu_tanh_slope(x) : vec_gelu_tanh(x);
-    }
-    return is_slope ? vec_gelu_erf_slope(x) : vec_gelu_erf(x);
-}
-
-/* to = gelu(from), or to *= gelu'(from); `rows` x 16, row stride ld. */
-static inline __attribute__((always_inline)) void gelu_strip(float *to, const float *from,
-                                                             int64_t ld, int64_t rows,
-                                                             enum kern_gelu form, bool is_slope)
-{
-    for (int64_t r = 0; r < rows; r++) {
-        for (int64_t n = 0; n < PANEL; n += LANES) {
-            const __m256 value = gelu_or_slope(_mm256_loadu_ps(from + r * ld + n), form, is_slope);
-            _mm256_storeu_ps(to + r * ld + n,
-                             is_slope ? _mm256_mul_ps(value, _mm256_loadu_ps(to + r * ld + n))
-                                      : value);
+    for (int64_t r = row; r < row + rows; r++) {
+        const int64_t at = r * product->ld_c;
+        if (product->activated != NULL) {
+            kern_gelu_forward_avx2(product->activated + at, product->c + at, product->columns,
+                                   product->gelu);
         }
-    }
-}
-
-/* GELU or GELU' on a strip of up to ROW_BLOCK x 16 results that have just been stored. */
-static void finish_strip(const struct product *product, int64_t row, int64_t rows, int64_t column)
-{
-    const int64_t columns = least(PANEL, product->columns - column), ld = product->ld_c;
-    const int64_t at = row * ld + column;
-    const bool is_slope = product->before != NULL;
-    float *const to = is_slope ? product->c + at : product->activated + at;
-    const float *const from = is_slope ? product->before + at : product->c + at;
-
-    for (int64_t r = 0; r < rows && columns < PANEL; r++) {
-        if (is_slope) {
-            kern_gelu_backward_avx2(to + r * ld, to + r * ld, from + r * ld, columns,
-                                    product->gelu);
-        } else {
-            kern_gelu_forward_avx2(to + r * ld, from + r * ld, columns, product->gelu);
-        }
-    }
-    if (columns < PANEL) {
-        return;
-    }
-    if (product->gelu == KERN_GELU_TANH) {
-        if (is_slope) {
-            gelu_strip(to, from, ld, rows, KERN_GELU_TANH, true);
-        } else {
-            gelu_strip(to, from, ld, rows, KERN_GELU_TANH, false);
-        }
-    } else {
-        if (is_slope) {
-            gelu_strip(to, from, ld, rows, KERN_GELU_ERF, true);
-        } else {
-            gelu_strip(to, from, ld, rows, KERN_GELU_ERF, false);
+        if (product->before != NULL) {
+            kern_gelu_backward_avx2(product->c + at, product->c + at, product->before + at,
+                                    product->columns, product->gelu);
         }
     }
 }
@@ -275,11 +232,9 @@ static void multiply(const struct product *product)
             const int64_t steps = least(steps_max, product->depth - start);
             for (int64_t column = 0; column < product->columns; column += PANEL) {
                 multiply_strip(product, row, rows, column, start, steps);
-                if (product->gelu != KERN_GELU_NONE && start + steps == product->depth) {
-                    finish_strip(product, row, rows, column);
-                }
             }
         }
+        finish_rows(product, row, rows);
     }
 }
 
