@@ -18,7 +18,7 @@
  * from it; and its ratios differ as well. Only gates are counted as there, where each
  * operation of the features and each bias counts 1: a linear gate has 9 K + 6. Layer norms,
  * biases and activations of the network itself, softmax and residual sums do not count:
- * they are not multiply-adds, and below 1 % of them.
+ * they are not multiply-adds.
  *
  * Threads: any. Nothing here allocates or fails.
  */

@@ -27,7 +27,7 @@ void exits_decide_threshold(const float scores[], const double thresholds[], int
                             int32_t chosen_out[]);
 
 /*
- * PABEE (W. Zhou et al., NeurIPS 2020), section 3.2: the first exit at which `patience` exits
+ * PABEE (W. Zhou et al., NeurIPS 2020, arXiv:2006.04152): the first exit at which `patience` exits
  * in a row have agreed with the one before them, else G. predicted [n, G + 1] in, the
  * predicted classes; patience >= 1, or 0 for "always to the end", as published.
  */

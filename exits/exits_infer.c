@@ -75,10 +75,28 @@ void exits_infer_close(struct exits_infer *infer)
     free(infer);
 }
 
-static enum err refuse(int64_t bad, const char *where)
+/* `layer` counts from 1; 0 is the end. */
+static enum err refuse(int64_t bad, int64_t layer)
 {
-    return ERR_FAIL(ERR_NOT_FINITE, "the logits of %" PRId64 " samples at %s are NaN or infinite",
-                    bad, where);
+    if (layer == 0) {
+        return ERR_FAIL(ERR_NOT_FINITE,
+                        "the logits of %" PRId64 " samples at the end are NaN or infinite", bad);
+    }
+    return ERR_FAIL(ERR_NOT_FINITE,
+                    "the logits of %" PRId64 " samples at the exit behind layer %" PRId64
+                    " are NaN or infinite",
+                    bad, layer);
+}
+
+/*
+ * Whether an exit need not be computed: nobody leaves there, and no later score follows from
+ * its gate, as hazards of the direct form do.
+ */
+static bool is_skipped(const struct exits_policy *policy, int exit)
+{
+    const bool counts_later = policy->score == EXITS_SCORE_HAZARD && policy->form == EXITS_DIRECT;
+
+    return policy->thresholds[exit] == (double)INFINITY && !counts_later;
 }
 
 /* The score of the i-th sample that is left. */
@@ -110,11 +128,12 @@ static enum err visit_exit(struct exits_infer *infer, const struct exits_policy 
     model_pool(infer->work, infer->pooled);
     const int64_t bad = exits_forward(infer->exits, policy->set, exit, infer->pooled, n, NULL);
     if (bad > 0) {
-        return refuse(bad, "an exit");
+        return refuse(bad, exits_net_config_of(infer->net)->layers[exit] + 1);
     }
     const struct exits_view view = exits_view_of(infer->exits, policy->set, exit);
     for (int64_t i = 0; i < n; i++) {
-        if ((double)score_of(infer, policy, exit, &view, i) >= threshold) {
+        const double score = (double)score_of(infer, policy, exit, &view, i);
+        if (score >= threshold && threshold < (double)INFINITY) {
             chosen[infer->place[i]] = exit;
             predicted[infer->place[i]] = view.predicted[i];
         } else {
@@ -136,7 +155,7 @@ static enum err finish(struct exits_infer *infer, int32_t *chosen, int32_t *pred
     model_head_forward(infer->work, infer->logits, infer->pooled);
     const int64_t bad = model_ops(infer->model)->xent_forward(&out, infer->logits, NULL, n, K);
     if (bad > 0) {
-        return refuse(bad, "the end");
+        return refuse(bad, 0);
     }
     for (int64_t i = 0; i < n; i++) {
         chosen[infer->place[i]] = exits_net_config_of(infer->net)->count;
@@ -161,7 +180,7 @@ enum err exits_infer_run(struct exits_infer *infer, const struct exits_policy *p
     for (int64_t layer = 0; layer < layers; layer++) {
         model_block_forward(infer->work, layer);
         if (exit < config->count && config->layers[exit] == layer) {
-            if (!isinf(policy->thresholds[exit])) {
+            if (!is_skipped(policy, exit)) {
                 ERR_TRY(visit_exit(infer, policy, exit, chosen_out, predicted_out));
                 if (model_sample_count(infer->work) == 0) {
                     return ERR_OK;

@@ -44,8 +44,8 @@ void exits_infer_close(struct exits_infer *infer); /* NULL is allowed */
  * chosen_out    [n]  the exit each sample left at, G for the end
  * predicted_out [n]  the class it left with
  *
- * Exits behind the last one whose threshold is finite are not computed at all, and an
- * exit with an infinite threshold costs nothing. Errors: ERR_NOT_FINITE.
+ * An exit with the threshold +inf is not computed and costs nothing, unless scores of later
+ * exits follow from its gate (hazards of the direct form). Errors: ERR_NOT_FINITE.
  */
 ERR_MUST_CHECK enum err exits_infer_run(struct exits_infer *infer,
                                         const struct exits_policy *policy, const float *images,

@@ -15,7 +15,7 @@
  * for a Dynamic Neural Network" (JEI-DNN), ICLR 2024. Its trap: the early gates can use up
  * all the mass, behind which later gates have no gradient; and a hazard there is 0/0, which
  * is 1 here (whoever comes that far leaves), where a NaN would never leave. EXITS_HAZARD has
- * neither (A. Banino et al., "PonderNet", 2021, equation 1) and is the default.
+ * neither (A. Banino et al., "PonderNet: Learning to Ponder", 2021, arXiv:2107.05407) and is the default.
  *
  * Threads: any. Nothing here allocates or fails. Cost: G exponentials.
  */

@@ -61,7 +61,8 @@ struct exits_point exits_threshold_measure(const struct exits_scored *scored,
  * For a price mu >= 0, in errors per unit of cost. thresholds_out [G].
  *
  * Errors: ERR_INVALID if n, G, a score or the costs are outside the above; ERR_NO_MEMORY.
- * Cost: G sorts of n values, and about 50 (G + 5) passes over n G scores.
+ * Cost: G sorts of n values, then G + 3 starts of a few rounds each, a round walking n G
+ * scores; grows as n G^2.
  */
 ERR_MUST_CHECK enum err exits_threshold_for_price(const struct exits_scored *scored, double price,
                                                   double thresholds_out[],
@@ -76,7 +77,7 @@ ERR_MUST_CHECK enum err exits_threshold_for_price(const struct exits_scored *sco
  * points_out      [count]
  *
  * Errors: as above; ERR_INVALID also for a budget below the cost of the first exit, which
- * nothing can keep.
+ * nothing can keep. Cost: about three solutions for a price for each budget.
  */
 ERR_MUST_CHECK enum err exits_threshold_for_budgets(const struct exits_scored *scored,
                                                     const double budgets[], int count,

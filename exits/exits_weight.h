@@ -37,7 +37,7 @@ void exits_weight_certainty(const float uncertainties[], int count, double floor
 /* W_l = 1 / count. */
 void exits_weight_uniform(int count, float weights_out[]);
 
-/* W_l = (l + 1) / sum_j (j + 1). PABEE (W. Zhou et al., NeurIPS 2020), equation 6. */
+/* W_l = (l + 1) / sum_j (j + 1). PABEE (W. Zhou et al., NeurIPS 2020, arXiv:2006.04152). */
 void exits_weight_linear(int count, float weights_out[]);
 
 /* W_l = (l + 1) / (count (count + 1)). EENet (F. Ilhan et al., WACV 2024); sums to 1/2. */
@@ -48,7 +48,7 @@ void exits_weight_descending(int count, float weights_out[]);
 
 /*
  * W_l = min(C_l, 0.01 + C_l e / E), e of E epochs done. Shallow-Deep Networks (Y. Kaya et
- * al., ICML 2019), section 4.2; the final classifier has weight 1 beside them. peaks [count]
+ * al., ICML 2019, arXiv:1810.07052); the final classifier has weight 1 beside them. peaks [count]
  * in, C: the published choice is each exit's share of the whole cost.
  */
 void exits_weight_ramp(const float peaks[], int count, double epoch, double epoch_count,

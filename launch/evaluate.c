@@ -28,7 +28,14 @@ struct evaluation {
     int32_t *timed;     /* [timing samples], what inference chose */
     int32_t *predicted; /* the same */
     double thresholds[MODEL_LAYERS_MAX];
+    double end_accuracy; /* of the final classifier */
+    struct {
+        double lambda, accuracy, share;
+    } best; /* the cheapest gates that lose at most CLOSE; share > 1: none do */
 };
+
+/* Points of accuracy below the final classifier that still count as "the same". */
+static const double CLOSE = 0.003;
 
 static void fill_costs(struct evaluation *evaluation)
 {
@@ -226,6 +233,12 @@ static enum err report_policy(struct evaluation *evaluation, const char *name,
     if (evaluation->run->options->run.timing_samples > 0) {
         ERR_TRY(measure_time(evaluation, &policy, &milliseconds, &differing));
     }
+    if (kind != EXITS_SCORE_MAX_PROB && result.accuracy >= evaluation->end_accuracy - CLOSE &&
+        result.mean_cost / evaluation->full_macs < evaluation->best.share) {
+        evaluation->best.lambda = evaluation->lambda;
+        evaluation->best.accuracy = result.accuracy;
+        evaluation->best.share = result.mean_cost / evaluation->full_macs;
+    }
     *row_out = report_row(evaluation, name, &result, milliseconds);
     jdoc_set_int(*row_out, "choices_differing_in_inference", differing);
     struct jdoc *thresholds = jdoc_array();
@@ -271,17 +284,29 @@ out:
     return status;
 }
 
+/* Everybody leaves at exit g: the cost of each exit, in multiply-adds and milliseconds. */
 static enum err report_fixed(struct evaluation *evaluation, struct jdoc *rows)
 {
+    const struct exits_policy policy = {.set = evaluation->set,
+                                        .score = EXITS_SCORE_MAX_PROB,
+                                        .thresholds = evaluation->thresholds};
     struct exits_tally result;
     char name[32];
 
     for (int g = 0; g <= evaluation->G; g++) {
+        double milliseconds = NAN;
+        int64_t differing = 0;
+        for (int other = 0; other < evaluation->G; other++) {
+            evaluation->thresholds[other] = other == g ? -INFINITY : INFINITY;
+        }
         exits_decide_always(g, evaluation->test.n, evaluation->chosen);
         ERR_TRY(tally(evaluation, &evaluation->test, evaluation->chosen, evaluation->threshold_macs,
                       &result));
+        if (evaluation->run->options->run.timing_samples > 0) {
+            ERR_TRY(measure_time(evaluation, &policy, &milliseconds, &differing));
+        }
         snprintf(name, sizeof(name), g < evaluation->G ? "exit %d" : "end", g + 1);
-        jdoc_append(rows, report_row(evaluation, name, &result, NAN));
+        jdoc_append(rows, report_row(evaluation, name, &result, milliseconds));
     }
     return ERR_OK;
 }
@@ -345,7 +370,8 @@ static enum err report_final(struct evaluation *evaluation, const struct exits_c
     for (int64_t i = 0; i < outputs.n; i++) {
         correct += outputs.correct[i * (outputs.G + 1) + outputs.G];
     }
-    jdoc_set_real(results, "test_accuracy", (double)correct / (double)outputs.n);
+    evaluation->end_accuracy = (double)correct / (double)outputs.n;
+    jdoc_set_real(results, "test_accuracy", evaluation->end_accuracy);
     jdoc_set_int(results, "test_samples", outputs.n);
     printf("final classifier: %.2f %% of %" PRId64 " test images\n",
            100 * (double)correct / (double)outputs.n, outputs.n);
@@ -382,6 +408,13 @@ static enum err report_all(struct evaluation *evaluation, const struct exits_cac
         evaluation->lambda = run->exits.lambdas[set];
         ERR_GOTO(out, status, report_one_set(evaluation, test, held_out, labels, sets));
     }
+    if (evaluation->best.share <= 1) {
+        printf("gates of lambda %g: %.2f points below the final classifier at %.1f %% of its "
+               "multiply-adds\n",
+               evaluation->best.lambda,
+               100 * (evaluation->end_accuracy - evaluation->best.accuracy),
+               100 * evaluation->best.share);
+    }
 out:
     free(labels);
     free(evaluation->chosen);
@@ -392,7 +425,7 @@ out:
 
 enum err evaluate(struct train_run *run, struct jdoc **results_out)
 {
-    struct evaluation evaluation = {.run = run};
+    struct evaluation evaluation = {.run = run, .best = {.share = INFINITY}};
     const struct features_source test_source = {.set = run->test, .count = run->test->shape.count};
     const struct features_source held_out_source = {
         .set = run->train, .samples = run->split->held_out, .count = run->split->held_out_count};

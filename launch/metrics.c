@@ -75,7 +75,7 @@ static enum err open_log(const char *output_dir, const char *name, FILE **file_o
     return ERR_OK;
 }
 
-enum err metrics_open(const char *output_dir, bool is_writer, int64_t step,
+enum err metrics_open(const char *output_dir, bool is_writer, bool is_alone, int64_t step,
                       struct metrics **metrics_out)
 {
     char path[FILE_PATH_BYTES_MAX];
@@ -87,7 +87,8 @@ enum err metrics_open(const char *output_dir, bool is_writer, int64_t step,
     }
     metrics->is_writer = is_writer;
     metrics->start_ns = clock_now_ns();
-    metrics->is_terminal = isatty(STDOUT_FILENO) == 1;
+    /* mpirun gives its ranks a terminal whatever its own output is: lines are safe there. */
+    metrics->is_terminal = is_alone && isatty(STDOUT_FILENO) == 1;
     if (is_writer) {
         ERR_GOTO(err_close, status, file_path(path, output_dir, "metrics.jsonl"));
         ERR_GOTO(err_close, status, cut_after(path, step));

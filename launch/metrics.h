@@ -20,11 +20,12 @@ struct metrics;
 
 /*
  * Appends to OUT/metrics.jsonl and OUT/events.jsonl, dropping from the first what a run
- * that was cut off wrote beyond `step`. With `quiet` nothing is shown.
+ * that was cut off wrote beyond `step`. `is_alone`: nobody launched this process, so its
+ * terminal is a person's.
  * Errors: ERR_IO, ERR_NO_MEMORY.
  */
-ERR_MUST_CHECK enum err metrics_open(const char *output_dir, bool is_writer, int64_t step,
-                                     struct metrics **metrics_out);
+ERR_MUST_CHECK enum err metrics_open(const char *output_dir, bool is_writer, bool is_alone,
+                                     int64_t step, struct metrics **metrics_out);
 void metrics_close(struct metrics *metrics); /* NULL is allowed */
 
 /* One line of metrics.jsonl. Takes `record` over. */

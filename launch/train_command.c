@@ -9,6 +9,7 @@
 #include "launch/banner.h"
 #include "launch/commands.h"
 #include "launch/evaluate.h"
+#include "launch/exit_code.h"
 #include "launch/session.h"
 #include "launch/train_loop.h"
 
@@ -88,27 +89,51 @@ static enum err open_output(const struct session *session, const struct options_
     return ERR_OK;
 }
 
-static enum err write_summary(const struct train_run *run, struct hash hash, struct jdoc *results)
+static enum err write_summary(const struct options_run *options, const struct jdoc *summary)
 {
     char path[FILE_PATH_BYTES_MAX];
-    char hash_digits[HASH_TEXT_BYTES];
     char *text = NULL;
 
-    hash_text(hash, hash_digits);
-    jdoc_set_text(results, "verdict", "finished");
-    jdoc_set_int(results, "exit_code", 0);
-    jdoc_set_int(results, "step", run->state.step);
-    jdoc_set_int(results, "world_size", comm_size(run->world));
-    jdoc_set_text(results, "state_hash", hash_digits);
-    ERR_TRY(jdoc_text(results, 2, &text));
-    enum err status = file_path(path, run->options->run.output_dir, "summary.json");
+    ERR_TRY(jdoc_text(summary, 2, &text));
+    enum err status = file_path(path, options->run.output_dir, "summary.json");
     if (status == ERR_OK) {
         status = file_write_text(path, text);
     }
     free(text);
-    printf("state %s after step %" PRId64 " on %d ranks; summary in %s\n", hash_digits,
-           run->state.step, comm_size(run->world), path);
     return status;
+}
+
+static enum err summarize(const struct train_run *run, struct hash hash, struct jdoc *results)
+{
+    char digits[HASH_TEXT_BYTES];
+
+    hash_text(hash, digits);
+    jdoc_set_text(results, "verdict", "finished");
+    jdoc_set_int(results, "exit_code", EXIT_DONE);
+    jdoc_set_int(results, "step", run->state.step);
+    jdoc_set_int(results, "world_size", comm_size(run->world));
+    jdoc_set_text(results, "state_hash", digits);
+    ERR_TRY(write_summary(run->options, results));
+    printf("state %s after step %" PRId64 " on %d ranks; summary in %s/summary.json\n", digits,
+           run->state.step, comm_size(run->world), run->options->run.output_dir);
+    return ERR_OK;
+}
+
+/* So that nobody takes an earlier run's summary for this one's. */
+static void summarize_failure(const struct options_run *options, enum err status, int world_size)
+{
+    char text[1024];
+    struct jdoc *summary = jdoc_object();
+
+    err_text(text, sizeof(text));
+    jdoc_set_text(summary, "verdict", "failed");
+    jdoc_set_int(summary, "exit_code", (int)exit_code_of(status));
+    jdoc_set_text(summary, "error", text);
+    jdoc_set_int(summary, "world_size", world_size);
+    if (write_summary(options, summary) != ERR_OK) {
+        (void)ERR_FAIL(status, "%s", text); /* what failed first is what is told */
+    }
+    jdoc_close(summary);
 }
 
 static enum err train(const struct session *session, const struct options_run *options)
@@ -119,16 +144,19 @@ static enum err train(const struct session *session, const struct options_run *o
     enum err status = ERR_OK;
 
     ERR_TRY(open_output(session, options));
-    ERR_TRY(train_run_open(options, session->world, &run));
+    ERR_GOTO(out, status, train_run_open(options, session->world, &run));
     if (session_is_first(session)) {
         banner_print(&run);
     }
     ERR_GOTO(out, status, train_loop(&run, &hash));
     ERR_GOTO(out, status, evaluate(&run, &results));
     if (results != NULL) {
-        status = write_summary(&run, hash, results);
+        status = summarize(&run, hash, results);
     }
 out:
+    if (status != ERR_OK && session_is_first(session)) {
+        summarize_failure(options, status, comm_size(session->world));
+    }
     jdoc_close(results);
     train_run_close(&run);
     return status;

@@ -275,7 +275,8 @@ static enum err run_stages(struct loop *loop)
         ERR_TRY(train_state_load(&run->state, checkpoint, loop->settings));
         loop->saved_step = run->state.step;
     }
-    ERR_TRY(metrics_open(run->options->run.output_dir, comm_rank(run->world) == 0, run->state.step,
+    ERR_TRY(metrics_open(run->options->run.output_dir, comm_rank(run->world) == 0,
+                         strcmp(comm_launcher(run->world), "none") == 0, run->state.step,
                          &loop->metrics));
     if (checkpoint[0] != '\0') {
         metrics_show(loop->metrics, true, "resumed from %s", checkpoint);

@@ -93,7 +93,8 @@ START_TEST(error__cuts_bins_of_equal_mass)
     double expected = 0;
 
     for (int i = 0; i < 30; i++) {
-        confidence[i] = .5f + .015f * (float)(i / 2) + .001f * (float)(i % 2);
+        const int pair = i / 2;
+        confidence[i] = .5f + .015f * (float)pair + .001f * (float)(i % 2);
         correct[i] = (uint8_t)(i % 2);
         expected += (double)confidence[i] - .5;
     }

@@ -117,6 +117,16 @@ START_TEST(hazards__are_probability_over_remaining_mass_with_0_over_0_as_1)
 }
 END_TEST
 
+START_TEST(hazards__are_1_where_no_mass_is_left_and_none_is_asked_for)
+{
+    const float gates[] = {100, -200}; /* g rounds to 1 and to 0 */
+    float hazards[2];
+
+    exits_hazards(EXITS_DIRECT, gates, 2, hazards);
+    ck_assert_float_eq(hazards[1], 1);
+}
+END_TEST
+
 START_TEST(hard_exit__is_the_first_hazard_of_one_half_ties_included)
 {
     const struct example *example = &examples[_i];
@@ -187,6 +197,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, probability__keeps_the_digits_of_what_a_nearly_open_gate_lets_pass);
     tcase_add_loop_test(tcase, hazards__are_probability_over_remaining_mass_with_0_over_0_as_1, 0,
                         EXAMPLES);
+    tcase_add_test(tcase, hazards__are_1_where_no_mass_is_left_and_none_is_asked_for);
     tcase_add_loop_test(tcase, hard_exit__is_the_first_hazard_of_one_half_ties_included, 0,
                         EXAMPLES);
     tcase_add_test(tcase, hard_exit__reads_the_sign_of_the_logit_in_the_hazard_form);

@@ -15,7 +15,7 @@ float *model_at(const struct model *model, float *block, enum model_tensor tenso
 
 bool model_is_cls_only(const struct model *model, int64_t layer)
 {
-    return model->config.pooling == MODEL_POOLING_CLS &&
+    return model->config.pooling == MODEL_POOLING_CLS && !model->config.full_last_layer &&
            layer == model->config.num_hidden_layers - 1;
 }
 

@@ -10,6 +10,7 @@
 #ifndef TRAINER_MODEL_MODEL_CONFIG_H
 #define TRAINER_MODEL_MODEL_CONFIG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "comm/base/err.h"
@@ -40,6 +41,7 @@ struct model_config {
     enum model_norm norm;
     enum model_mask mask;
     enum model_pooling pooling;
+    bool full_last_layer; /* compute rows of the last layer that nothing reads: for comparisons */
 };
 
 /* Errors: ERR_CONFIG, naming the setting, what it is and what it must be. */

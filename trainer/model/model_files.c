@@ -98,6 +98,9 @@ static enum err read_labels(const struct jdoc *doc, const char *path, int64_t *c
                    ? ERR_OK
                    : jdoc_need_int(doc, "num_labels", path, count_out);
     }
+    if (!jdoc_is_object(labels)) {
+        return ERR_FAIL(ERR_CORRUPT, "%s: id2label is no object", path);
+    }
     *count_out = (int64_t)jdoc_count(labels);
     return ERR_OK;
 }

@@ -34,7 +34,7 @@ enum err param_list_add(struct param_list *list, const struct param *param)
     const struct param *last = list->count > 0 ? &list->params[list->count - 1] : NULL;
     assert(!added.joined || last != NULL);
     assert(last == NULL || added.part >= last->part);
-    added.offset = added.joined ? last->offset + last->count : list->block_elems;
+    added.offset = added.joined && last != NULL ? last->offset + last->count : list->block_elems;
     int64_t end = 0;
     if (__builtin_add_overflow(added.offset, added.count, &end) ||
         __builtin_add_overflow(end, PARAM_ALIGN_ELEMS - 1, &end)) {

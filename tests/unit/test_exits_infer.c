@@ -1,0 +1,289 @@
+/*
+ * Unit tests of exits/exits_infer.c: who leaves where, and with which class, is what full
+ * passes of all samples say, to the last bit of a score.
+ */
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "exits/exits_decide.h"
+#include "exits/exits_infer.h"
+#include "tests/support/model_case.h"
+#include "tests/support/test_suite.h"
+
+enum { N = 23, D = 12, K = 5, L = 5, G = 3, SETS = 2, ROUNDS = 40, PIXELS = 64 };
+
+static const struct model_config config = {.image_size = 8,
+                                           .patch_size = 4,
+                                           .num_channels = 1,
+                                           .hidden_size = D,
+                                           .num_hidden_layers = L,
+                                           .num_attention_heads = 3,
+                                           .intermediate_size = 10,
+                                           .num_labels = K,
+                                           .layer_norm_eps = 1e-6,
+                                           .initializer_range = 0.02,
+                                           .hidden_act = KERN_GELU_TANH};
+static const struct exits_net_config net_config = {.count = G,
+                                                   .layers = {0, 1, 3},
+                                                   .set_count = SETS,
+                                                   .width = D,
+                                                   .classes = K,
+                                                   .head = EXITS_HEAD_NORM_LINEAR,
+                                                   .gate = EXITS_GATE_MLP,
+                                                   .gate_hidden = 5,
+                                                   .layer_norm_eps = 1e-6f};
+
+/* A backbone with exits, and what full passes of it say of N images. */
+struct fixture {
+    struct model *model;
+    struct exits_net *net;
+    struct exits_infer *infer;
+    float *images;
+    float gates[SETS][N * G], max_prob[SETS][N * G];
+    int32_t predicted[SETS][N * (G + 1)];
+};
+
+static void look_at_exit(struct fixture *fixture, struct exits_work *work, int exit,
+                         const float *pooled)
+{
+    for (int set = 0; set < SETS; set++) {
+        ck_assert_int_eq(exits_forward(work, set, exit, pooled, N, NULL), 0);
+        const struct exits_view view = exits_view_of(work, set, exit);
+        for (int i = 0; i < N; i++) {
+            fixture->gates[set][i * G + exit] = view.gate[i];
+            fixture->max_prob[set][i * G + exit] = view.features[i * KERN_XENT_FEATURES];
+            fixture->predicted[set][i * (G + 1) + exit] = view.predicted[i];
+        }
+    }
+}
+
+static void look_at_all(struct fixture *fixture)
+{
+    struct model_work *work = NULL;
+    struct exits_work *exits = NULL;
+    float pooled[N * D], logits[N * K];
+    int32_t final[N];
+    const struct kern_xent_out out = {.predicted = final};
+    int exit = 0;
+
+    ck_assert_int_eq(model_work_open(fixture->model, N, false, &work), ERR_OK);
+    ck_assert_int_eq(exits_work_open(fixture->net, N, &exits), ERR_OK);
+    model_embed_forward(work, fixture->images, N);
+    for (int layer = 0; layer < L; layer++) {
+        model_block_forward(work, layer);
+        if (exit < G && net_config.layers[exit] == layer) {
+            model_pool(work, pooled);
+            look_at_exit(fixture, exits, exit, pooled);
+            exit++;
+        }
+    }
+    model_pool(work, pooled);
+    model_head_forward(work, logits, pooled);
+    model_ops(fixture->model)->xent_forward(&out, logits, NULL, N, K);
+    for (int i = 0; i < SETS * N; i++) {
+        fixture->predicted[i / N][i % N * (G + 1) + G] = final[i % N];
+    }
+    exits_work_close(exits);
+    model_work_close(work);
+}
+
+static void open_fixture(struct fixture *fixture, int which)
+{
+    struct model_config shape = config;
+    const struct kern_ops ops = model_case_ops((enum model_case_ops)which);
+
+    memset(fixture, 0, sizeof(*fixture));
+    shape.pooling = which % 2 == 0 ? MODEL_POOLING_CLS : MODEL_POOLING_MEAN;
+    fixture->model = model_case_open(&shape, (enum model_case_ops)which);
+    fixture->images = model_case_images(&shape, N, 5);
+    ck_assert_int_eq(exits_net_open(&net_config, &ops, &fixture->net), ERR_OK);
+    model_case_fill(exits_net_params(fixture->net), exits_net_block(fixture->net), 8);
+    exits_net_pack(fixture->net);
+    ck_assert_int_eq(exits_infer_open(fixture->model, fixture->net, N, &fixture->infer), ERR_OK);
+    look_at_all(fixture);
+}
+
+static void close_fixture(struct fixture *fixture)
+{
+    exits_infer_close(fixture->infer);
+    exits_net_close(fixture->net);
+    model_close(fixture->model);
+    free(fixture->images);
+}
+
+static void scores_of(const struct fixture *fixture, const struct exits_policy *policy,
+                      float scores[N * G])
+{
+    for (int i = 0; i < N; i++) {
+        switch (policy->score) {
+        case EXITS_SCORE_HAZARD:
+            exits_hazards(policy->form, fixture->gates[policy->set] + i * G, G, scores + i * G);
+            break;
+        case EXITS_SCORE_CERTAINTY:
+            for (int g = 0; g < G; g++) {
+                scores[i * G + g] = -fixture->gates[policy->set][i * G + g];
+            }
+            break;
+        case EXITS_SCORE_MAX_PROB:
+            memcpy(scores + i * G, fixture->max_prob[policy->set] + i * G, G * sizeof(float));
+            break;
+        }
+    }
+}
+
+/* Runs the policy and compares with the decisions on full passes; left [G + 1] is added to. */
+static void check_policy(struct fixture *fixture, const struct exits_policy *policy, int left[])
+{
+    float scores[N * G];
+    int32_t want[N], chosen[N], predicted[N];
+
+    scores_of(fixture, policy, scores);
+    exits_decide_threshold(scores, policy->thresholds, N, G, want);
+    ck_assert_int_eq(exits_infer_run(fixture->infer, policy, fixture->images, N, chosen, predicted),
+                     ERR_OK);
+    for (int i = 0; i < N; i++) {
+        ck_assert_int_eq(chosen[i], want[i]);
+        ck_assert_int_eq(predicted[i], fixture->predicted[policy->set][i * (G + 1) + want[i]]);
+        left[want[i]]++;
+    }
+}
+
+/* Which kernels promise a row the same bits among fewer others: all but the library's. */
+static bool keeps_bits(int which)
+{
+    return which != MODEL_CASE_BLAS && which < model_case_ops_count();
+}
+
+static struct exits_policy policy_of(int kind, const double *thresholds)
+{
+    static const enum exits_score scores[] = {EXITS_SCORE_HAZARD, EXITS_SCORE_HAZARD,
+                                              EXITS_SCORE_CERTAINTY, EXITS_SCORE_MAX_PROB};
+
+    return (struct exits_policy){.set = kind / 4,
+                                 .score = scores[kind % 4],
+                                 .form = kind % 4 == 1 ? EXITS_DIRECT : EXITS_HAZARD,
+                                 .thresholds = thresholds};
+}
+
+/* Thresholds are scores that occur, where >= and > differ, and one float above them. */
+START_TEST(run__lets_samples_leave_where_full_passes_say)
+{
+    struct fixture fixture;
+    int left[G + 1] = {0};
+
+    if (!keeps_bits(_i)) {
+        return;
+    }
+    open_fixture(&fixture, _i);
+    for (int kind = 0; kind < 4 * SETS; kind++) {
+        double thresholds[G];
+        float scores[N * G];
+        const struct exits_policy policy = policy_of(kind, thresholds);
+        scores_of(&fixture, &policy, scores);
+        for (uint64_t round = 0; round < ROUNDS; round++) {
+            for (uint32_t g = 0; g < G; g++) {
+                const uint64_t word = rng_u64((uint64_t)kind, RNG_TEST, round, g);
+                const float score = scores[word % N * G + g];
+                thresholds[g] = (double)(word >> 32 & 1 ? nextafterf(score, INFINITY) : score);
+                if ((word >> 40) % 5 == 0) {
+                    thresholds[g] = (word >> 50) % 3 == 0 ? -INFINITY : INFINITY;
+                }
+            }
+            check_policy(&fixture, &policy, left);
+        }
+    }
+    for (int g = 0; g <= G; g++) {
+        ck_assert_int_gt(left[g], 4 * SETS * ROUNDS);
+    }
+    close_fixture(&fixture);
+}
+END_TEST
+
+START_TEST(run__lets_all_leave_at_once_or_none_at_all)
+{
+    static const double all[G] = {-1e30, 2, 2}, late[G] = {INFINITY, 1e30, -1e30};
+    static const double none[G] = {INFINITY, INFINITY, INFINITY}, high[G] = {1e30, 1e30, 1e30};
+    struct fixture fixture;
+
+    if (!keeps_bits(_i)) {
+        return;
+    }
+    open_fixture(&fixture, _i);
+    for (int kind = 0; kind < 4 * SETS; kind++) {
+        const double *const thresholds[] = {all, late, none, high};
+        static const int exits[] = {0, 2, G, G};
+        for (int t = 0; t < 4; t++) {
+            const struct exits_policy policy = policy_of(kind, thresholds[t]);
+            int left[G + 1] = {0};
+            check_policy(&fixture, &policy, left);
+            ck_assert_int_eq(left[exits[t]], N);
+        }
+    }
+    close_fixture(&fixture);
+}
+END_TEST
+
+/* The same sample alone, in the middle of others, and after a larger batch. */
+START_TEST(run__says_the_same_of_a_sample_in_any_batch)
+{
+    double thresholds[G];
+    struct fixture fixture;
+    int32_t chosen[N], predicted[N], again, again_predicted;
+
+    if (!keeps_bits(_i)) {
+        return;
+    }
+    open_fixture(&fixture, _i);
+    for (int g = 0; g < G; g++) {
+        thresholds[g] = (double)fixture.max_prob[1][7 * G + g];
+    }
+    const struct exits_policy policy = policy_of(7, thresholds);
+    ck_assert_int_eq(exits_infer_run(fixture.infer, &policy, fixture.images, N, chosen, predicted),
+                     ERR_OK);
+    for (int i = 0; i < N; i++) {
+        ck_assert_int_eq(exits_infer_run(fixture.infer, &policy, fixture.images + i * PIXELS, 1,
+                                         &again, &again_predicted),
+                         ERR_OK);
+        ck_assert_int_eq(again, chosen[i]);
+        ck_assert_int_eq(again_predicted, predicted[i]);
+    }
+    close_fixture(&fixture);
+}
+END_TEST
+
+START_TEST(run__refuses_what_is_not_finite)
+{
+    static const double none[G] = {INFINITY, INFINITY, INFINITY}, high[G] = {1e30, 1e30, 1e30};
+    struct fixture fixture;
+    int32_t chosen[N], predicted[N];
+
+    open_fixture(&fixture, MODEL_CASE_PORTABLE);
+    fixture.images[3 * PIXELS + 1] = NAN;
+    for (int t = 0; t < 2; t++) {
+        const struct exits_policy policy = policy_of(3, t == 0 ? none : high);
+        char text[256];
+        ck_assert_int_eq(
+            exits_infer_run(fixture.infer, &policy, fixture.images, N, chosen, predicted),
+            ERR_NOT_FINITE);
+        err_text(text, sizeof(text));
+        ck_assert_msg(strstr(text, t == 0 ? "the end" : "layer 1") != NULL, "%s", text);
+    }
+    close_fixture(&fixture);
+}
+END_TEST
+
+Suite *test_suite(void)
+{
+    Suite *suite = suite_create("exits_infer");
+    TCase *tcase = tcase_create("exits_infer");
+
+    tcase_set_timeout(tcase, 60);
+    tcase_add_loop_test(tcase, run__lets_samples_leave_where_full_passes_say, 0, MODEL_CASE_OPS);
+    tcase_add_loop_test(tcase, run__lets_all_leave_at_once_or_none_at_all, 0, MODEL_CASE_OPS);
+    tcase_add_loop_test(tcase, run__says_the_same_of_a_sample_in_any_batch, 0, MODEL_CASE_OPS);
+    tcase_add_test(tcase, run__refuses_what_is_not_finite);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
