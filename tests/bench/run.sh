@@ -1,0 +1,31 @@
+#!/bin/sh
+# make bench: the program's kernels by themselves, then the program beside PyTorch, which is
+# installed into build/peer when it is missing (some gigabytes). Tables go to stdout, all
+# figures to build/bench.json. ROUNDS=5 alternated rounds; PEERS=none leaves PyTorch out.
+set -eu
+cd "$(dirname "$0")/../.."
+bin=build/release/tests/bench
+peers=
+
+cmake --preset release
+cmake --build --preset release --target bench_kern_linear bench_kern_rows bench_train offramp
+echo "machine: $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), $(nproc) cores," \
+    "load $(cut -d' ' -f1-3 /proc/loadavg), $(date -u +%Y-%m-%dT%H:%MZ)"
+build/release/offramp --version
+if [ "${PEERS:-all}" != none ]; then
+    tests/bench/peer/setup.sh build/peer
+    if [ -x build/peer/official/bin/python ]; then
+        peers="--peer official=build/peer/official/bin/python"
+    fi
+    if /usr/bin/python3 -c 'import torch' 2>/dev/null; then
+        peers="$peers --peer debian=/usr/bin/python3"
+    fi
+fi
+echo
+"$bin/bench_kern_linear"
+echo
+"$bin/bench_kern_rows"
+echo
+# shellcheck disable=SC2086 # one word a peer
+python3 tests/bench/compare.py --offramp "$bin/bench_train" --rounds "${ROUNDS:-5}" \
+    --json build/bench.json $peers
