@@ -46,6 +46,16 @@ const char *err_phrase(enum err code)
     return "unknown error";
 }
 
+/* One line, and nothing a terminal obeys, whatever the input was that a message quotes. */
+static void tame_chain(void)
+{
+    for (char *c = chain; *c != '\0'; c++) {
+        if ((unsigned char)*c < ' ' || *c == 0x7f) {
+            *c = ' ';
+        }
+    }
+}
+
 enum err err_fail_(const char *file, int line, enum err code, const char *format, ...)
 {
     va_list args;
@@ -54,6 +64,7 @@ enum err err_fail_(const char *file, int line, enum err code, const char *format
     va_start(args, format);
     vsnprintf(chain, sizeof(chain), format, args);
     va_end(args);
+    tame_chain();
     snprintf(place, sizeof(place), "%.100s:%d", file, line);
     return code;
 }
@@ -72,6 +83,7 @@ enum err err_context_(enum err code, const char *format, ...)
     if (context_bytes >= 0 && (size_t)context_bytes < sizeof(chain)) {
         snprintf(chain + context_bytes, sizeof(chain) - (size_t)context_bytes, ": %.700s", inner);
     }
+    tame_chain();
     return code;
 }
 

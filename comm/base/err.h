@@ -18,6 +18,7 @@
 #ifndef COMM_BASE_ERR_H
 #define COMM_BASE_ERR_H
 
+#include <assert.h>
 #include <stddef.h>
 
 #ifdef __cplusplus
@@ -62,7 +63,8 @@ const char *err_phrase(enum err code);
 
 /*
  * Copies this thread's chain into `text`, outermost context first, parts joined
- * by ": ", always NUL-terminated, truncated with "..." if it does not fit.
+ * by ": ", always NUL-terminated, truncated with "..." if it does not fit. It is one line:
+ * control characters of what a message quotes are spaces.
  */
 void err_text(char *text, size_t text_bytes);
 
@@ -77,10 +79,17 @@ enum err err_fail_(const char *file, int line, enum err code, const char *format
     __attribute__((format(printf, 4, 5)));
 enum err err_context_(enum err code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* A failure is never ERR_OK; said here, where a static analyser sees it. */
+static inline enum err err_failed_(enum err code)
+{
+    assert(code != ERR_OK);
+    return code;
+}
+
 #define ERR_MUST_CHECK __attribute__((warn_unused_result))
 
 /* Starts a chain: `return ERR_FAIL(ERR_IO, "open %s: %s", path, strerror(errno));` */
-#define ERR_FAIL(code, ...) err_fail_(__FILE__, __LINE__, (code), __VA_ARGS__)
+#define ERR_FAIL(code, ...) err_failed_(err_fail_(__FILE__, __LINE__, (code), __VA_ARGS__))
 
 /* Returns a failure of `call` to the caller unchanged. */
 #define ERR_TRY(call)                                                                              \
@@ -96,7 +105,7 @@ enum err err_context_(enum err code, const char *format, ...) __attribute__((for
     do {                                                                                           \
         const enum err err_try_ = (call);                                                          \
         if (err_try_ != ERR_OK) {                                                                  \
-            return err_context_(err_try_, __VA_ARGS__);                                            \
+            return err_failed_(err_context_(err_try_, __VA_ARGS__));                               \
         }                                                                                          \
     } while (0)
 

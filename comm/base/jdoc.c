@@ -2,8 +2,15 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <jansson.h>
+
+/*
+ * Why a value could not be made or put into another since this thread's last jdoc_text();
+ * a document that lacks it must not be written as if it were whole.
+ */
+static _Thread_local enum err lost = ERR_OK;
 
 /* struct jdoc is never defined: it is jansson's json_t under our name. */
 static json_t *inner(const struct jdoc *doc)
@@ -182,12 +189,24 @@ struct jdoc *jdoc_real(double value)
 
 struct jdoc *jdoc_string(const char *text)
 {
-    return outer(json_string(text));
+    json_t *json = json_string(text);
+
+    if (json == NULL && lost == ERR_OK) { /* memory, or bytes that are not UTF-8 */
+        json_t *bytes = json_stringn_nocheck(text, text == NULL ? 0 : strlen(text));
+        lost = bytes == NULL ? ERR_NO_MEMORY : ERR_INVALID;
+        json_decref(bytes);
+    }
+    return outer(json);
 }
 
 void jdoc_set(struct jdoc *object, const char *key, struct jdoc *value)
 {
-    json_object_set_new(inner(object), key, inner(value));
+    const bool both = object != NULL && value != NULL;
+
+    if (json_object_set_new(inner(object), key, inner(value)) != 0 && lost == ERR_OK) {
+        /* The key is the only thing left that can be wrong with two values that were made. */
+        lost = both ? ERR_INVALID : ERR_NO_MEMORY;
+    }
 }
 
 void jdoc_set_int(struct jdoc *object, const char *key, int64_t value)
@@ -212,14 +231,22 @@ void jdoc_set_bool(struct jdoc *object, const char *key, bool value)
 
 void jdoc_append(struct jdoc *array, struct jdoc *value)
 {
-    json_array_append_new(inner(array), inner(value));
+    if (json_array_append_new(inner(array), inner(value)) != 0 && lost == ERR_OK) {
+        lost = ERR_NO_MEMORY;
+    }
 }
 
 enum err jdoc_text(const struct jdoc *doc, int indent, char **text_out)
 {
     const size_t flags = indent > 0 ? JSON_INDENT((size_t)indent) : JSON_COMPACT;
-    char *text = doc == NULL ? NULL : json_dumps(inner(doc), flags | JSON_ENCODE_ANY);
+    const enum err missing = lost;
 
+    lost = ERR_OK;
+    if (missing == ERR_INVALID) {
+        return ERR_FAIL(ERR_INVALID, "a JSON document: a text or a key is not UTF-8");
+    }
+    char *text =
+        doc == NULL || missing != ERR_OK ? NULL : json_dumps(inner(doc), flags | JSON_ENCODE_ANY);
     if (text == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "a JSON document");
     }

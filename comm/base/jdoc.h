@@ -5,8 +5,9 @@
  * put into another value, which then owns them; jdoc_close() frees a value with all
  * it holds. Getters lend: what they return lives as long as its document.
  *
- * Making: every maker gives NULL when memory ran out, and everything here accepts
- * NULL, so a document is built without checks and jdoc_text() tells in the end.
+ * Making: every maker gives NULL when memory ran out or a text is not UTF-8, and
+ * everything here accepts NULL, so a document is built without checks and the thread's
+ * next jdoc_text() tells.
  *
  * Threads: a document belongs to one thread.
  */
@@ -78,7 +79,8 @@ void jdoc_append(struct jdoc *array, struct jdoc *value); /* takes `value` over 
 
 /*
  * The document as text, members in the order they were set; `indent` 0 is one compact
- * line without newline. The caller frees *text_out with free(). Errors: ERR_NO_MEMORY.
+ * line without newline. The caller frees *text_out with free(). Errors: ERR_NO_MEMORY, or
+ * ERR_INVALID for a text that is not UTF-8, of anything this thread made since it last asked.
  */
 ERR_MUST_CHECK enum err jdoc_text(const struct jdoc *doc, int indent, char **text_out);
 

@@ -154,9 +154,9 @@ static enum err check_cover(const struct safetensors *file)
         const struct safetensors_tensor *tensor = &file->tensors[i];
         const size_t begin = (size_t)((const uint8_t *)tensor->bytes - file->buffer);
         if (begin != at) {
-            return ERR_FAIL(ERR_CORRUPT,
-                            "%s: tensor %.100s begins at %zu where %zu was expected: a %s",
-                            file->what, tensor->name, begin, at, begin < at ? "overlap" : "hole");
+            return ERR_FAIL(
+                ERR_CORRUPT, "%s: tensor %.100s begins at %zu where %zu was expected: %s",
+                file->what, tensor->name, begin, at, begin < at ? "an overlap" : "a hole");
         }
         at += tensor->byte_count;
     }

@@ -8,9 +8,10 @@
  *
  * A file is accepted if and only if: 2 <= N <= 100,000,000 and N + 8 <= file size; no
  * key occurs twice; the known keys are there and no others; the product of a shape and
- * its size in bytes do not overflow; end - begin is exactly that size; sorted by offset, the tensors cover the
- * buffer from 0 to its end without hole or overlap. These are the rules of the reference
- * reader (huggingface/safetensors). Values are not looked at here.
+ * its size in bytes do not overflow; end - begin is exactly that size; sorted by offset,
+ * the tensors cover the buffer from 0 to its end without hole or overlap. These are the
+ * rules of the reference reader (huggingface/safetensors), to which this one adds that a
+ * shape has at most SAFETENSORS_RANK_MAX dimensions. Values are not looked at here.
  *
  * Threads: an open file is read-only; any thread may read it.
  */
@@ -24,19 +25,19 @@
 
 enum { SAFETENSORS_RANK_MAX = 8 };
 
-/* Widest first, which is the order a file has them in. Sub-byte types are refused. */
+/* In the order the reference writer puts them in a file. Sub-byte types are refused. */
 enum safetensors_dtype {
-    SAFETENSORS_C64,
-    SAFETENSORS_F64,
-    SAFETENSORS_I64,
     SAFETENSORS_U64,
+    SAFETENSORS_I64,
+    SAFETENSORS_F64,
+    SAFETENSORS_C64,
     SAFETENSORS_F32,
-    SAFETENSORS_I32,
     SAFETENSORS_U32,
-    SAFETENSORS_F16,
+    SAFETENSORS_I32,
     SAFETENSORS_BF16,
-    SAFETENSORS_I16,
+    SAFETENSORS_F16,
     SAFETENSORS_U16,
+    SAFETENSORS_I16,
     SAFETENSORS_F8_E4M3,
     SAFETENSORS_F8_E5M2,
     SAFETENSORS_I8,
@@ -79,14 +80,14 @@ const char *safetensors_dtype_name(enum safetensors_dtype dtype); /* "F32" */
 void safetensors_shape_text(const struct safetensors_tensor *tensor, char *text, size_t text_bytes);
 
 /*
- * Writes a file as the reference writer does: tensors ordered by dtype, widest first, then by
- * name; header padded with spaces to a multiple of 8; through a temporary file and a
+ * Writes a file as the reference writer does: tensors ordered by dtype, widest first, then
+ * by name; header padded with spaces to a multiple of 8; through a temporary file and a
  * rename, so that a reader who has the old file mapped keeps it.
  *
  * tensors   [count]  names unique; the order in memory does not matter
  * metadata  one key and its value ("format", "pt" is what Hugging Face writes); key NULL: none
  *
- * Errors: ERR_IO, ERR_NO_MEMORY.
+ * Errors: ERR_IO, ERR_NO_MEMORY; ERR_INVALID for a name that is not UTF-8.
  */
 ERR_MUST_CHECK enum err safetensors_write(const char *path,
                                           const struct safetensors_tensor *tensors, size_t count,

@@ -26,7 +26,8 @@ struct comm_group;
 
 /*
  * Joins the job this process was launched in. Under mpirun, or srun with PMIx, that is
- * MPI's world; without a launcher it is one rank, and MPI is not touched.
+ * MPI's world, where MPI may already be initialized; without a launcher it is one rank,
+ * and MPI is not touched.
  *
  * Errors: ERR_USAGE when launcher and library disagree - N copies of a one-rank job,
  * which is what a foreign mpirun or `srun --mpi=none` makes of it, or an MPI without

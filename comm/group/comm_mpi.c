@@ -37,7 +37,7 @@ static enum err broken_by(struct comm_group *group, int code, const char *call)
 
 static void keep(struct comm_request *request, MPI_Request handle)
 {
-    memcpy(request->handle, &handle, sizeof(handle));
+    memcpy(request->handle, &handle, sizeof(MPI_Request));
     request->active = true;
 }
 
@@ -86,7 +86,7 @@ static enum err mpi_test(struct comm_group *group, struct comm_request *request)
     MPI_Request handle;
     int done = 0;
 
-    memcpy(&handle, request->handle, sizeof(handle));
+    memcpy(&handle, request->handle, sizeof(MPI_Request));
     const int code = MPI_Test(&handle, &done, MPI_STATUS_IGNORE);
     if (code != MPI_SUCCESS) {
         return broken_by(group, code, "MPI_Test");
@@ -172,13 +172,20 @@ static long launched_by(const char *variable)
     return text == NULL ? 0 : strtol(text, NULL, 10);
 }
 
+/* Whether MPI is ours to finalize: not if the program had initialized it before. */
+static bool started_mpi;
+
 static enum err start_mpi(struct comm_group **world_out)
 {
     static char launcher[MPI_MAX_LIBRARY_VERSION_STRING];
     int provided = MPI_THREAD_SINGLE;
     int text_bytes = 0;
+    int running = 0;
 
-    const int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided);
+    MPI_Initialized(&running);
+    const int code = running ? MPI_Query_thread(&provided)
+                             : MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided);
+    started_mpi = !running;
     if (code != MPI_SUCCESS) {
         return ERR_FAIL(ERR_COLLECTIVE, "MPI_Init_thread: code %d", code);
     }
@@ -231,7 +238,7 @@ void comm_stop(struct comm_group *world, int all_well)
     const bool has_mpi = world != NULL && world->transport == &mpi_transport;
 
     comm_close(world);
-    if (has_mpi && all_well) {
+    if (has_mpi && all_well && started_mpi) {
         MPI_Finalize();
     }
 }

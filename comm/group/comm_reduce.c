@@ -68,6 +68,9 @@ enum err comm_reduce_open(struct comm_group *group, enum comm_reduce_order order
         }
         total += bucket_elems[i];
     }
+    if (order == COMM_REDUCE_LIBRARY && comm_size(group) > 1 && group->transport->sum_f32 == NULL) {
+        return ERR_FAIL(ERR_INVALID, "%s have no sum of their own", group->launcher);
+    }
     struct comm_reduce *reduce = calloc(1, sizeof(*reduce));
     struct bucket *buckets = calloc((size_t)bucket_count, sizeof(*buckets));
     if (reduce == NULL || buckets == NULL) {
@@ -111,6 +114,11 @@ void comm_reduce_close(struct comm_reduce *reduce)
     }
     free(reduce->buckets);
     free(reduce);
+}
+
+bool comm_reduce_under_way(const struct comm_reduce *reduce)
+{
+    return reduce->under_way > 0;
 }
 
 static enum err send_span(struct comm_reduce *reduce, struct bucket *bucket, int to,
@@ -249,6 +257,12 @@ static enum err advance(struct comm_reduce *reduce, struct bucket *bucket)
     return ERR_OK;
 }
 
+static enum err injected(void)
+{
+    FAULT_POINT_FAIL(FAULT_COMM_REDUCE, ERR_COLLECTIVE);
+    return ERR_OK;
+}
+
 enum err comm_reduce_start(struct comm_reduce *reduce, int index, float *values)
 {
     struct bucket *bucket = &reduce->buckets[index];
@@ -256,7 +270,11 @@ enum err comm_reduce_start(struct comm_reduce *reduce, int index, float *values)
     assert(index >= 0 && index < reduce->bucket_count);
     assert(bucket->stage == STAGE_DONE);
     ERR_TRY(comm_begin(reduce->group, OPERATION));
-    FAULT_POINT_FAIL(FAULT_COMM_REDUCE, ERR_COLLECTIVE);
+    const enum err status = injected();
+    if (status != ERR_OK) {
+        reduce->group->broken = true;
+        return status;
+    }
     if (comm_size(reduce->group) == 1 || bucket->elems == 0) {
         return ERR_OK;
     }

@@ -25,6 +25,7 @@
 #ifndef COMM_GROUP_COMM_REDUCE_H
 #define COMM_GROUP_COMM_REDUCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,14 +41,22 @@ struct comm_reduce;
 /*
  * For `bucket_count` buckets of bucket_elems[i] floats each. `group` must carry nothing
  * else until the close and outlive it. End it with comm_reduce_close().
- * Errors: ERR_INVALID for too many or too large buckets; ERR_NO_MEMORY.
+ * Errors: ERR_INVALID for too many or too large buckets, and for LIBRARY where the group has
+ * no such sum; ERR_NO_MEMORY.
  */
 ERR_MUST_CHECK enum err comm_reduce_open(struct comm_group *group, enum comm_reduce_order order,
                                          const int64_t bucket_elems[], int bucket_count,
                                          struct comm_reduce **reduce_out);
 
-/* Frees the memory. Not while a bucket is under way on a group that is whole. NULL is allowed. */
+/*
+ * Frees the memory. Not while a bucket is under way on a group that is whole. On a broken
+ * one a late message may still be written to such a bucket: its scratch is left to the end
+ * of the process, and its values must be, too. NULL is allowed.
+ */
 void comm_reduce_close(struct comm_reduce *reduce);
+
+/* Whether a bucket has been started and is not summed yet. */
+bool comm_reduce_under_way(const struct comm_reduce *reduce);
 
 /*
  * Begins the sum of one bucket. `values` [bucket_elems[bucket]] is the call's, in and

@@ -1,0 +1,127 @@
+#include "tests/support/exits64.h"
+
+#include <check.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/ref64.h"
+
+static double *scratch(int64_t count)
+{
+    double *block = calloc((size_t)count, sizeof(double));
+
+    ck_assert_ptr_nonnull(block);
+    return block;
+}
+
+void exits64_open(struct exits64 *exits, struct exits_net *net)
+{
+    const struct param_list *list = exits_net_params(net);
+
+    *exits = (struct exits64){exits_net_config_of(net), list, scratch(list->block_elems)};
+    for (int64_t i = 0; i < list->block_elems; i++) {
+        exits->params[i] = exits_net_block(net)[i];
+    }
+}
+
+void exits64_close(struct exits64 *exits)
+{
+    free(exits->params);
+    *exits = (struct exits64){0};
+}
+
+static const double *tensor(const struct exits64 *exits, int set, int exit, const char *name)
+{
+    char full[2 * PARAM_NAME_BYTES];
+
+    snprintf(full, sizeof(full), "exits.%d.layer.%" PRId64 ".%s", set, exits->config->layers[exit],
+             name);
+    for (int64_t t = 0; t < exits->list->count; t++) {
+        if (strcmp(exits->list->params[t].name, full) == 0) {
+            return exits->params + exits->list->params[t].offset;
+        }
+    }
+    ck_abort_msg("no tensor is called %s", full);
+    return NULL;
+}
+
+/* y [outs] = weight [outs, ins] x [ins] + bias. */
+static void linear(double *y, const double *x, const double *weight, const double *bias,
+                   int64_t ins, int64_t outs)
+{
+    for (int64_t o = 0; o < outs; o++) {
+        y[o] = bias[o];
+        for (int64_t i = 0; i < ins; i++) {
+            y[o] += weight[o * ins + i] * x[i];
+        }
+    }
+}
+
+void exits64_head(const struct exits64 *exits, int set, int exit, const double *h, double *z)
+{
+    static const double pi = 3.14159265358979323846;
+    const struct exits_net_config *config = exits->config;
+    const int64_t D = config->width, hidden = config->head_hidden;
+    const struct ref64_rows row = {1, D, (double)config->layer_norm_eps};
+    const double *weight = tensor(exits, set, exit, "classifier.weight");
+    const double *bias = tensor(exits, set, exit, "classifier.bias");
+    double *normed = scratch(D), *wide = scratch(hidden + 1);
+
+    if (config->head == EXITS_HEAD_LINEAR) {
+        linear(z, h, weight, bias, D, config->classes);
+    } else {
+        ref64_layernorm(normed, h, tensor(exits, set, exit, "norm.weight"),
+                        tensor(exits, set, exit, "norm.bias"), &row);
+    }
+    if (config->head == EXITS_HEAD_NORM_LINEAR) {
+        linear(z, normed, weight, bias, D, config->classes);
+    }
+    if (config->head == EXITS_HEAD_NORM_MLP) {
+        linear(wide, normed, tensor(exits, set, exit, "dense.weight"),
+               tensor(exits, set, exit, "dense.bias"), D, hidden);
+        for (int64_t i = 0; i < hidden; i++) {
+            const double x = wide[i];
+            wide[i] = 0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x)));
+        }
+        linear(z, wide, weight, bias, hidden, config->classes);
+    }
+    free(normed);
+    free(wide);
+}
+
+void exits64_features(const double *z, int64_t K, double features_out[EXITS64_FEATURES])
+{
+    struct ref64_xent row;
+
+    ref64_xent(&row, z, 0, K);
+    memcpy(features_out, row.features, sizeof(row.features));
+    features_out[1] /= log((double)K);
+    features_out[3] /= log((double)K);
+}
+
+double exits64_gate(const struct exits64 *exits, int set, int exit,
+                    const double features[EXITS64_FEATURES])
+{
+    const struct exits_net_config *config = exits->config;
+    const int64_t hidden = config->gate_hidden;
+    const double *weight = tensor(exits, set, exit, "gate.out.weight");
+    const double *bias = tensor(exits, set, exit, "gate.out.bias");
+    double *wide = scratch(hidden + 1);
+    double a = 0;
+
+    if (config->gate == EXITS_GATE_LINEAR) {
+        linear(&a, features, weight, bias, EXITS64_FEATURES, 1);
+    } else {
+        linear(wide, features, tensor(exits, set, exit, "gate.dense.weight"),
+               tensor(exits, set, exit, "gate.dense.bias"), EXITS64_FEATURES, hidden);
+        for (int64_t i = 0; i < hidden; i++) {
+            wide[i] = fmax(0, wide[i]);
+        }
+        linear(&a, wide, weight, bias, hidden, 1);
+    }
+    free(wide);
+    return a;
+}

@@ -1,0 +1,36 @@
+/*
+ * tests/support/exits64.h - an exit's head and gate in double, by the equations of
+ * exits/exits_net.h, reading the tensors one by one by their names in the list.
+ *
+ * Memory comes from malloc; a test that cannot have it fails.
+ */
+#ifndef TESTS_SUPPORT_EXITS64_H
+#define TESTS_SUPPORT_EXITS64_H
+
+#include <stdint.h>
+
+#include "exits/exits_net.h"
+
+enum { EXITS64_FEATURES = 4 };
+
+struct exits64 {
+    const struct exits_net_config *config; /* lent */
+    const struct param_list *list;         /* lent */
+    double *params;                        /* [block_elems], in the list's layout; may be varied */
+};
+
+/* A copy of the net's parameters. End it with exits64_close(). */
+void exits64_open(struct exits64 *exits, struct exits_net *net);
+void exits64_close(struct exits64 *exits);
+
+/* z [K] out; h [D] in: the head of one exit of one set, for one sample. */
+void exits64_head(const struct exits64 *exits, int set, int exit, const double *h, double *z);
+
+/* The four features of logits z [K], entropies divided by ln K. */
+void exits64_features(const double *z, int64_t K, double features_out[EXITS64_FEATURES]);
+
+/* The gate's logit. */
+double exits64_gate(const struct exits64 *exits, int set, int exit,
+                    const double features[EXITS64_FEATURES]);
+
+#endif

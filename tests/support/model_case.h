@@ -1,0 +1,80 @@
+/* tests/support/model_case.h - small transformers with parameters worth a test, and images. */
+#ifndef TESTS_SUPPORT_MODEL_CASE_H
+#define TESTS_SUPPORT_MODEL_CASE_H
+
+#include <check.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "comm/base/rng.h"
+#include "tests/support/kern_versions.h"
+#include "trainer/kernels/kern_ops.h"
+#include "trainer/model/model.h"
+
+/* Which kernels: the definition; our fast ones; the library's products. */
+enum model_case_ops {
+    MODEL_CASE_PORTABLE,
+    MODEL_CASE_BLAS,
+    MODEL_CASE_OWN, /* needs AVX2 */
+    MODEL_CASE_OPS,
+};
+
+static inline int model_case_ops_count(void)
+{
+    return kern_version_count() == KERN_VERSIONS ? MODEL_CASE_OPS : MODEL_CASE_OWN;
+}
+
+static inline struct kern_ops model_case_ops(enum model_case_ops which)
+{
+    static const enum kern_matmul matmuls[MODEL_CASE_OPS] = {KERN_MATMUL_PORTABLE, KERN_MATMUL_BLAS,
+                                                             KERN_MATMUL_OWN};
+    struct kern_ops ops;
+
+    ck_assert_int_eq(
+        kern_ops_choose(which == MODEL_CASE_PORTABLE ? KERN_ISA_PORTABLE : KERN_ISA_AUTO,
+                        matmuls[which], &ops),
+        ERR_OK);
+    return ops;
+}
+
+/* Normal numbers of the size that keeps a stream near 1; nothing is 0 or 1 as it is at first. */
+static inline void model_case_fill(const struct param_list *list, float *block, uint64_t seed)
+{
+    for (int64_t t = 0; t < list->count; t++) {
+        const struct param *param = &list->params[t];
+        const double fan_in = (double)param->count / (double)param->shape[0];
+        const double scale = param->rank == 1 || fan_in > 1e3 ? 0.3 : 1 / sqrt(fan_in);
+        for (int64_t i = 0; i < param->count; i++) {
+            const double x = scale * rng_normal(seed, RNG_TEST, (uint64_t)i, (uint32_t)t);
+            block[param->offset + i] = (float)(x + (param->init == PARAM_ONE ? 1 : 0));
+        }
+    }
+}
+
+static inline struct model *model_case_open(const struct model_config *config,
+                                            enum model_case_ops which)
+{
+    const struct kern_ops ops = model_case_ops(which);
+    struct model *model = NULL;
+
+    ck_assert_int_eq(model_open(config, &ops, &model), ERR_OK);
+    model_case_fill(model_params(model), model_block(model), 7);
+    model_pack(model, true);
+    return model;
+}
+
+/* n images of standard normal pixels, to be freed. */
+static inline float *model_case_images(const struct model_config *config, int64_t n, uint32_t sub)
+{
+    const int64_t count = n * config->num_channels * config->image_size * config->image_size;
+    float *images = malloc((size_t)count * sizeof(float));
+
+    ck_assert_ptr_nonnull(images);
+    for (int64_t i = 0; i < count; i++) {
+        images[i] = (float)rng_normal(3, RNG_TEST, (uint64_t)i, 1000 + sub);
+    }
+    return images;
+}
+
+#endif
