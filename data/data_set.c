@@ -163,6 +163,8 @@ static enum err check_labels(const struct data_set *set, int64_t first, int64_t 
 static enum err make_idx(struct data_file *const files[], int64_t class_count,
                          struct data_set **set_out)
 {
+    assert(files[0] != NULL);
+    assert(files[1] != NULL);
     const struct data_file *images_file = files[0];
     const struct data_file *labels_file = files[1];
     struct data_idx images;

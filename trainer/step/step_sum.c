@@ -74,8 +74,10 @@ void step_sum_close(struct step_sum *sum)
     if (sum == NULL) {
         return;
     }
+    /* What a broken group may still write to is left to the end of the process. */
+    const int first = sum->reduce != NULL && comm_reduce_under_way(sum->reduce) ? 1 : 0;
     comm_reduce_close(sum->reduce);
-    for (int level = 0; level < sum->level_count; level++) {
+    for (int level = first; level < sum->level_count; level++) {
         memory_close(sum->levels[level]);
     }
     free(sum->bucket_begin);

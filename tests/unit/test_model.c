@@ -1,0 +1,469 @@
+/*
+ * Unit tests of trainer/model: logits against a transformer in double, gradients against
+ * differences of its loss, with every set of kernels.
+ */
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/model_case.h"
+#include "tests/support/test_suite.h"
+#include "tests/support/vit64.h"
+
+enum { SAMPLES = 3, CASES = 6 };
+
+/* Widths that fill no vector, heads of one channel, one patch, several image channels. */
+static const struct model_config cases[CASES] = {
+    {.image_size = 8,
+     .patch_size = 4,
+     .num_channels = 1,
+     .hidden_size = 12,
+     .num_hidden_layers = 3,
+     .num_attention_heads = 3,
+     .intermediate_size = 20,
+     .num_labels = 5,
+     .layer_norm_eps = 1e-6,
+     .initializer_range = 0.02,
+     .hidden_act = KERN_GELU_TANH,
+     .pooling = MODEL_POOLING_CLS},
+    {.image_size = 9,
+     .patch_size = 3,
+     .num_channels = 3,
+     .hidden_size = 15,
+     .num_hidden_layers = 2,
+     .num_attention_heads = 3,
+     .intermediate_size = 7,
+     .num_labels = 2,
+     .layer_norm_eps = 1e-3,
+     .initializer_range = 0.02,
+     .hidden_act = KERN_GELU_ERF,
+     .pooling = MODEL_POOLING_MEAN},
+    {.image_size = 7,
+     .patch_size = 7,
+     .num_channels = 1,
+     .hidden_size = 6,
+     .num_hidden_layers = 1,
+     .num_attention_heads = 1,
+     .intermediate_size = 33,
+     .num_labels = 10,
+     .layer_norm_eps = 1e-5,
+     .initializer_range = 0.02,
+     .hidden_act = KERN_GELU_ERF,
+     .pooling = MODEL_POOLING_CLS},
+    {.image_size = 16,
+     .patch_size = 4,
+     .num_channels = 1,
+     .hidden_size = 32,
+     .num_hidden_layers = 2,
+     .num_attention_heads = 2,
+     .intermediate_size = 64,
+     .num_labels = 10,
+     .layer_norm_eps = 1e-6,
+     .initializer_range = 0.02,
+     .hidden_act = KERN_GELU_TANH,
+     .pooling = MODEL_POOLING_CLS},
+    {.image_size = 6,
+     .patch_size = 2,
+     .num_channels = 2,
+     .hidden_size = 17,
+     .num_hidden_layers = 1,
+     .num_attention_heads = 17,
+     .intermediate_size = 16,
+     .num_labels = 3,
+     .layer_norm_eps = 1e-6,
+     .initializer_range = 0.02,
+     .hidden_act = KERN_GELU_TANH,
+     .pooling = MODEL_POOLING_MEAN},
+    {.image_size = 4,
+     .patch_size = 1,
+     .num_channels = 1,
+     .hidden_size = 8,
+     .num_hidden_layers = 2,
+     .num_attention_heads = 4,
+     .intermediate_size = 1,
+     .num_labels = 4,
+     .layer_norm_eps = 1e-6,
+     .initializer_range = 0.02,
+     .hidden_act = KERN_GELU_TANH,
+     .pooling = MODEL_POOLING_CLS},
+};
+
+static float *floats(int64_t count)
+{
+    float *block = calloc((size_t)count, sizeof(float));
+
+    ck_assert_ptr_nonnull(block);
+    return block;
+}
+
+static void open_work(const struct model *model, bool keeps, struct model_work **work)
+{
+    ck_assert_int_eq(model_work_open(model, SAMPLES + 2, keeps, work), ERR_OK);
+}
+
+/* pooled [n, D] and logits [n, K] out. */
+static void run_forward(struct model_work *work, const struct model_config *config,
+                        const float *images, int64_t n, float *pooled, float *logits)
+{
+    model_embed_forward(work, images, n);
+    for (int64_t layer = 0; layer < config->num_hidden_layers; layer++) {
+        model_block_forward(work, layer);
+    }
+    model_pool(work, pooled);
+    model_head_forward(work, logits, pooled);
+}
+
+static void label_samples(const struct model_config *config, int32_t labels[SAMPLES])
+{
+    for (int32_t i = 0; i < SAMPLES; i++) {
+        labels[i] = (i * 7 + 1) % (int32_t)config->num_labels;
+    }
+}
+
+/* The gradient of the summed cross entropies, by way of all backward functions. */
+static void run_backward(struct model *model, struct model_work *work, const float *images,
+                         float *gradients, bool accumulate)
+{
+    const struct model_config *config = model_config_of(model);
+    const int64_t D = config->hidden_size, K = config->num_labels;
+    float *pooled = floats(SAMPLES * D), *logits = floats(SAMPLES * K);
+    float lse[SAMPLES], weights[SAMPLES];
+    int32_t labels[SAMPLES];
+    const struct kern_xent_out out = {.lse = lse};
+
+    label_samples(config, labels);
+    for (int i = 0; i < SAMPLES; i++) {
+        weights[i] = 1;
+    }
+    run_forward(work, config, images, SAMPLES, pooled, logits);
+    model_ops(model)->xent_forward(&out, logits, NULL, SAMPLES, K);
+    model_ops(model)->xent_backward(logits, logits, lse, labels, weights, SAMPLES, K);
+    model_head_backward(work, pooled, logits, gradients, accumulate);
+    model_pool_backward(work, pooled, true);
+    for (int64_t layer = config->num_hidden_layers - 1; layer >= 0; layer--) {
+        model_block_backward(work, layer, gradients, accumulate);
+    }
+    model_embed_backward(work, gradients, accumulate);
+    free(pooled);
+    free(logits);
+}
+
+START_TEST(forward__gives_the_logits_of_the_transformer_in_double)
+{
+    const struct model_config *config = &cases[_i];
+    const int64_t D = config->hidden_size, K = config->num_labels;
+    float *images = model_case_images(config, SAMPLES, 0);
+    float *pooled = floats(SAMPLES * D), *logits = floats(SAMPLES * K);
+    float *unkept = floats(SAMPLES * K);
+    double want[SAMPLES * 16];
+
+    for (int which = 0; which < model_case_ops_count(); which++) {
+        struct model *model = model_case_open(config, (enum model_case_ops)which);
+        struct model_work *kept_work = NULL, *work = NULL;
+        struct vit64 vit;
+        vit64_open(&vit, config, model_params(model), model_block(model));
+        vit64_forward(&vit, images, SAMPLES, NULL, want);
+        vit64_close(&vit);
+        open_work(model, true, &kept_work);
+        run_forward(kept_work, config, images, SAMPLES, pooled, logits);
+        for (int64_t i = 0; i < SAMPLES * K; i++) {
+            if (!kern_is_close((double)logits[i], want[i], 1e-5)) {
+                ck_abort_msg("kernels %d: logit %d is %.9g, not %.9g", which, (int)i,
+                             (double)logits[i], want[i]);
+            }
+        }
+        model_pack(model, false);
+        open_work(model, false, &work);
+        run_forward(work, config, images, SAMPLES, pooled, unkept);
+        ck_assert_mem_eq(logits, unkept, (size_t)(SAMPLES * K) * sizeof(float));
+        ck_assert_int_lt(model_work_bytes(work), model_work_bytes(kept_work));
+        model_work_close(kept_work);
+        model_work_close(work);
+        model_close(model);
+    }
+    free(images);
+    free(pooled);
+    free(logits);
+    free(unkept);
+}
+END_TEST
+
+START_TEST(pool__gives_the_stream_behind_every_layer)
+{
+    const struct model_config *config = &cases[_i];
+    const int64_t D = config->hidden_size, L = config->num_hidden_layers;
+    struct model *model = model_case_open(config, MODEL_CASE_PORTABLE);
+    struct model_work *work = NULL;
+    struct vit64 vit;
+    float *images = model_case_images(config, SAMPLES, 0);
+    float *pooled = floats(SAMPLES * D);
+    double logits[SAMPLES * 16];
+    double *want = calloc((size_t)(L * SAMPLES * D), sizeof(double));
+
+    ck_assert_ptr_nonnull(want);
+    vit64_open(&vit, config, model_params(model), model_block(model));
+    vit64_forward(&vit, images, SAMPLES, want, logits);
+    open_work(model, false, &work);
+    model_embed_forward(work, images, SAMPLES);
+    for (int64_t layer = 0; layer < L; layer++) {
+        model_block_forward(work, layer);
+        model_pool(work, pooled);
+        for (int64_t i = 0; i < SAMPLES * D; i++) {
+            ck_assert(kern_is_close((double)pooled[i], want[layer * SAMPLES * D + i], 1e-5));
+        }
+    }
+    vit64_close(&vit);
+    free(want);
+    free(images);
+    free(pooled);
+    model_work_close(work);
+    model_close(model);
+}
+END_TEST
+
+/* The slope of the loss in double when `param` moves along `direction` [count], of length 1. */
+static double slope_along(struct vit64 *vit, const struct param *param, const double *direction,
+                          const float *images)
+{
+    static const double h = 1e-4;
+    double *const at = vit->params + param->offset;
+    double *saved = malloc((size_t)param->count * sizeof(double));
+    double loss[2];
+    int32_t labels[SAMPLES];
+
+    ck_assert_ptr_nonnull(saved);
+    memcpy(saved, at, (size_t)param->count * sizeof(double));
+    label_samples(vit->config, labels);
+    for (int side = 0; side < 2; side++) {
+        for (int64_t i = 0; i < param->count; i++) {
+            at[i] = saved[i] + (side == 0 ? -h : h) * direction[i];
+        }
+        loss[side] = vit64_loss(vit, images, labels, SAMPLES);
+    }
+    memcpy(at, saved, (size_t)param->count * sizeof(double));
+    free(saved);
+    return (loss[1] - loss[0]) / (2 * h);
+}
+
+static double norm_of(const float *values, int64_t count)
+{
+    double squares = 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        squares += (double)values[i] * (double)values[i];
+    }
+    return sqrt(squares);
+}
+
+/*
+ * Directions to try: 0 along the first gradient, which a wrong factor changes; 1 at random, which
+ * sees a wrong element; 2 .. single elements, the first, the last and some between. False: too
+ * short a vector to have a direction (keys' biases: softmax does not feel them).
+ */
+static bool choose_direction(int which, const struct param *param, const float *gradient,
+                             double *direction)
+{
+    enum { PLACES = 4 };
+    const int64_t places[PLACES] = {0, param->count - 1, param->count / 3, param->count / 2};
+    double squares = 0;
+
+    for (int64_t i = 0; i < param->count; i++) {
+        direction[i] = which == 0   ? (double)gradient[param->offset + i]
+                       : which == 1 ? rng_normal(5, RNG_TEST, (uint64_t)i, (uint32_t)param->offset)
+                                    : (double)(i == places[which - 2]);
+        squares += direction[i] * direction[i];
+    }
+    for (int64_t i = 0; i < param->count; i++) {
+        direction[i] /= sqrt(squares);
+    }
+    return squares > 1e-10;
+}
+
+static void check_tensor(struct vit64 *vit, const struct param *param, float *const gradients[],
+                         const float *images)
+{
+    enum { DIRECTIONS = 6 };
+    double *direction = malloc((size_t)param->count * sizeof(double));
+
+    ck_assert_ptr_nonnull(direction);
+    for (int d = 0; d < DIRECTIONS; d++) {
+        if (!choose_direction(d, param, gradients[0], direction)) {
+            continue;
+        }
+        const double want = slope_along(vit, param, direction, images);
+        for (int which = 0; which < model_case_ops_count(); which++) {
+            const float *gradient = gradients[which] + param->offset;
+            const double limit = 1e-4 * fabs(want) + 1e-5 * norm_of(gradient, param->count) + 1e-6;
+            double found = 0;
+            for (int64_t i = 0; i < param->count; i++) {
+                found += (double)gradient[i] * direction[i];
+            }
+            if (!(fabs(found - want) <= limit)) {
+                ck_abort_msg("kernels %d, %s, direction %d: the slope is %.9g, not %.9g", which,
+                             param->name, d, found, want);
+            }
+        }
+    }
+    free(direction);
+}
+
+START_TEST(backward__gives_the_slope_of_the_loss_in_double_along_every_tensor)
+{
+    const struct model_config *config = &cases[_i];
+    float *images = model_case_images(config, SAMPLES, 0);
+    struct model *models[MODEL_CASE_OPS] = {NULL};
+    float *gradients[MODEL_CASE_OPS] = {NULL};
+    struct vit64 vit;
+
+    for (int which = 0; which < model_case_ops_count(); which++) {
+        struct model_work *work = NULL;
+        models[which] = model_case_open(config, (enum model_case_ops)which);
+        gradients[which] = floats(model_params(models[which])->block_elems);
+        open_work(models[which], true, &work);
+        run_backward(models[which], work, images, gradients[which], false);
+        model_work_close(work);
+    }
+    const struct param_list *params = model_params(models[0]);
+    vit64_open(&vit, config, params, model_block(models[0]));
+    for (int64_t t = 0; t < params->count; t++) {
+        check_tensor(&vit, &params->params[t], gradients, images);
+    }
+    vit64_close(&vit);
+    for (int which = 0; which < model_case_ops_count(); which++) {
+        free(gradients[which]);
+        model_close(models[which]);
+    }
+    free(images);
+}
+END_TEST
+
+START_TEST(backward__overwrites_or_adds_as_asked)
+{
+    const struct model_config *config = &cases[_i];
+    float *images = model_case_images(config, SAMPLES, 0);
+    float *others = model_case_images(config, SAMPLES, 1);
+
+    for (int which = 0; which < model_case_ops_count(); which++) {
+        struct model *model = model_case_open(config, (enum model_case_ops)which);
+        const struct param_list *params = model_params(model);
+        const int64_t elems = params->block_elems;
+        float *first = floats(elems), *second = floats(elems), *both = floats(elems);
+        struct model_work *work = NULL;
+        open_work(model, true, &work);
+        run_backward(model, work, images, first, false);
+        run_backward(model, work, others, second, false);
+        memset(both, 0xff, (size_t)elems * sizeof(float)); /* NaN, wherever it is read */
+        run_backward(model, work, images, both, false);
+        for (int64_t t = 0; t < params->count; t++) {
+            const int64_t at = params->params[t].offset;
+            ck_assert_mem_eq(both + at, first + at,
+                             (size_t)params->params[t].count * sizeof(float));
+        }
+        run_backward(model, work, others, both, true);
+        for (int64_t t = 0; t < params->count; t++) {
+            const struct param *param = &params->params[t];
+            for (int64_t i = param->offset; i < param->offset + param->count; i++) {
+                const double want = (double)first[i] + (double)second[i];
+                const double size = fabs((double)first[i]) + fabs((double)second[i]);
+                ck_assert_double_le(fabs((double)both[i] - want), 1e-5 * fmax(size, 0.1));
+            }
+        }
+        model_work_close(work);
+        model_close(model);
+        free(first);
+        free(second);
+        free(both);
+    }
+    free(images);
+    free(others);
+}
+END_TEST
+
+/* Sub-batches with our own kernels; of the library's products no such promise is made. */
+START_TEST(keep_samples__leaves_the_bits_of_those_that_stay)
+{
+    enum { N = 7, KEPT = 2 };
+    static const int64_t first[] = {0, 2, 3, 6}, second[] = {1, 3}, stayed[KEPT] = {2, 6};
+    const struct model_config *config = &cases[_i];
+    const int64_t D = config->hidden_size, K = config->num_labels;
+    const int64_t L = config->num_hidden_layers;
+    float *images = model_case_images(config, N, 2);
+    float *pooled = floats(N * D), *all = floats(N * K), *few = floats(KEPT * K);
+
+    for (int which = 0; which < model_case_ops_count(); which++) {
+        struct model_work *work = NULL;
+        if (which == MODEL_CASE_BLAS) {
+            continue;
+        }
+        struct model *model = model_case_open(config, (enum model_case_ops)which);
+        ck_assert_int_eq(model_work_open(model, N, false, &work), ERR_OK);
+        run_forward(work, config, images, N, pooled, all);
+        model_embed_forward(work, images, N);
+        model_keep_samples(work, first, 4);
+        ck_assert_int_eq(model_sample_count(work), 4);
+        for (int64_t layer = 0; layer < L; layer++) {
+            model_block_forward(work, layer);
+            if (layer == L / 2) {
+                model_keep_samples(work, second, KEPT);
+            }
+        }
+        model_pool(work, pooled);
+        model_head_forward(work, few, pooled);
+        for (int i = 0; i < KEPT; i++) {
+            ck_assert_mem_eq(few + i * K, all + stayed[i] * K, (size_t)K * sizeof(float));
+        }
+        model_work_close(work);
+        model_close(model);
+    }
+    free(images);
+    free(pooled);
+    free(all);
+    free(few);
+}
+END_TEST
+
+START_TEST(init__depends_on_the_seed_and_fills_every_matrix)
+{
+    struct model *model = model_case_open(&cases[0], MODEL_CASE_PORTABLE);
+    const struct param_list *params = model_params(model);
+    const size_t bytes = (size_t)params->block_elems * sizeof(float);
+    float *first = floats(params->block_elems);
+
+    model_init(model, 1);
+    memcpy(first, model_block(model), bytes);
+    model_init(model, 2);
+    for (int64_t t = 0; t < params->count; t++) {
+        const struct param *param = &params->params[t];
+        const bool is_drawn = param->init == PARAM_NORMAL || param->init == PARAM_XAVIER;
+        const bool is_same = memcmp(first + param->offset, model_block(model) + param->offset,
+                                    (size_t)param->count * sizeof(float)) == 0;
+        ck_assert_msg(is_drawn != is_same, "%s", param->name);
+        if (is_drawn) {
+            ck_assert_double_gt(norm_of(first + param->offset, param->count), 0);
+        }
+    }
+    model_init(model, 1);
+    ck_assert_mem_eq(first, model_block(model), bytes);
+    free(first);
+    model_close(model);
+}
+END_TEST
+
+Suite *test_suite(void)
+{
+    Suite *suite = suite_create("model");
+    TCase *tcase = tcase_create("model");
+
+    tcase_set_timeout(tcase, 60);
+    tcase_add_loop_test(tcase, forward__gives_the_logits_of_the_transformer_in_double, 0, CASES);
+    tcase_add_loop_test(tcase, pool__gives_the_stream_behind_every_layer, 0, CASES);
+    tcase_add_loop_test(tcase, backward__gives_the_slope_of_the_loss_in_double_along_every_tensor,
+                        0, CASES);
+    tcase_add_loop_test(tcase, backward__overwrites_or_adds_as_asked, 0, CASES);
+    tcase_add_loop_test(tcase, keep_samples__leaves_the_bits_of_those_that_stay, 0, CASES);
+    tcase_add_test(tcase, init__depends_on_the_seed_and_fills_every_matrix);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
