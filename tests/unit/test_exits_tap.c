@@ -91,7 +91,7 @@ static float *copy(const float *from, int64_t count)
     return to;
 }
 
-static void run_by_tap(struct fixture *fixture, bool trains_backbone)
+static void run_by_tap(struct fixture *fixture)
 {
     const struct step_tap tap = exits_trainer_tap(fixture->trainer);
     const struct step_options options = {.model = fixture->model,
@@ -99,7 +99,6 @@ static void run_by_tap(struct fixture *fixture, bool trains_backbone)
                                          .order = COMM_REDUCE_TREE,
                                          .micro_samples = MICRO,
                                          .micro_count = LEAVES,
-                                         .trains_backbone = trains_backbone,
                                          .tap = &tap};
     struct step *step = NULL;
 
@@ -190,7 +189,7 @@ START_TEST(cached_step__has_the_bits_of_a_step_of_the_frozen_backbone)
         return;
     }
     open_fixture(&fixture, _i);
-    run_by_tap(&fixture, false);
+    run_by_tap(&fixture);
     struct exits_cache *cache = open_cache(&fixture);
     check_cached(&fixture, cache);
     exits_cache_close(cache);
