@@ -1,8 +1,10 @@
-#define _DEFAULT_SOURCE
+#define _GNU_SOURCE
 #include "launch/checkpoint.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +30,7 @@ static int64_t step_of(const char *name)
         return -1;
     }
     const char *digits = name + sizeof(PREFIX) - 1;
-    if (digits[0] < '0' || digits[0] > '9') {
+    if (digits[0] < '0' || digits[0] > '9' || (digits[0] == '0' && digits[1] != '\0')) {
         return -1;
     }
     errno = 0;
@@ -145,14 +147,53 @@ static enum err write_partial(const struct train_state *state, const char *parti
     return ERR_OK;
 }
 
+/*
+ * From here on `folder` is the new one. Where there is one of the same step the two are
+ * exchanged, so that a whole one stands there at every moment, and the old one is removed
+ * once that is durable.
+ */
+static enum err put_in_place(const char *partial, const char *folder, const char *output_dir)
+{
+    const bool exchanged =
+        file_exists(folder) && renameat2(AT_FDCWD, partial, AT_FDCWD, folder, RENAME_EXCHANGE) == 0;
+
+    if (!exchanged) { /* the first of this step, or a file system that cannot */
+        ERR_TRY(file_remove_tree(folder));
+        if (rename(partial, folder) != 0) {
+            return ERR_FAIL(ERR_IO, "%s: rename: %s", partial, strerror(errno));
+        }
+    }
+    ERR_TRY(file_sync_folder(output_dir));
+    FAULT_POINT_FAIL(FAULT_SAVE_AFTER_RENAME, ERR_IO);
+    return file_remove_tree(partial);
+}
+
+/* Those of later steps stay, and do not count: they are not what this run has made. */
+static enum err remove_oldest(const char *output_dir, int64_t step, int64_t keep_count)
+{
+    int64_t steps[CHECKPOINTS_MAX];
+    char folder[FILE_PATH_BYTES_MAX];
+    int64_t kept_count = 0;
+    const int count = list_steps(output_dir, steps);
+
+    for (int i = 0; i < count; i++) {
+        if (steps[i] > step || kept_count++ < keep_count) {
+            continue;
+        }
+        ERR_TRY(path_of_step(folder, output_dir, steps[i], ""));
+        ERR_TRY(file_remove_tree(folder));
+    }
+    return ERR_OK;
+}
+
 enum err checkpoint_save(const struct train_state *state, const char *output_dir,
                          const char *settings, int64_t keep_count)
 {
     char partial[FILE_PATH_BYTES_MAX];
     char folder[FILE_PATH_BYTES_MAX];
     char latest[FILE_PATH_BYTES_MAX];
-    int64_t steps[CHECKPOINTS_MAX];
 
+    assert(keep_count >= 1);
     ERR_TRY(path_of_step(partial, output_dir, state->step, PARTIAL));
     ERR_TRY(path_of_step(folder, output_dir, state->step, ""));
     const enum err status = write_partial(state, partial, settings);
@@ -160,20 +201,10 @@ enum err checkpoint_save(const struct train_state *state, const char *output_dir
         (void)!file_remove_tree(partial);
         return status;
     }
-    ERR_TRY(file_remove_tree(folder));
-    if (rename(partial, folder) != 0) {
-        return ERR_FAIL(ERR_IO, "%s: rename: %s", partial, strerror(errno));
-    }
-    ERR_TRY(file_sync_folder(output_dir));
-    FAULT_POINT_FAIL(FAULT_SAVE_AFTER_RENAME, ERR_IO);
+    ERR_TRY(put_in_place(partial, folder, output_dir));
     ERR_TRY(file_path(latest, output_dir, LATEST_FILE));
     ERR_TRY(file_write_text(latest, strrchr(folder, '/') + 1));
-    const int count = list_steps(output_dir, steps);
-    for (int64_t i = keep_count; i < count; i++) {
-        ERR_TRY(path_of_step(folder, output_dir, steps[i], ""));
-        ERR_TRY(file_remove_tree(folder));
-    }
-    return ERR_OK;
+    return remove_oldest(output_dir, state->step, keep_count);
 }
 
 static enum err verify_file(const char *folder, const char *name, const struct jdoc *expected)
@@ -204,6 +235,7 @@ enum err checkpoint_verify(const char *folder)
     char path[FILE_PATH_BYTES_MAX];
     struct file_map map;
     struct jdoc *doc = NULL;
+    int64_t version = 0;
 
     ERR_TRY(file_path(path, folder, MANIFEST_FILE));
     ERR_TRY(file_map(path, &map));
@@ -211,7 +243,11 @@ enum err checkpoint_verify(const char *folder)
     file_unmap(&map);
     ERR_TRY(status);
     const struct jdoc *files = jdoc_get(doc, "files");
-    if (jdoc_count(files) == 0) {
+    status = jdoc_need_int(doc, "format_version", path, &version);
+    if (status == ERR_OK && version != FORMAT_VERSION) {
+        status = ERR_FAIL(ERR_CORRUPT, "%s: format_version %" PRId64 ", expected %d", path, version,
+                          FORMAT_VERSION);
+    } else if (status == ERR_OK && (!jdoc_is_object(files) || jdoc_count(files) == 0)) {
         status = ERR_FAIL(ERR_CORRUPT, "%s: it names no files", path);
     }
     for (void *m = jdoc_first(files); m != NULL && status == ERR_OK; m = jdoc_next(files, m)) {

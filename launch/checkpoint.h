@@ -6,8 +6,8 @@
  *                                    size and hash of each, then the rename, then the folder
  *      OUT/latest                    text: checkpoint-500; a hint for people, never trusted
  *
- * A checkpoint is valid if and only if its manifest is there and every file in it has
- * the size and the XXH3-128 that it names.
+ * A checkpoint is valid if and only if its manifest is there, of this format version, and
+ * every file in it has the size and the XXH3-128 that it names.
  *
  * Threads: the step's, on rank 0.
  */
@@ -21,9 +21,10 @@
 #include "launch/train_state.h"
 
 /*
- * Saves the state as OUT/checkpoint-<step> and removes the oldest beyond `keep_count`,
- * after the new one is durable. Replaces one of the same step. Errors: ERR_IO, ERR_NO_MEMORY; then no
- * folder that a later run would trust is new.
+ * Saves the state as OUT/checkpoint-<step>, replaces one of the same step, and once it is
+ * durable removes the oldest beyond `keep_count` >= 1 of this step and earlier ones. Errors:
+ * ERR_IO, ERR_NO_MEMORY, ERR_NOT_FINITE; then a valid folder of that name is the old one or
+ * all of the new.
  */
 ERR_MUST_CHECK enum err checkpoint_save(const struct train_state *state, const char *output_dir,
                                         const char *settings, int64_t keep_count);

@@ -123,6 +123,9 @@ static struct jdoc *report_row(const struct evaluation *evaluation, const char *
 {
     struct jdoc *row = jdoc_object();
     struct jdoc *exits = jdoc_array();
+    /* In the unit of training, where leaving at the end costs 1. */
+    const double objective = tally->mean_loss + evaluation->lambda * tally->mean_cost /
+                                                    evaluation->gate_macs[evaluation->G];
 
     printf("  %-10s %7.2f %% %9.2f M %6.1f %%", name, 100 * tally->accuracy,
            1e-6 * tally->mean_cost, 100 * tally->mean_cost / evaluation->full_macs);
@@ -148,7 +151,7 @@ static struct jdoc *report_row(const struct evaluation *evaluation, const char *
     jdoc_set_real(row, "macs_share", tally->mean_cost / evaluation->full_macs);
     jdoc_set_real(row, "ms_per_sample", milliseconds);
     jdoc_set_real(row, "ece", tally->calibration_error);
-    jdoc_set_real(row, "mean_objective", tally->mean_objective);
+    jdoc_set_real(row, "mean_objective", objective);
     jdoc_set(row, "exits", exits);
     return row;
 }
@@ -446,6 +449,9 @@ enum err evaluate(struct train_run *run, struct jdoc **results_out)
         ERR_GOTO(out, status, report_final(&evaluation, test, results));
         if (run->state.net != NULL && run->split->held_out_count > 0) {
             ERR_GOTO(out, status, report_all(&evaluation, test, held_out, results));
+        } else if (run->state.net != NULL) {
+            printf("no policies: their thresholds are solved on validation samples, and "
+                   "validation_fraction leaves none\n");
         }
     }
     *results_out = results;

@@ -49,6 +49,8 @@ static int print_version(void)
 
 int main(int argc, char **argv)
 {
+    char name[32];
+
     /* A BLAS thread count other than 1 would make results depend on the machine. */
     setenv("OPENBLAS_NUM_THREADS", "1", 1);
     if (argc < 2) {
@@ -64,6 +66,8 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
+            snprintf(name, sizeof(name), "offramp %s", commands[i].name);
+            argv[1] = name; /* what argp calls the program in its messages */
             return commands[i].run(argc - 1, argv + 1);
         }
     }

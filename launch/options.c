@@ -71,6 +71,16 @@ static void put_everywhere(struct options_run *run, int option, int kind, const 
     }
 }
 
+static bool has_stage(const struct options_run *run, int kind)
+{
+    int s = 0;
+
+    while (s < run->stage_count && kind != (int)run->stages[s].kind) {
+        s++;
+    }
+    return s < run->stage_count;
+}
+
 static enum err take_set(struct options_run *run, const char *set)
 {
     const char *const equals = strchr(set, '=');
@@ -100,6 +110,10 @@ static enum err take_set(struct options_run *run, const char *set)
     if (kind != OPTIONS_STAGE_KINDS && options_schemas[option].scope == OPTIONS_RUN) {
         return ERR_FAIL(ERR_CONFIG, "--set %s: %s is the same in all stages: leave out the stage",
                         set, options_schemas[option].name);
+    }
+    if (kind != OPTIONS_STAGE_KINDS && !has_stage(run, kind)) {
+        return ERR_FAIL(ERR_CONFIG, "--set %s: the run has no stage %s", set,
+                        options_stage_name((enum options_stage)kind));
     }
     put_everywhere(run, option, kind, equals + 1, COMMAND_LINE);
     return ERR_OK;
@@ -244,13 +258,60 @@ const char *options_written(const struct options_run *run, int stage, int option
     return stage < 0 ? run->texts->run.texts[option] : run->texts->stages[stage].texts[option];
 }
 
+/* The length of the UTF-8 character at `text`, and its number; 1 and the byte if it is none. */
+static size_t decode(const char *text, unsigned *number_out)
+{
+    const unsigned char *const bytes = (const unsigned char *)text;
+    const size_t count = bytes[0] < 0xc0 ? 1 : bytes[0] < 0xe0 ? 2 : bytes[0] < 0xf0 ? 3 : 4;
+    unsigned number = count == 1 ? bytes[0] : bytes[0] & (0x7fu >> count);
+
+    for (size_t i = 1; i < count; i++) {
+        if ((bytes[i] & 0xc0) != 0x80) { /* the text's NUL, too */
+            *number_out = bytes[0];
+            return 1;
+        }
+        number = number << 6 | (bytes[i] & 0x3fu);
+    }
+    *number_out = number;
+    return count;
+}
+
+/* Whether YAML takes a character only as an escape: it is a control, a line end or a mark. */
+static bool needs_escape(unsigned number)
+{
+    return number < ' ' || (number >= 0x7f && number < 0xa0) || number == 0x2028 ||
+           number == 0x2029 || number == 0xfeff || number == 0xfffe || number == 0xffff;
+}
+
+/* A text between double quotes, as YAML reads it. */
+static void print_quoted(FILE *to, const char *text)
+{
+    unsigned number = 0;
+
+    fputc('"', to);
+    for (size_t length = 0; *text != '\0'; text += length) {
+        length = decode(text, &number);
+        if (needs_escape(number)) {
+            fprintf(to, "\\u%04x", number);
+        } else {
+            fprintf(to, "%s%.*s", number == '"' || number == '\\' ? "\\" : "", (int)length, text);
+        }
+    }
+    fputc('"', to);
+}
+
 static void print_setting(FILE *to, const char *indent, const struct options_schema *schema,
                           const char *text, const char *source)
 {
-    const bool quoted = schema->type == OPTIONS_TEXT;
+    const bool is_list = schema->type == OPTIONS_I64S || schema->type == OPTIONS_F64S;
+    const bool lacks_brackets = is_list && strchr(text, '[') == NULL;
 
-    fprintf(to, "%s%s: %s%s%s", indent, schema->name, quoted ? "\"" : "",
-            text[0] == '\0' && !quoted ? "[]" : text, quoted ? "\"" : "");
+    fprintf(to, "%s%s: ", indent, schema->name);
+    if (schema->type == OPTIONS_TEXT) {
+        print_quoted(to, text);
+    } else {
+        fprintf(to, "%s%s%s", lacks_brackets ? "[" : "", text, lacks_brackets ? "]" : "");
+    }
     if (source != NULL) {
         fprintf(to, "  # %s", source);
     }

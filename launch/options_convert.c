@@ -149,21 +149,24 @@ static enum err read_bool(const struct options_schema *schema, const char *text,
     return refuse(schema, text, place);
 }
 
-/* "[a, b]", "a, b" or "a": numbers into values[OPTIONS_LIST_MAX]. */
+/* "[a, b]", "a, b" or "a": numbers into values[OPTIONS_LIST_MAX]; "[]" and "" are empty. */
 static enum err read_list(const struct options_schema *schema, const char *text, bool whole,
                           const char *place, double values[OPTIONS_LIST_MAX], int *count_out)
 {
+    static const char blanks[] = " \t";
     char item[64];
     int count = 0;
-    const char *at = text;
+    const char *at = text + strspn(text, blanks);
+    const char end = *at == '[' ? ']' : '\0';
 
-    while (*at != '\0') {
-        at += strspn(at, "[], \t");
-        const size_t length = strcspn(at, "[], \t");
-        if (length == 0) {
+    do {
+        at += count > 0 || *at == '[';
+        at += strspn(at, blanks);
+        if (count == 0 && *at == end) {
             break;
         }
-        if (count == OPTIONS_LIST_MAX || length >= sizeof(item)) {
+        const size_t length = strcspn(at, "[], \t");
+        if (length == 0 || count == OPTIONS_LIST_MAX || length >= sizeof(item)) {
             return refuse(schema, text, place);
         }
         memcpy(item, at, length);
@@ -171,6 +174,10 @@ static enum err read_list(const struct options_schema *schema, const char *text,
         ERR_TRY(read_number(schema, item, whole, place, &values[count]));
         count++;
         at += length;
+        at += strspn(at, blanks);
+    } while (*at == ',');
+    if (*at != end || at[end == '\0' ? 0 : 1 + strspn(at + 1, blanks)] != '\0') {
+        return refuse(schema, text, place);
     }
     *count_out = count;
     return ERR_OK;
@@ -179,10 +186,13 @@ static enum err read_list(const struct options_schema *schema, const char *text,
 static enum err convert_list(const struct options_schema *schema, const char *text,
                              const char *place, void *to)
 {
-    double values[OPTIONS_LIST_MAX];
+    double values[OPTIONS_LIST_MAX] = {0};
     int count = 0;
 
     ERR_TRY(read_list(schema, text, schema->type == OPTIONS_I64S, place, values, &count));
+    if (count == 0 && schema->initial[0] != '\0') { /* empty means something only as a default */
+        return refuse(schema, text, place);
+    }
     if (schema->type == OPTIONS_F64S) {
         struct options_f64s *list = to;
         memcpy(list->values, values, (size_t)count * sizeof(double));
@@ -215,6 +225,6 @@ enum err options_convert(const struct options_schema *schema, const char *text, 
     case OPTIONS_I64S:
     case OPTIONS_F64S: return convert_list(schema, text, place, to);
     }
-    assert(!"a type without a converter");
+    assert(false); /* every type has its converter above */
     return ERR_OK;
 }

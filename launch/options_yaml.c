@@ -1,6 +1,8 @@
 #define _POSIX_C_SOURCE 200809L
 #include <assert.h>
+#include <ctype.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,16 +44,19 @@ static const cyaml_schema_value_t text_schema = {
     CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, CYAML_UNLIMITED)};
 
 #define FLAGS (CYAML_FLAG_OPTIONAL | CYAML_FLAG_POINTER)
-#define FIELD_SCALAR(holder, member, name)                                                         \
+#define FIELD_SCALAR(holder, member, name, initial)                                                \
     CYAML_FIELD_STRING_PTR(#name, FLAGS, holder, member, 0, CYAML_UNLIMITED),
-#define FIELD_LIST(holder, member, name)                                                           \
+/* libcyaml gives an empty list as it gives none: it is accepted where that is the same. */
+#define FIELD_LIST(holder, member, name, initial)                                                  \
     {.key = #name,                                                                                 \
      .value = {.type = CYAML_SEQUENCE,                                                             \
                .flags = FLAGS,                                                                     \
                .data_size = sizeof(char *),                                                        \
-               .sequence = {.entry = &text_schema, .min = 0, .max = OPTIONS_LIST_MAX}},            \
-     .data_offset = offsetof(holder, member.items),                                                \
-     .count_offset = offsetof(holder, member.count),                                               \
+               .sequence = {.entry = &text_schema,                                                 \
+                            .min = sizeof(initial) > 1,                                            \
+                            .max = OPTIONS_LIST_MAX}},                                             \
+     .data_offset = offsetof(holder, member.items),  /* NOLINT(bugprone-macro-parentheses) */      \
+     .count_offset = offsetof(holder, member.count), /* NOLINT(bugprone-macro-parentheses) */      \
      .count_size = sizeof(unsigned)},
 #define FIELD_I64 FIELD_SCALAR
 #define FIELD_F64 FIELD_SCALAR
@@ -67,7 +72,8 @@ static const cyaml_schema_value_t text_schema = {
 
 static const cyaml_schema_field_t stage_fields[] = {
 #define SECTION(title)
-#define OPTION(type, name, scope, ...) IN_STAGE_##scope(FIELD_##type(struct yaml_layer, name, name))
+#define OPTION(type, name, scope, initial, ...)                                                    \
+    IN_STAGE_##scope(FIELD_##type(struct yaml_layer, name, name, initial))
 #include "launch/options.def"
 #undef OPTION
 #undef SECTION
@@ -80,7 +86,8 @@ static const cyaml_schema_value_t stage_schema = {
 
 static const cyaml_schema_field_t run_fields[] = {
 #define SECTION(title)
-#define OPTION(type, name, ...) FIELD_##type(struct yaml_run, layer.name, name)
+#define OPTION(type, name, scope, initial, ...)                                                    \
+    FIELD_##type(struct yaml_run, layer.name, name, initial)
 #include "launch/options.def"
 #undef OPTION
 #undef SECTION
@@ -91,10 +98,14 @@ static const cyaml_schema_field_t run_fields[] = {
 static const cyaml_schema_value_t run_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct yaml_run, run_fields)};
 
-/* The first message and the first place that libcyaml reports. */
+/*
+ * The first message and the first place that libcyaml reports: the place, from 1, of what
+ * it had read last; 0 if it had read nothing.
+ */
 struct complaint {
     char message[256];
-    char place[128];
+    bool is_traced; /* what follows are the places */
+    int line, column;
 };
 
 static void listen(cyaml_log_t level, void *context, const char *format, va_list args)
@@ -110,11 +121,11 @@ static void listen(cyaml_log_t level, void *context, const char *format, va_list
     line[strcspn(line, "\n")] = '\0';
     const char *const text = strncmp(line, "Load: ", 6) == 0 ? line + 6 : line;
     const char *const where = strstr(line, "(line: ");
-    if (complaint->message[0] == '\0') {
+    complaint->is_traced = complaint->is_traced || strcmp(text, "Backtrace:") == 0;
+    if (complaint->message[0] == '\0' && !complaint->is_traced) {
         snprintf(complaint->message, sizeof(complaint->message), "%s", text);
-    } else if (complaint->place[0] == '\0' && where != NULL) {
-        snprintf(complaint->place, sizeof(complaint->place), "%.*s", (int)strcspn(where + 1, ")"),
-                 where + 1);
+    } else if (complaint->line == 0 && where != NULL) {
+        sscanf(where, "(line: %d, column: %d)", &complaint->line, &complaint->column);
     }
 }
 
@@ -128,19 +139,86 @@ struct file_owner {
     char path[256];
 };
 
-static enum err refuse(const char *path, const struct complaint *complaint)
+static bool is_name(char c)
 {
-    static const char unknown[] = "Unexpected key: ";
-    const char *const place = complaint->place[0] == '\0' ? "the beginning" : complaint->place;
+    return isalnum((unsigned char)c) || c == '_' || c == '-';
+}
 
-    if (strncmp(complaint->message, unknown, sizeof(unknown) - 1) == 0) {
-        const char *const key = complaint->message + sizeof(unknown) - 1;
-        const char *const nearest = options_nearest(key);
-        return ERR_FAIL(ERR_CONFIG, "%s: %s: the key %s is not known%s%s%s", path, place, key,
-                        nearest == NULL ? " here" : ": did you mean ",
-                        nearest == NULL ? "" : nearest, nearest == NULL ? "" : "?");
+/* Whether a mapping's key of that name is written at text[at]. */
+static bool is_key_at(const char *text, size_t text_bytes, size_t at, const char *key)
+{
+    size_t end = at + strlen(key);
+
+    if (end > text_bytes || memcmp(text + at, key, end - at) != 0 ||
+        (at > 0 && is_name(text[at - 1]))) {
+        return false;
     }
-    return ERR_FAIL(ERR_CONFIG, "%s: %s: %s", path, place, complaint->message);
+    while (end < text_bytes && strchr("\"' \t", text[end]) != NULL) {
+        end++;
+    }
+    return end < text_bytes && text[end] == ':';
+}
+
+/* Moves the complaint's place on to `key`, which is the next thing of that name. */
+static void move_to_key(struct complaint *complaint, const char *text, size_t text_bytes,
+                        const char *key)
+{
+    int line = 1;
+    int column = 1;
+
+    for (size_t i = 0; i < text_bytes; i++) {
+        const bool is_behind =
+            line > complaint->line || (line == complaint->line && column >= complaint->column);
+        if (is_behind && is_key_at(text, text_bytes, i, key)) {
+            complaint->line = line;
+            complaint->column = column;
+            return;
+        }
+        column = text[i] == '\n' ? 1 : column + 1;
+        line += text[i] == '\n';
+    }
+}
+
+/* What follows `start` in the message, or NULL if it starts otherwise. */
+static const char *rest_after(const char *message, const char *start)
+{
+    const size_t length = strlen(start);
+
+    return strncmp(message, start, length) == 0 ? message + length : NULL;
+}
+
+static enum err refuse(const char *path, struct complaint *complaint, const char *text,
+                       size_t text_bytes)
+{
+    const char *const unknown = rest_after(complaint->message, "Unexpected key: ");
+    const char *const repeated = rest_after(complaint->message, "Mapping field already seen: ");
+    const char *const syntax = rest_after(complaint->message, "libyaml: ");
+    const char *const key = unknown != NULL ? unknown : repeated;
+    char place[64] = "the beginning";
+
+    if (key != NULL) {
+        move_to_key(complaint, text, text_bytes, key);
+    }
+    if (complaint->line > 0) {
+        snprintf(place, sizeof(place), "line %d, column %d", complaint->line, complaint->column);
+    }
+    if (repeated != NULL) {
+        return ERR_FAIL(ERR_CONFIG, "%s: %s: the key %s is there twice", path, place, repeated);
+    }
+    if (syntax != NULL) {
+        return ERR_FAIL(ERR_CONFIG, "%s: after %s: %s", path, place, syntax);
+    }
+    if (unknown == NULL) {
+        return ERR_FAIL(ERR_CONFIG, "%s: %s: %s", path, place, complaint->message);
+    }
+    const char *const nearest = options_nearest(unknown);
+    if (nearest != NULL && strcmp(nearest, unknown) == 0) {
+        return ERR_FAIL(ERR_CONFIG, "%s: %s: %s is the same in all stages: it stands above them",
+                        path, place, unknown);
+    }
+    return ERR_FAIL(ERR_CONFIG, "%s: %s: the key %s is not known%s%s%s", path, place, unknown,
+                    nearest == NULL ? " here" : ": did you mean ", nearest == NULL ? "" : nearest,
+                    nearest == NULL ? "" : "?");
 }
 
 /* "[a, b]" at *at, which moves behind it. A list that is not there stays NULL. */
@@ -151,11 +229,11 @@ static const char *join(const struct yaml_list *list, char **at)
     if (list->items == NULL) {
         return NULL;
     }
-    *(*at)++ = '[';
+    char *end = stpcpy(text, "[");
     for (unsigned i = 0; i < list->count; i++) {
-        *at += sprintf(*at, "%s%s", i == 0 ? "" : ", ", list->items[i]);
+        end = stpcpy(stpcpy(end, i == 0 ? "" : ", "), list->items[i]);
     }
-    *at += sprintf(*at, "]") + 1;
+    *at = stpcpy(end, "]") + 1;
     return text;
 }
 
@@ -243,7 +321,7 @@ static enum err take_stages(struct file_owner *owner, char **at)
 enum err options_yaml_parse(const char *text, size_t text_bytes, const char *path,
                             struct options_file **file_out)
 {
-    struct complaint complaint = {{0}, {0}};
+    struct complaint complaint = {0};
     cyaml_config_t config = base_config;
     struct file_owner *owner = calloc(1, sizeof(*owner));
     enum err status = ERR_OK;
@@ -260,7 +338,7 @@ enum err options_yaml_parse(const char *text, size_t text_bytes, const char *pat
         if (complaint.message[0] == '\0') {
             snprintf(complaint.message, sizeof(complaint.message), "%s", cyaml_strerror(code));
         }
-        status = refuse(path, &complaint);
+        status = refuse(path, &complaint, text, text_bytes);
         goto err_close;
     }
     if (owner->run != NULL) { /* else the file is empty */
@@ -293,7 +371,7 @@ void options_yaml_close(struct options_file *file)
         return;
     }
     if (owner->run != NULL) {
-        struct complaint ignored = {{0}, {0}};
+        struct complaint ignored = {0};
         cyaml_config_t config = base_config;
         config.log_ctx = &ignored;
         cyaml_free(&config, &run_schema, owner->run, 0);

@@ -1,8 +1,10 @@
 #include "launch/session.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "comm/base/clock.h"
+#include "comm/base/fault.h"
 #include "launch/exit_code.h"
 
 /* How long ranks that failed wait for the others to fail too, and let rank 0 speak first. */
@@ -15,6 +17,9 @@ enum err session_open(struct session *session_out)
     ERR_TRY(comm_start(&session.world));
     ERR_TRY(comm_duplicate(session.world, &session.verdict));
     *session_out = session;
+    if (fault_arm(getenv("OFFRAMP_FAULT"), comm_rank(session.world)) != ERR_OK) {
+        return err_context_(ERR_USAGE, "OFFRAMP_FAULT");
+    }
     return ERR_OK;
 }
 

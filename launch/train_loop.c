@@ -90,7 +90,7 @@ static enum err choose_checkpoint(const struct train_run *run, char folder[FILE_
             status = checkpoint_remove_all(options->output_dir);
         }
     }
-    ERR_TRY(status);
+    ERR_TRY_AS(status, "resume_from_checkpoint %s", wish);
     ERR_TRY(comm_agree_max(run->world, 0, options->collective_deadline_ms, &worst));
     return comm_broadcast(run->world, folder, FILE_PATH_BYTES_MAX, 0,
                           options->collective_deadline_ms);
@@ -305,6 +305,9 @@ enum err train_loop(struct train_run *run, struct hash *hash_out)
 {
     struct loop loop = {.run = run, .saved_step = -1};
 
+    for (int index = 0; index < run->options->stage_count; index++) {
+        ERR_TRY(train_stage_check(run, index));
+    }
     ERR_TRY(train_loop_settings(run, &loop.settings));
     const enum err status = run_stages(&loop);
     metrics_close(loop.metrics);

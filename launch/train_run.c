@@ -59,7 +59,7 @@ static enum err config_from_options(const struct train_run *run, struct model_co
     static const enum kern_gelu forms[] = {KERN_GELU_TANH, KERN_GELU_ERF};
 
     if (options->init_from[0] != '\0') {
-        ERR_TRY(model_files_read_config(options->init_from, config));
+        ERR_TRY_AS(model_files_read_config(options->init_from, config), "init_from");
     } else {
         *config = (struct model_config){
             .image_size = run->train->shape.height,
@@ -99,7 +99,8 @@ static enum err open_model(struct train_run *run)
     ERR_TRY(config_from_options(run, &config));
     ERR_TRY(model_open(&config, &run->ops, &run->state.model));
     if (options->init_from[0] != '\0') {
-        return model_files_load_weights(run->state.model, options->init_from);
+        ERR_TRY_AS(model_files_load_weights(run->state.model, options->init_from), "init_from");
+        return ERR_OK;
     }
     model_init(run->state.model, (uint64_t)options->seed);
     return ERR_OK;
@@ -183,7 +184,10 @@ static enum err load_exits(struct train_run *run)
     if (!file_exists(path)) {
         return ERR_OK;
     }
-    return param_list_load(exits_net_params(run->state.net), exits_net_block(run->state.net), path);
+    ERR_TRY_AS(
+        param_list_load(exits_net_params(run->state.net), exits_net_block(run->state.net), path),
+        "init_from");
+    return ERR_OK;
 }
 
 static enum err open_exits(struct train_run *run)

@@ -201,6 +201,16 @@ static enum err open_parts(struct train_stage *stage)
     return uses_cache(stage) ? open_cached_step(stage) : open_step(stage);
 }
 
+enum err train_stage_check(struct train_run *run, int index)
+{
+    const enum options_stage kind = run->options->stages[index].kind;
+    struct train_stage stage = {
+        .run = run, .kind = kind, .options = &run->options->stages[index].options};
+
+    ERR_TRY_AS(open_data(&stage), "stage %d (%s)", index + 1, options_stage_name(kind));
+    return ERR_OK;
+}
+
 enum err train_stage_open(struct train_run *run, int index, struct train_stage **stage_out)
 {
     struct train_stage *stage = calloc(1, sizeof(*stage));

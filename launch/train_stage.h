@@ -29,6 +29,13 @@ struct train_report {
 };
 
 /*
+ * Whether stage number `index` can be trained: its settings, the data and the number of ranks
+ * go together. For all stages of a run before the first step of the first.
+ * Errors: ERR_CONFIG, with the stage in front.
+ */
+ERR_MUST_CHECK enum err train_stage_check(struct train_run *run, int index);
+
+/*
  * Opens stage number `index` with fresh optimizers in run->state. Collective; in a stage
  * with cached features this runs the backbone over the training set.
  * Errors: those of the parts.

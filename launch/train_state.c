@@ -1,6 +1,7 @@
 #include "launch/train_state.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,10 +170,31 @@ static enum err save_blob(const struct train_state *state, const char *folder, c
     return status;
 }
 
+/* What a later run could not load is not saved. */
+static enum err check_finite(const struct train_state *state)
+{
+    const struct kern_ops *ops = model_ops(state->model);
+    double squares =
+        ops->sum_squares(model_block(state->model), model_params(state->model)->block_elems);
+
+    if (state->net != NULL) {
+        squares += ops->sum_squares(exits_net_block(state->net),
+                                    exits_net_params(state->net)->block_elems);
+    }
+    if (!isfinite(squares)) {
+        return ERR_FAIL(ERR_NOT_FINITE,
+                        "a parameter is NaN or infinite after step %" PRId64
+                        ": a lower learning_rate may help",
+                        state->step);
+    }
+    return ERR_OK;
+}
+
 enum err train_state_save(const struct train_state *state, const char *folder, const char *settings)
 {
     char path[FILE_PATH_BYTES_MAX];
 
+    ERR_TRY(check_finite(state));
     ERR_TRY(model_files_save(state->model, folder));
     if (state->net != NULL) {
         ERR_TRY(file_path(path, folder, TRAIN_STATE_EXITS_FILE));

@@ -43,7 +43,7 @@ ERR_MUST_CHECK enum err train_state_hash(const struct train_state *state, struct
  * Writes the state as the files of a checkpoint into `folder`, which exists:
  * model.safetensors, config.json, exits.safetensors, optimizer.safetensors and
  * trainer_state.json (with `settings`, the settings that fix the numbers).
- * Errors: ERR_IO, ERR_NO_MEMORY.
+ * Errors: ERR_IO, ERR_NO_MEMORY; ERR_NOT_FINITE, with nothing written, if a parameter is.
  */
 ERR_MUST_CHECK enum err train_state_save(const struct train_state *state, const char *folder,
                                          const char *settings);

@@ -1,0 +1,570 @@
+/* Unit tests of launch/checkpoint.c and launch/train_state.c. */
+#define _POSIX_C_SOURCE 200809L
+#include <check.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "comm/base/fault.h"
+#include "comm/base/rng.h"
+#include "launch/checkpoint.h"
+#include "launch/train_state.h"
+#include "tests/support/err_expect.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/test_suite.h"
+
+static const char SETTINGS[] = "seed: 42\nlearning_rate: 1e-3\n";
+
+static const char *const files[] = {"config.json",           "exits.safetensors",
+                                    "manifest.json",         "model.safetensors",
+                                    "optimizer.safetensors", "trainer_state.json"};
+enum { FILE_COUNT = sizeof(files) / sizeof(files[0]) };
+
+static struct temp_folder folder;
+static struct train_state state;
+
+static struct optim *open_optim(const struct param_list *list)
+{
+    const struct optim_options options = {
+        .kind = OPTIM_ADAMW, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8};
+    const struct optim_range range = {0, list->block_elems, 0, false};
+    struct optim *optim = NULL;
+    struct kern_ops ops;
+
+    EXPECT_OK(kern_ops_choose(KERN_ISA_PORTABLE, KERN_MATMUL_PORTABLE, &ops));
+    EXPECT_OK(optim_open(&options, &ops, &range, 1, list->block_elems, &optim));
+    return optim;
+}
+
+static struct train_state open_state(void)
+{
+    const struct model_config config = {.image_size = 4,
+                                        .patch_size = 2,
+                                        .num_channels = 1,
+                                        .hidden_size = 6,
+                                        .num_hidden_layers = 2,
+                                        .num_attention_heads = 2,
+                                        .intermediate_size = 8,
+                                        .num_labels = 3,
+                                        .layer_norm_eps = 1e-6,
+                                        .initializer_range = 0.02,
+                                        .hidden_act = KERN_GELU_TANH};
+    const struct exits_net_config exits = {.count = 1,
+                                           .layers = {0},
+                                           .set_count = 2,
+                                           .width = 6,
+                                           .classes = 3,
+                                           .head = EXITS_HEAD_NORM_LINEAR,
+                                           .gate = EXITS_GATE_MLP,
+                                           .gate_hidden = 4,
+                                           .layer_norm_eps = 1e-6f};
+    struct train_state opened = {0};
+    struct kern_ops ops;
+
+    EXPECT_OK(kern_ops_choose(KERN_ISA_PORTABLE, KERN_MATMUL_PORTABLE, &ops));
+    EXPECT_OK(model_open(&config, &ops, &opened.model));
+    EXPECT_OK(exits_net_open(&exits, &ops, &opened.net));
+    opened.backbone_optim = open_optim(model_params(opened.model));
+    opened.exits_optim = open_optim(exits_net_params(opened.net));
+    return opened;
+}
+
+static void close_state(struct train_state *opened)
+{
+    optim_close(opened->exits_optim);
+    optim_close(opened->backbone_optim);
+    exits_net_close(opened->net);
+    model_close(opened->model);
+}
+
+static void fill(float *values, int64_t count, uint64_t seed)
+{
+    for (int64_t i = 0; i < count; i++) {
+        values[i] = (float)rng_normal(seed, RNG_TEST, (uint64_t)i, 0);
+    }
+}
+
+/* Another state for each step, and all of it other. */
+static void go_to_step(int64_t step)
+{
+    const int64_t model_elems = model_params(state.model)->block_elems;
+    const int64_t exits_elems = exits_net_params(state.net)->block_elems;
+    const uint64_t seed = 10 * (uint64_t)step;
+
+    param_list_init(model_params(state.model), model_block(state.model), 0.02, seed, 0);
+    param_list_init(exits_net_params(state.net), exits_net_block(state.net), 0.02, seed, 1);
+    fill(optim_moment1(state.backbone_optim), model_elems, seed + 1);
+    fill(optim_moment2(state.backbone_optim), model_elems, seed + 2);
+    fill(optim_moment1(state.exits_optim), exits_elems, seed + 3);
+    fill(optim_moment2(state.exits_optim), exits_elems, seed + 4);
+    state.step = step;
+    state.stage = 1;
+    state.stage_step = step / 2;
+    optim_counts(state.backbone_optim)[0] = step;
+    optim_counts(state.exits_optim)[2] = 2 * step;
+    state.balance.open[1] = 3 * (double)step;
+    state.balance.sample_count = 5 * (double)step;
+}
+
+static void set_up(void)
+{
+    temp_folder_open(&folder);
+    state = open_state();
+}
+
+static void tear_down(void)
+{
+    close_state(&state);
+    EXPECT_OK(file_remove_tree(folder.path));
+}
+
+static enum err save(int64_t step, int64_t keep_count)
+{
+    go_to_step(step);
+    return checkpoint_save(&state, folder.path, SETTINGS, keep_count);
+}
+
+static void path_in(char path[FILE_PATH_BYTES_MAX], int64_t step, const char *name)
+{
+    char within[128];
+
+    snprintf(within, sizeof(within), "checkpoint-%d/%s", (int)step, name);
+    EXPECT_OK(file_path(path, folder.path, within));
+}
+
+static bool is_there(const char *name)
+{
+    char path[FILE_PATH_BYTES_MAX];
+
+    EXPECT_OK(file_path(path, folder.path, name));
+    return file_exists(path);
+}
+
+/* checkpoint_find(), with what it says on stderr in said[4096]. */
+static enum err find(char found[FILE_PATH_BYTES_MAX], char said[4096])
+{
+    FILE *to = tmpfile();
+
+    ck_assert_ptr_nonnull(to);
+    fflush(stderr);
+    const int saved = dup(STDERR_FILENO);
+    ck_assert_int_ge(dup2(fileno(to), STDERR_FILENO), 0);
+    const enum err status = checkpoint_find(folder.path, found);
+    fflush(stderr);
+    ck_assert_int_ge(dup2(saved, STDERR_FILENO), 0);
+    close(saved);
+    rewind(to);
+    said[fread(said, 1, 4095, to)] = '\0';
+    fclose(to);
+    return status;
+}
+
+/* The step of what is found; 0 for nothing at all; -1 where that is an error. */
+static int64_t found_step(void)
+{
+    char found[FILE_PATH_BYTES_MAX];
+    char said[4096];
+    const enum err status = find(found, said);
+
+    err_clear();
+    if (status != ERR_OK) {
+        ck_assert_int_eq(status, ERR_CORRUPT);
+        return -1;
+    }
+    return found[0] == '\0' ? 0 : strtol(strrchr(found, '-') + 1, NULL, 10);
+}
+
+/* What is in the checkpoint of `step`, loaded into a state of its own, is the state of `of_step`. */
+static void expect_state(int64_t step, int64_t of_step)
+{
+    char path[FILE_PATH_BYTES_MAX];
+    struct train_state loaded = open_state();
+    struct hash expected = {0}, found = {0};
+
+    go_to_step(of_step);
+    state.step = step;
+    EXPECT_OK(train_state_hash(&state, &expected));
+    path_in(path, step, "");
+    EXPECT_OK(train_state_load(&loaded, path, SETTINGS));
+    EXPECT_OK(train_state_load_optimizers(&loaded, path));
+    EXPECT_OK(train_state_hash(&loaded, &found));
+    ck_assert_int_eq(loaded.step, step);
+    ck_assert_uint_eq(found.low, expected.low);
+    ck_assert_uint_eq(found.high, expected.high);
+    close_state(&loaded);
+}
+
+START_TEST(save__is_found_and_loaded_with_the_same_hash)
+{
+    char found[FILE_PATH_BYTES_MAX];
+    char said[4096];
+    struct file_map latest;
+
+    ck_assert_int_eq(found_step(), 0);
+    EXPECT_OK(save(7, 2));
+    EXPECT_OK(find(found, said));
+    ck_assert_str_eq(strrchr(found, '/'), "/checkpoint-7");
+    ck_assert_str_eq(said, "");
+    EXPECT_OK(checkpoint_verify(found));
+    expect_state(7, 7);
+    ck_assert(!is_there("checkpoint-7.partial"));
+    EXPECT_OK(file_path(found, folder.path, "latest"));
+    EXPECT_OK(file_map(found, &latest));
+    ck_assert_uint_eq(latest.count, 12);
+    ck_assert_int_eq(memcmp(latest.bytes, "checkpoint-7", 12), 0);
+    file_unmap(&latest);
+}
+END_TEST
+
+START_TEST(hash__changes_with_every_part_of_the_state)
+{
+    struct hash first = {0}, second = {0};
+    enum { PARTS = 10 };
+
+    for (int part = -1; part < PARTS; part++) {
+        go_to_step(1);
+        float *const floats[] = {model_block(state.model),
+                                 exits_net_block(state.net),
+                                 optim_moment1(state.backbone_optim),
+                                 optim_moment2(state.backbone_optim),
+                                 optim_moment1(state.exits_optim),
+                                 optim_moment2(state.exits_optim)};
+        if (part >= 0 && part < 6) {
+            floats[part][3] += 1;
+        }
+        state.step += part == 6;
+        state.stage_step += part == 7;
+        state.balance.sample_count += part == 8 ? 1.0 : 0.0;
+        optim_counts(state.exits_optim)[1] = part == 9;
+        EXPECT_OK(train_state_hash(&state, part < 0 ? &first : &second));
+        ck_assert(part < 0 || first.low != second.low);
+    }
+}
+END_TEST
+
+static void flip_byte(const char *path, size_t at)
+{
+    FILE *file = fopen(path, "r+b");
+
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fseek(file, (long)at, SEEK_SET), 0);
+    const int byte = fgetc(file);
+    ck_assert_int_ne(byte, EOF);
+    ck_assert_int_eq(fseek(file, (long)at, SEEK_SET), 0);
+    ck_assert_int_ne(fputc(byte ^ 1, file), EOF);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+static size_t file_bytes(const char *path)
+{
+    struct file_map map;
+
+    EXPECT_OK(file_map(path, &map));
+    const size_t bytes = map.count;
+    file_unmap(&map);
+    return bytes;
+}
+
+/* The newest is passed over for the one of step 1, and both it and the file are named. */
+static void expect_passed_over(const char *name)
+{
+    char found[FILE_PATH_BYTES_MAX];
+    char said[4096];
+
+    EXPECT_OK(find(found, said));
+    ck_assert_msg(strcmp(strrchr(found, '/'), "/checkpoint-1") == 0, "%s: %s", name, found);
+    ck_assert_msg(strstr(said, "passed over") != NULL && strstr(said, "checkpoint-2") != NULL &&
+                      strstr(said, name) != NULL,
+                  "%s: it said: %s", name, said);
+    ck_assert_ptr_eq(strchr(said, '\n'), said + strlen(said) - 1);
+}
+
+START_TEST(find__passes_over_a_checkpoint_with_a_flipped_byte)
+{
+    char path[FILE_PATH_BYTES_MAX];
+
+    EXPECT_OK(save(1, 5));
+    EXPECT_OK(save(2, 5));
+    path_in(path, 2, files[_i]);
+    const size_t bytes = file_bytes(path);
+    const size_t places[] = {0, bytes / 2, bytes - 1};
+    for (size_t p = 0; p < 3; p++) {
+        flip_byte(path, places[p]);
+        expect_passed_over(strcmp(files[_i], "manifest.json") == 0 ? "" : files[_i]);
+        flip_byte(path, places[p]);
+        ck_assert_int_eq(found_step(), 2);
+    }
+}
+END_TEST
+
+START_TEST(find__passes_over_a_checkpoint_with_a_missing_or_cut_file)
+{
+    char path[FILE_PATH_BYTES_MAX];
+
+    EXPECT_OK(save(1, 5));
+    EXPECT_OK(save(2, 5));
+    path_in(path, 2, files[_i]);
+    for (size_t bytes = file_bytes(path); bytes > 0; bytes /= 2) {
+        ck_assert_int_eq(truncate(path, (off_t)bytes - 1), 0);
+        expect_passed_over(files[_i]);
+    }
+    ck_assert_int_eq(unlink(path), 0);
+    expect_passed_over(files[_i]);
+    EXPECT_OK(file_make_folder(path));
+    expect_passed_over(files[_i]);
+}
+END_TEST
+
+START_TEST(find__passes_over_a_manifest_that_vouches_for_nothing)
+{
+    static const char *const manifests[] = {
+        "{}",
+        "[]",
+        "{\"format_version\": 1, \"files\": {}}",
+        "{\"format_version\": 1, \"files\": [1]}",
+        "{\"format_version\": 1, \"files\": 7}",
+        "{\"format_version\": 2, \"files\": {\"latest\": {\"bytes\": 0}}}",
+        "{\"format_version\": 1, \"files\": {\"config.json\": {\"bytes\": 3}}}",
+        "{\"format_version\": 1, \"files\": {\"config.json\": 3}}",
+    };
+    char path[FILE_PATH_BYTES_MAX];
+
+    EXPECT_OK(save(1, 5));
+    EXPECT_OK(save(2, 5));
+    path_in(path, 2, "manifest.json");
+    for (size_t i = 0; i < sizeof(manifests) / sizeof(manifests[0]); i++) {
+        EXPECT_OK(file_write_text(path, manifests[i]));
+        expect_passed_over("checkpoint-2");
+    }
+}
+END_TEST
+
+START_TEST(find__refuses_when_there_are_checkpoints_and_none_is_valid)
+{
+    char path[FILE_PATH_BYTES_MAX];
+
+    EXPECT_OK(save(1, 5));
+    EXPECT_OK(save(2, 5));
+    for (int64_t step = 1; step <= 2; step++) {
+        path_in(path, step, "model.safetensors");
+        flip_byte(path, 100);
+    }
+    char found[FILE_PATH_BYTES_MAX];
+    char said[4096];
+    EXPECT_ERR(find(found, said), ERR_CORRUPT, "none of its 2 checkpoints is valid");
+    EXPECT_OK(checkpoint_remove_all(folder.path));
+    ck_assert_int_eq(found_step(), 0);
+}
+END_TEST
+
+START_TEST(find__looks_at_no_other_names)
+{
+    static const char *const names[] = {"checkpoint-9.partial",
+                                        "checkpoint-",
+                                        "checkpoint-9x",
+                                        "checkpoint--9",
+                                        "checkpoint-09",
+                                        "Checkpoint-9",
+                                        "checkpoint-99999999999999999999"};
+    char path[FILE_PATH_BYTES_MAX];
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        EXPECT_OK(file_path(path, folder.path, names[i]));
+        EXPECT_OK(file_make_folder(path));
+    }
+    ck_assert_int_eq(found_step(), 0);
+    EXPECT_OK(save(1, 1));
+    ck_assert_int_eq(found_step(), 1);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        ck_assert(is_there(names[i]));
+    }
+}
+END_TEST
+
+START_TEST(save__keeps_the_newest)
+{
+    for (int64_t step = 8; step <= 12; step++) { /* 10 is newer than 9, not by name */
+        EXPECT_OK(save(step, 2));
+        ck_assert_int_eq(found_step(), step);
+    }
+    ck_assert(is_there("checkpoint-12") && is_there("checkpoint-11"));
+    ck_assert(!is_there("checkpoint-10") && !is_there("checkpoint-9") && !is_there("checkpoint-8"));
+    EXPECT_OK(save(13, 1));
+    ck_assert(is_there("checkpoint-13") && !is_there("checkpoint-12"));
+    ck_assert(!is_there("checkpoint-11"));
+}
+END_TEST
+
+START_TEST(save__keeps_what_it_made_when_a_later_one_is_damaged)
+{
+    char path[FILE_PATH_BYTES_MAX];
+
+    EXPECT_OK(save(9, 1));
+    path_in(path, 9, "model.safetensors");
+    flip_byte(path, 100);
+    for (int64_t step = 3; step <= 5; step++) {
+        EXPECT_OK(save(step, 1));
+        ck_assert_int_eq(found_step(), step);
+        ck_assert(step == 3 || !is_there("checkpoint-3"));
+    }
+    EXPECT_OK(save(9, 1));
+    ck_assert_int_eq(found_step(), 9);
+    ck_assert(!is_there("checkpoint-5"));
+}
+END_TEST
+
+START_TEST(save__replaces_one_of_the_same_step)
+{
+    EXPECT_OK(save(5, 1));
+    go_to_step(6);
+    state.step = 5;
+    EXPECT_OK(checkpoint_save(&state, folder.path, SETTINGS, 1));
+    ck_assert_int_eq(found_step(), 5);
+    expect_state(5, 6);
+    ck_assert(!is_there("checkpoint-5.partial"));
+}
+END_TEST
+
+START_TEST(save__leaves_the_old_one_when_space_runs_out)
+{
+    const struct rlimit limit = {2000, 2000};
+    struct rlimit before;
+
+    EXPECT_OK(save(1, 1));
+    ck_assert(signal(SIGXFSZ, SIG_IGN) != SIG_ERR); /* then a write fails with EFBIG */
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    EXPECT_ERR(save(2, 1), ERR_IO, "write");
+    EXPECT_ERR(save(1, 1), ERR_IO, "write");
+    ck_assert_int_eq(found_step(), 1);
+    expect_state(1, 1);
+    ck_assert(!is_there("checkpoint-2") && !is_there("checkpoint-2.partial"));
+}
+END_TEST
+
+START_TEST(load__refuses_other_settings_and_names_the_first)
+{
+    char path[FILE_PATH_BYTES_MAX];
+
+    EXPECT_OK(save(1, 1));
+    path_in(path, 1, "");
+    EXPECT_ERR(train_state_load(&state, path, "seed: 42\nlearning_rate: 2e-3\n"), ERR_CONFIG,
+               "written with \"learning_rate: 1e-3\", the run has \"learning_rate: 2e-3\"");
+    EXPECT_ERR(train_state_load(&state, path, "seed: 42\n"), ERR_CONFIG, "the run has \"\"");
+    EXPECT_OK(train_state_load(&state, path, SETTINGS));
+}
+END_TEST
+
+#ifdef OFFRAMP_FAULTS
+/* After each interruption: which of the checkpoints of steps 1 and 2 is to be found. */
+static const struct {
+    enum fault_point point;
+    int64_t found;
+} interruptions[] = {
+    {FAULT_SAVE_BEFORE_MANIFEST, 1},
+    {FAULT_SAVE_BEFORE_RENAME, 1},
+    {FAULT_SAVE_AFTER_RENAME, 2},
+};
+enum { INTERRUPTIONS = sizeof(interruptions) / sizeof(interruptions[0]) };
+
+static void arm(int which, const char *action)
+{
+    char spec[128];
+
+    snprintf(spec, sizeof(spec), "%s@0#1=%s", fault_name(interruptions[which].point), action);
+    EXPECT_OK(fault_arm(spec, 0));
+}
+
+/* Saves in a child, which is killed there. */
+static void save_and_be_killed(int64_t step, int64_t of_step, int which)
+{
+    int status = 0;
+
+    go_to_step(of_step);
+    state.step = step;
+    const pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        arm(which, "kill");
+        (void)!checkpoint_save(&state, folder.path, SETTINGS, 1);
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFSIGNALED(status));
+    ck_assert_int_eq(WTERMSIG(status), SIGKILL);
+}
+
+START_TEST(save__leaves_a_whole_checkpoint_where_it_fails)
+{
+    EXPECT_OK(save(1, 1));
+    arm(_i, "fail");
+    EXPECT_ERR(save(2, 1), ERR_IO, fault_name(interruptions[_i].point));
+    ck_assert_int_eq(found_step(), interruptions[_i].found);
+    expect_state(interruptions[_i].found, interruptions[_i].found);
+    EXPECT_OK(save(2, 1));
+    ck_assert_int_eq(found_step(), 2);
+    expect_state(2, 2);
+    ck_assert(!is_there("checkpoint-1") && !is_there("checkpoint-2.partial"));
+}
+END_TEST
+
+START_TEST(save__leaves_a_whole_checkpoint_where_it_is_killed)
+{
+    EXPECT_OK(save(1, 1));
+    save_and_be_killed(2, 2, _i);
+    ck_assert(is_there("checkpoint-1"));
+    ck_assert_int_eq(found_step(), interruptions[_i].found);
+    expect_state(interruptions[_i].found, interruptions[_i].found);
+    EXPECT_OK(save(2, 1));
+    ck_assert_int_eq(found_step(), 2);
+    expect_state(2, 2);
+    ck_assert(!is_there("checkpoint-1") && !is_there("checkpoint-2.partial"));
+}
+END_TEST
+
+START_TEST(save__leaves_the_only_checkpoint_whole_where_it_is_killed_replacing_it)
+{
+    EXPECT_OK(save(5, 1));
+    save_and_be_killed(5, 6, _i);
+    ck_assert_int_eq(found_step(), 5);
+    expect_state(5, interruptions[_i].found == 1 ? 5 : 6);
+}
+END_TEST
+#endif
+
+Suite *test_suite(void)
+{
+    Suite *suite = suite_create("checkpoint");
+    TCase *tcase = tcase_create("checkpoint");
+
+    tcase_set_timeout(tcase, 30);
+    tcase_add_checked_fixture(tcase, set_up, tear_down);
+    tcase_add_test(tcase, save__is_found_and_loaded_with_the_same_hash);
+    tcase_add_test(tcase, hash__changes_with_every_part_of_the_state);
+    tcase_add_loop_test(tcase, find__passes_over_a_checkpoint_with_a_flipped_byte, 0, FILE_COUNT);
+    tcase_add_loop_test(tcase, find__passes_over_a_checkpoint_with_a_missing_or_cut_file, 0,
+                        FILE_COUNT);
+    tcase_add_test(tcase, find__passes_over_a_manifest_that_vouches_for_nothing);
+    tcase_add_test(tcase, find__refuses_when_there_are_checkpoints_and_none_is_valid);
+    tcase_add_test(tcase, find__looks_at_no_other_names);
+    tcase_add_test(tcase, save__keeps_the_newest);
+    tcase_add_test(tcase, save__keeps_what_it_made_when_a_later_one_is_damaged);
+    tcase_add_test(tcase, save__replaces_one_of_the_same_step);
+    tcase_add_test(tcase, save__leaves_the_old_one_when_space_runs_out);
+    tcase_add_test(tcase, load__refuses_other_settings_and_names_the_first);
+#ifdef OFFRAMP_FAULTS
+    tcase_add_loop_test(tcase, save__leaves_a_whole_checkpoint_where_it_fails, 0, INTERRUPTIONS);
+    tcase_add_loop_test(tcase, save__leaves_a_whole_checkpoint_where_it_is_killed, 0,
+                        INTERRUPTIONS);
+    tcase_add_loop_test(tcase,
+                        save__leaves_the_only_checkpoint_whole_where_it_is_killed_replacing_it, 0,
+                        INTERRUPTIONS);
+#endif
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
