@@ -5,6 +5,10 @@
 set -eu
 cd "$(dirname "$0")/.."
 build=build/dev
+if ! command -v clang-tidy >/dev/null; then
+    echo "lint: clang-tidy is missing: .ci/setup lint" >&2
+    exit 1
+fi
 cmake --preset dev >/dev/null
 if [ $# -eq 0 ]; then
     set -- $(sed -nE 's/^ *"file": "([^"]+)".*/\1/p' $build/compile_commands.json | sort -u)

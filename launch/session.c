@@ -10,6 +10,24 @@
 /* How long ranks that failed wait for the others to fail too, and let rank 0 speak first. */
 enum { VERDICT_MS = 3000, FIRST_WORD_US = 200000 };
 
+/* From the environment, for drills. */
+static enum err arm_faults(int rank)
+{
+    const char *spec = getenv("OFFRAMP_FAULT");
+
+    if (spec == NULL) {
+        return ERR_OK;
+    }
+#ifdef OFFRAMP_FAULTS
+    return fault_arm(spec, rank) == ERR_OK ? ERR_OK : err_context_(ERR_USAGE, "OFFRAMP_FAULT");
+#else
+    return ERR_FAIL(ERR_USAGE,
+                    "OFFRAMP_FAULT is %.80s, but no fault points were compiled in (rank %d): "
+                    "configure with -DOFFRAMP_FAULTS=ON",
+                    spec, rank);
+#endif
+}
+
 enum err session_open(struct session *session_out)
 {
     struct session session = {0};
@@ -17,10 +35,7 @@ enum err session_open(struct session *session_out)
     ERR_TRY(comm_start(&session.world));
     ERR_TRY(comm_duplicate(session.world, &session.verdict));
     *session_out = session;
-    if (fault_arm(getenv("OFFRAMP_FAULT"), comm_rank(session.world)) != ERR_OK) {
-        return err_context_(ERR_USAGE, "OFFRAMP_FAULT");
-    }
-    return ERR_OK;
+    return arm_faults(comm_rank(session.world));
 }
 
 bool session_is_first(const struct session *session)

@@ -17,7 +17,10 @@ struct session {
     struct comm_group *verdict; /* carries nothing but the verdict */
 };
 
-/* Errors: as comm_start(). */
+/*
+ * Also arms the fault point that OFFRAMP_FAULT names (comm/base/fault.h). Errors: as
+ * comm_start(); ERR_USAGE if OFFRAMP_FAULT is not understood or the build has no fault points.
+ */
 ERR_MUST_CHECK enum err session_open(struct session *session_out);
 
 /*

@@ -49,7 +49,7 @@ refuse 78 '3 ranks cannot share a train_batch_size of 8' --set train_batch_size=
     --set per_device_train_batch_size=1
 ranks=1
 OFFRAMP_LEARNING_RATE=fast refuse 78 'environment: learning_rate is "fast"'
-OFFRAMP_FAULT=nonsense refuse 2 'OFFRAMP_FAULT.*is not POINT@RANK'
+OFFRAMP_FAULT=nonsense refuse 2 'OFFRAMP_FAULT.*(is not POINT@RANK|no fault points)'
 
 # A stage that comes late is looked at before the first one is trained.
 good=$tiny

@@ -344,6 +344,27 @@ START_TEST(find__passes_over_a_manifest_that_vouches_for_nothing)
 }
 END_TEST
 
+START_TEST(find__passes_over_a_whole_checkpoint_of_another_format)
+{
+    static const char version[] = "\"format_version\": ";
+    char path[FILE_PATH_BYTES_MAX];
+    struct file_map map;
+
+    EXPECT_OK(save(1, 5));
+    EXPECT_OK(save(2, 5));
+    path_in(path, 2, "manifest.json");
+    EXPECT_OK(file_map(path, &map));
+    size_t at = 0;
+    while (memcmp(map.bytes + at, version, sizeof(version) - 1) != 0) {
+        at++;
+        ck_assert_uint_lt(at + sizeof(version), map.count);
+    }
+    file_unmap(&map);
+    flip_byte(path, at + sizeof(version) - 1); /* 1 becomes 0 */
+    expect_passed_over("format_version 0, expected 1");
+}
+END_TEST
+
 START_TEST(find__refuses_when_there_are_checkpoints_and_none_is_valid)
 {
     char path[FILE_PATH_BYTES_MAX];
@@ -550,6 +571,7 @@ Suite *test_suite(void)
     tcase_add_loop_test(tcase, find__passes_over_a_checkpoint_with_a_missing_or_cut_file, 0,
                         FILE_COUNT);
     tcase_add_test(tcase, find__passes_over_a_manifest_that_vouches_for_nothing);
+    tcase_add_test(tcase, find__passes_over_a_whole_checkpoint_of_another_format);
     tcase_add_test(tcase, find__refuses_when_there_are_checkpoints_and_none_is_valid);
     tcase_add_test(tcase, find__looks_at_no_other_names);
     tcase_add_test(tcase, save__keeps_the_newest);

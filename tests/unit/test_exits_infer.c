@@ -177,22 +177,22 @@ START_TEST(run__lets_samples_leave_where_full_passes_say)
         return;
     }
     open_fixture(&fixture, _i);
-    for (int kind = 0; kind < 4 * SETS; kind++) {
+    for (int run = 0; run < ROUNDS * 4 * SETS; run++) {
+        const int kind = run % SETS * 4 + run / SETS % 4; /* sets in turn: nothing may stay */
+        const uint64_t round = (uint64_t)(run / (4 * SETS));
         double thresholds[G];
         float scores[N * G];
         const struct exits_policy policy = policy_of(kind, thresholds);
         scores_of(&fixture, &policy, scores);
-        for (uint64_t round = 0; round < ROUNDS; round++) {
-            for (uint32_t g = 0; g < G; g++) {
-                const uint64_t word = rng_u64((uint64_t)kind, RNG_TEST, round, g);
-                const float score = scores[word % N * G + g];
-                thresholds[g] = (double)(word >> 32 & 1 ? nextafterf(score, INFINITY) : score);
-                if ((word >> 40) % 5 == 0) {
-                    thresholds[g] = (word >> 50) % 3 == 0 ? -INFINITY : INFINITY;
-                }
+        for (uint32_t g = 0; g < G; g++) {
+            const uint64_t word = rng_u64((uint64_t)kind, RNG_TEST, round, g);
+            const float score = scores[word % N * G + g];
+            thresholds[g] = (double)(word >> 32 & 1 ? nextafterf(score, INFINITY) : score);
+            if ((word >> 40) % 5 == 0) {
+                thresholds[g] = (double)((word >> 50) % 3 == 0 ? -INFINITY : INFINITY);
             }
-            check_policy(&fixture, &policy, left);
         }
+        check_policy(&fixture, &policy, left);
     }
     for (int g = 0; g <= G; g++) {
         ck_assert_int_gt(left[g], 4 * SETS * ROUNDS);

@@ -14,7 +14,7 @@
 #include "tests/support/test_suite.h"
 #include "trainer/optim/optim.h"
 
-enum { ROWS = 192, D = 12, K = 4, G = 3, SETS = 2, LEAVES = 8, MICRO = 4, BATCH = LEAVES * MICRO };
+enum { ROWS = 192, D = 12, K = 4, G = 3, SETS = 2, LEAVES = 12, MICRO = 4, BATCH = LEAVES * MICRO };
 enum { STEPS = 50, RANKS_MAX = 4, DEADLINE_MS = 20000, BOTH = 3 };
 
 static const double costs[G + 1] = {0.2, 0.5, 0.7, 1};
@@ -31,6 +31,13 @@ static const struct exits_net_config net_config = {.count = G,
 
 static int32_t labels[ROWS];
 
+static void make_labels(void)
+{
+    for (uint64_t i = 0; i < ROWS; i++) {
+        labels[i] = (int32_t)(rng_u64(1, RNG_TEST, i, 0) % K);
+    }
+}
+
 /* A class's direction, louder behind later exits, in noise; the final logits know best. */
 static struct exits_cache *open_cache(void)
 {
@@ -40,7 +47,6 @@ static struct exits_cache *open_cache(void)
     ck_assert_int_eq(exits_cache_open(&shape, &cache), ERR_OK);
     float *row = exits_cache_rows(cache);
     for (uint64_t i = 0; i < ROWS; i++, row += G * D + K) {
-        labels[i] = (int32_t)(rng_u64(1, RNG_TEST, i, 0) % K);
         for (int g = 0; g < G; g++) {
             for (int d = 0; d < D; d++) {
                 const double noise = rng_normal(2, RNG_TEST, i, (uint32_t)(g * D + d));
@@ -403,6 +409,7 @@ Suite *test_suite(void)
     TCase *tcase = tcase_create("exits_step");
 
     tcase_set_timeout(tcase, 60);
+    tcase_add_checked_fixture(tcase, make_labels, NULL);
     tcase_add_loop_test(tcase, training__carries_lambda_to_heads_under_jei_and_only_there, 0, 3);
     tcase_add_loop_test(tcase, phases__leave_every_byte_of_the_other_group, EXITS_TRAINS_HEADS,
                         EXITS_TRAINS_GATES + 1);

@@ -454,7 +454,7 @@ START_TEST(targets__open_where_leaving_is_free_and_everywhere_for_a_huge_price)
     for (int g = 0; g < G; g++) {
         float open = 0;
         for (int i = 0; i < N; i++) { /* by cross entropies alone */
-            float is_open = config.target == EXITS_NO_LATER_CHEAPER;
+            float is_open = config.target == EXITS_NO_LATER_CHEAPER ? 1 : 0;
             int best = 0;
             for (int j = 1; j <= G; j++) {
                 best = held.loss[i][j] < held.loss[i][best] ? j : best;

@@ -15,21 +15,22 @@
 #include "tests/support/vit64.h"
 #include "trainer/step/step.h"
 
-enum { LEAVES = 8, MICRO = 2, N = LEAVES * MICRO, D = 12, K = 5, L = 3, TAPS = 2, RANKS_MAX = 4 };
+enum { LEAVES = 12, MICRO = 2, N = LEAVES * MICRO, D = 12, K = 5, L = 3, TAPS = 2, RANKS_MAX = 4 };
 enum { DEADLINE_MS = 20000 };
 
-static const struct model_config config = {.image_size = 8,
-                                           .patch_size = 4,
-                                           .num_channels = 1,
-                                           .hidden_size = D,
-                                           .num_hidden_layers = L,
-                                           .num_attention_heads = 3,
-                                           .intermediate_size = 10,
-                                           .num_labels = K,
-                                           .layer_norm_eps = 1e-6,
-                                           .initializer_range = 0.02,
-                                           .hidden_act = KERN_GELU_TANH,
-                                           .pooling = MODEL_POOLING_CLS};
+/* Pooling is the loop index of a test, modulo 2. 12 leaves: 3 in a row, then a tree. */
+static struct model_config config = {.image_size = 8,
+                                     .patch_size = 4,
+                                     .num_channels = 1,
+                                     .hidden_size = D,
+                                     .num_hidden_layers = L,
+                                     .num_attention_heads = 3,
+                                     .intermediate_size = 10,
+                                     .num_labels = K,
+                                     .layer_norm_eps = 1e-6,
+                                     .initializer_range = 0.02,
+                                     .hidden_act = KERN_GELU_TANH,
+                                     .pooling = MODEL_POOLING_CLS};
 static const int64_t tap_layers[TAPS] = {0, 1};
 static int32_t labels[N];
 static float *images;
@@ -243,12 +244,13 @@ static void check_sums(const struct step_result *result, const int64_t *sizes)
     model_close(model);
 }
 
-/* Loop index: without a tap, with one. */
+/* Loop index: without a tap and with one, each for both poolings. */
 START_TEST(step__gives_the_sums_and_the_slopes_of_the_loss)
 {
-    struct rank rank = {.taps = _i == 1, .trains = true};
-    struct model *model = model_case_open(&config, MODEL_CASE_PORTABLE);
+    struct rank rank = {.taps = _i / 2 == 1, .trains = true};
 
+    config.pooling = (enum model_pooling)(_i % 2);
+    struct model *model = model_case_open(&config, MODEL_CASE_PORTABLE);
     run_ranks(&rank, 1);
     check_sums(&rank.result, NULL);
     check_slopes(model, rank.gradients, rank.taps ? tap_loss64 : plain_loss64);
@@ -263,10 +265,11 @@ END_TEST
 
 START_TEST(step__gives_the_same_bits_for_1_2_and_4_ranks)
 {
-    struct rank alone = {.taps = _i == 1, .trains = true};
+    struct rank alone = {.taps = _i / 2 == 1, .trains = true};
+
+    config.pooling = (enum model_pooling)(_i % 2);
     struct model *model = model_case_open(&config, MODEL_CASE_PORTABLE);
     const size_t bytes = (size_t)model_params(model)->block_elems * sizeof(float);
-
     run_ranks(&alone, 1);
     for (int count = 2; count <= RANKS_MAX; count *= 2) {
         struct rank ranks[RANKS_MAX] = {{0}};
@@ -292,15 +295,15 @@ END_TEST
 /* Where ranks hold unequal numbers of samples, a mean of the ranks' means is another number. */
 START_TEST(step__sums_over_samples_and_not_over_ranks)
 {
-    static const int64_t sizes[LEAVES] = {2, 2, 2, 2, 1, 1, 1, 1};
+    static const int64_t sizes[LEAVES] = {2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1};
     struct rank ranks[2] = {{.sizes = sizes, .taps = true, .trains = true},
                             {.sizes = sizes, .taps = true, .trains = true}};
 
     run_ranks(ranks, 2);
     for (int r = 0; r < 2; r++) {
         check_sums(&ranks[r].result, sizes);
-        ck_assert(ranks[r].result.sample_count == 12);
-        ck_assert(ranks[r].tap_gradient == 12);
+        ck_assert(ranks[r].result.sample_count == 18);
+        ck_assert(ranks[r].tap_gradient == 18);
         free(ranks[r].gradients);
     }
 }
@@ -353,8 +356,8 @@ Suite *test_suite(void)
 
     tcase_set_timeout(tcase, 60);
     tcase_add_checked_fixture(tcase, make_samples, free_samples);
-    tcase_add_loop_test(tcase, step__gives_the_sums_and_the_slopes_of_the_loss, 0, 2);
-    tcase_add_loop_test(tcase, step__gives_the_same_bits_for_1_2_and_4_ranks, 0, 2);
+    tcase_add_loop_test(tcase, step__gives_the_sums_and_the_slopes_of_the_loss, 0, 4);
+    tcase_add_loop_test(tcase, step__gives_the_same_bits_for_1_2_and_4_ranks, 0, 4);
     tcase_add_test(tcase, step__sums_over_samples_and_not_over_ranks);
     tcase_add_test(tcase, step__of_a_frozen_backbone_has_no_gradient_of_it);
     tcase_add_test(tcase, micro_batch__refuses_logits_that_are_not_finite);

@@ -72,7 +72,7 @@ def main() -> None:
     network = vit.VisionTransformer(
         vit.Shape(arguments.depth, arguments.width, arguments.heads, gelu=arguments.gelu)
     )
-    optimizer = vit.make_adamw(network, "foreach", arguments.learning_rate)
+    optimizer = vit.make_adamw(network, vit.FASTEST_ADAMW, arguments.learning_rate)
     steps_per_epoch = len(labels) // arguments.batch
     total = arguments.epochs * steps_per_epoch
     schedule = torch.optim.lr_scheduler.LambdaLR(
