@@ -13,7 +13,7 @@ are set before their libraries load. Each rank is one process on cores of its ow
 --ddp N the ranks average gradients over gloo on 127.0.0.1. A round is --steps steps of the
 global batch, timed between barriers; the record has the median, least and most of
 --rounds rounds. CPU seconds are those of the rounds alone, and `img_per_cpu_s` (images per
-CPU second, times the cores used) is what the machine would do if nobody else used it.
+CPU second, times the cores used) estimates the rate of a machine nobody else uses.
 `foreign_cpu` is the share of the whole machine that others took meanwhile.
 
 Run it with the Python whose PyTorch is to be measured (see setup.sh).
@@ -58,7 +58,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--attention", choices=("auto", "manual", "sdpa"), default="auto")
     parser.add_argument("--optimizer", choices=("auto", "loop", "foreach", "fused"), default="auto")
     parser.add_argument("--gelu", choices=("tanh", "none"), default="none", help="none: erf")
-    parser.add_argument("--last-layer", choices=("full", "cls"), default="full")
+    parser.add_argument(
+        "--last-layer", choices=("full", "cls"), default="full", help="of train and fwd, see vit.py"
+    )
     parser.add_argument("--compile", action="store_true", help="torch.compile (needs a compiler)")
     parser.add_argument("--allocator", choices=("auto", "default", "keep", "thp"), default="auto")
     parser.add_argument("--profile", action="store_true", help="print where a step's time goes")
@@ -86,6 +88,7 @@ def rank_environment(threads: int, allocator: str) -> dict[str, str]:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         environment[name] = str(threads)
     environment["GLOO_SOCKET_IFNAME"] = "lo"
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
     environment.pop("OPENBLAS_CORETYPE", None)  # it may name an old core, at a third of the speed
     if allocator in ("keep", "thp"):  # freed blocks stay mapped: no page faults in every step
         environment["MALLOC_MMAP_THRESHOLD_"] = str(1 << 32)
@@ -162,7 +165,7 @@ def combine(arguments: argparse.Namespace, ranks: list[dict]) -> dict:
         "ranks": arguments.ddp,
         "threads": arguments.threads,
         "batch": arguments.batch,
-        "micro": arguments.micro,
+        "micro": ranks[0].pop("micro"),
         **spread(rates, "img_s"),
         **spread([images * cores / cpu for cpu in cpus], "img_per_cpu_s"),
         "cpu_s": round(sum(cpus), 2),
@@ -282,7 +285,10 @@ class Work:
         import torch
 
         with torch.no_grad():
-            parts = [backbone.features(part) for part in self.inputs[0].split(256)]
+            parts = [  # copies: a row would keep all tokens of its layer in memory
+                [row.clone() for row in backbone.features(part)]
+                for part in self.inputs[0].split(32)
+            ]
             rows = [torch.cat(layer) for layer in zip(*parts)]
             return rows + [backbone.classify(rows[-1])]
 
@@ -382,6 +388,7 @@ def run_rank(arguments: argparse.Namespace) -> dict:
         "cpu_s": cpus,
         "machine_busy_s": busy_after - busy,
         "machine_s": total_after - total,
+        "micro": work.micro,
         "multiply_adds": work.shape.multiply_adds()[-1],
         "import_rss_mib": import_rss_mib,
         "peak_rss_mib": peak_rss_mib,
