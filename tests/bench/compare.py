@@ -6,7 +6,9 @@
 Every round runs each program once, one after the other, so that a machine whose speed
 wanders does so under all of them; a ratio is taken within a round, and the table gives the
 median of the rounds' ratios with the least and the most. One thread a process, each on a
-core of its own. PyTorch's figure of a round is the faster of the installed builds.
+core of its own. PyTorch's figure of a round is the faster of the installed builds; it
+computes the same model (tanh GELU, all rows of the last layer), in its fastest settings
+otherwise (bench_peer.py).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+MICRO = {"train": 16, "fwd": 16, "frozen": 16, "cached": 64}  # images of a pass of ours
 MPIRUN = ["mpirun", "--bind-to", "core", "--mca", "mpi_yield_when_idle", "1", "-n"]
 
 
@@ -58,14 +61,13 @@ def run_json(command: list[str]) -> dict:
 
 
 def run_offramp(program: str, case: Case, last_layer: str, steps: int, matmul: str = "auto") -> dict:
-    micro = 16 if case.mode in ("train", "fwd") else 64
-    arguments = [case.mode, case.layers, case.width, case.heads, micro, 3, steps, matmul, last_layer]
+    arguments = [case.mode, case.layers, case.width, case.heads, MICRO[case.mode], 2, steps, matmul, last_layer]
     return run_json(MPIRUN + [str(case.ranks), program] + [str(a) for a in arguments])
 
 
 def run_peer(python: str, case: Case, steps: int) -> dict:
     arguments = ["--mode", case.mode, "--depth", case.layers, "--width", case.width, "--heads",
-                 case.heads, "--ddp", case.ranks, "--rounds", 3, "--steps", steps]
+                 case.heads, "--ddp", case.ranks, "--rounds", 2, "--steps", steps, "--gelu", "tanh"]
     return run_json([python, str(HERE / "peer" / "bench_peer.py")] + [str(a) for a in arguments])
 
 
@@ -75,7 +77,7 @@ def spread(values: list[float], digits: int) -> str:
 
 
 def compare(case: Case, program: str, peers: dict[str, str], rounds: int) -> dict:
-    steps = 4 if case.mode == "train" else 8
+    steps = 2 if case.mode == "train" else 6
     ours, cls_only, shares, best, ratios, memory = [], [], [], [], [], []
     for _ in range(rounds):
         record = run_offramp(program, case, "full", steps)

@@ -14,12 +14,10 @@ echo "machine: $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), $(nproc
 build/release/offramp --version
 if [ "${PEERS:-all}" != none ]; then
     tests/bench/peer/setup.sh build/peer
-    if [ -x build/peer/official/bin/python ]; then
-        peers="--peer official=build/peer/official/bin/python"
-    fi
-    if /usr/bin/python3 -c 'import torch' 2>/dev/null; then
-        peers="$peers --peer debian=/usr/bin/python3"
-    fi
+    for python in build/peer/*/bin/python; do
+        name=${python#build/peer/}
+        peers="$peers --peer ${name%%/*}=$python"
+    done
 fi
 echo
 "$bin/bench_kern_linear"
