@@ -333,8 +333,10 @@ static enum err update(struct train_stage *stage, struct train_report *report)
         ERR_TRY(optim_update(state->exits_optim, exits_net_block(state->net), result->tap_gradients,
                              result->sample_count, exits));
         memcpy(&report->groups[1], &exits[1], sizeof(exits) - sizeof(exits[0]));
-        exits_balance_add(&state->balance, state->net, result->tap_statistics,
-                          result->sample_count);
+        if (stage->run->exits.loss != EXITS_LOSS_UNCERTAINTY) { /* whose targets are no counts */
+            exits_balance_add(&state->balance, state->net, result->tap_statistics,
+                              result->sample_count);
+        }
     }
     if (trains_backbone(stage)) {
         model_pack(state->model, true);

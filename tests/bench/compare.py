@@ -103,7 +103,7 @@ def compare_exits(program: str, rounds: int) -> dict:
     for _ in range(rounds):
         for mode, values in rates.items():
             case = Case(mode, mode, 6, 128, 4, 1, 0)
-            values.append(run_offramp(program, case, "full", 100 if mode == "cached" else 4)
+            values.append(run_offramp(program, case, "cls", 100 if mode == "cached" else 4)
                           ["img_s_median"])
     ratios = [c / f for c, f in zip(rates["cached"], rates["frozen"])]
     print(f"\nexit training, 5 exits, 1 lambda, images/s: backbone in every step "

@@ -69,3 +69,9 @@ same "exit code" $? 78
 grep -q "learning_rate" changed.err || fail "learning_rate is not named: $(cat changed.err)"
 train_well 1 changed --set logging_steps=3 --set save_steps=0
 same "state of changed" "$(hash_of changed)" "$(hash_of straight)"
+
+# Gates that predict uncertainty have targets between 0 and 1, which are no class counts.
+train_well 1 unsure --set exit_loss=uncertainty --max-steps 90
+train_well 1 unsure_stopped --set exit_loss=uncertainty --max-steps 70
+train_well 2 unsure_stopped --set exit_loss=uncertainty --max-steps 90
+same "state of unsure" "$(hash_of unsure_stopped)" "$(hash_of unsure)"
