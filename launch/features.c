@@ -140,6 +140,9 @@ static enum err key_of(struct train_run *run, const struct features_source *sour
                        struct hash *key_out)
 {
     const struct exits_net_config *exits = exits_net_config_of(run->state.net);
+    const struct model_config *config = model_config_of(run->state.model);
+    const int64_t shape[] = {config->patch_size, config->num_attention_heads,
+                             (int64_t)config->hidden_act, (int64_t)config->pooling};
     struct hash_state *state = NULL;
 
     ERR_TRY(hash_open(&state));
@@ -150,6 +153,10 @@ static enum err key_of(struct train_run *run, const struct features_source *sour
              source->samples == NULL ? 0 : (size_t)source->count * sizeof(*source->samples));
     hash_add(state, &run->normal, sizeof(run->normal));
     hash_add(state, exits->layers, (size_t)exits->count * sizeof(exits->layers[0]));
+    hash_add(state, shape, sizeof(shape)); /* what the same weights could also be run as */
+    hash_add(state, &config->layer_norm_eps, sizeof(config->layer_norm_eps));
+    hash_add(state, run->ops.isa, strlen(run->ops.isa));
+    hash_add(state, run->ops.matmul, strlen(run->ops.matmul));
     *key_out = hash_close(state);
     return ERR_OK;
 }
