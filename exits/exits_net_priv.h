@@ -38,14 +38,14 @@ struct exits_net {
 
 /* What one exit of one set keeps of its pass. */
 struct exits_rows {
-    float *normed, *mean, *rstd;     /* [n, D], [n], [n] */
-    float *before_gelu, *after_gelu; /* [n, head_hidden] */
-    float *logits;                   /* [n, K] */
-    float *loss, *lse;               /* [n] */
-    float *features;                 /* [n, 4] */
-    float *hidden;                   /* [n, gate_hidden], after relu */
-    float *gate;                     /* [n] */
-    int32_t *predicted;              /* [n] */
+    float *normed, *mean, *rstd; /* [n, D], [n], [n] */
+    float *wide, *slope;         /* [n, head_hidden], after GELU, and its derivative */
+    float *logits;               /* [n, K] */
+    float *loss, *lse;           /* [n] */
+    float *features;             /* [n, 4] */
+    float *hidden;               /* [n, gate_hidden], after relu */
+    float *gate;                 /* [n] */
+    int32_t *predicted;          /* [n] */
     int64_t n;
 };
 

@@ -17,8 +17,8 @@ static int64_t carve(const struct exits_net_config *config, int64_t n, float *at
         {&rows->normed, exits_net_has(config, NORM_GAIN) ? n * config->width : 0},
         {&rows->mean, n},
         {&rows->rstd, n},
-        {&rows->before_gelu, exits_net_has(config, UP_WEIGHT) ? n * config->head_hidden : 0},
-        {&rows->after_gelu, exits_net_has(config, UP_WEIGHT) ? n * config->head_hidden : 0},
+        {&rows->wide, exits_net_has(config, UP_WEIGHT) ? n * config->head_hidden : 0},
+        {&rows->slope, exits_net_has(config, UP_WEIGHT) ? n * config->head_hidden : 0},
         {&rows->logits, n * config->classes},
         {&rows->loss, n},
         {&rows->lse, n},
@@ -92,9 +92,8 @@ static const float *head_forward(const struct exits_net *net, const struct exits
 {
     const struct exits_net_config *config = &net->config;
     const int64_t D = config->width;
-    const struct kern_linear_epilogue activate = {.bias = net->block + places->at[UP_BIAS],
-                                                  .gelu = KERN_GELU_TANH,
-                                                  .activated = rows->after_gelu};
+    const struct kern_linear_epilogue activate = {
+        .bias = net->block + places->at[UP_BIAS], .gelu = KERN_GELU_TANH, .slope = rows->slope};
 
     if (config->head == EXITS_HEAD_LINEAR) {
         return features;
@@ -105,9 +104,9 @@ static const float *head_forward(const struct exits_net *net, const struct exits
     if (config->head == EXITS_HEAD_NORM_LINEAR) {
         return rows->normed;
     }
-    net->ops.linear_forward(rows->before_gelu, config->head_hidden, rows->normed, D, rows->n,
-                            &places->up, &activate);
-    return rows->after_gelu;
+    net->ops.linear_forward(rows->wide, config->head_hidden, rows->normed, D, rows->n, &places->up,
+                            &activate);
+    return rows->wide;
 }
 
 static void gate_forward(const struct exits_net *net, const struct exits_places *places,
@@ -186,7 +185,7 @@ void exits_head_backward(struct exits_work *work, int set, int exit, const float
     const int64_t n = rows->n, D = config->width, K = config->classes, inputs = places->head.K;
     const float *head_inputs = config->head == EXITS_HEAD_LINEAR        ? features
                                : config->head == EXITS_HEAD_NORM_LINEAR ? rows->normed
-                                                                        : rows->after_gelu;
+                                                                        : rows->wide;
     float *dnormed = config->head == EXITS_HEAD_LINEAR ? dfeatures : work->dnormed;
 
     ops->xent_backward(work->dlogits, rows->logits, rows->lse, labels, weights, n, K);
@@ -195,15 +194,13 @@ void exits_head_backward(struct exits_work *work, int set, int exit, const float
                                 inputs, n, K, inputs, accumulate);
     if (config->head == EXITS_HEAD_NORM_MLP) {
         ops->linear_backward_data(work->dhidden, inputs, work->dlogits, K, n, &places->head,
-                                  KERN_GELU_TANH, rows->before_gelu);
+                                  rows->slope);
         ops->linear_backward_weight(gradients + places->at[UP_WEIGHT],
                                     gradients + places->at[UP_BIAS], work->dhidden, inputs,
                                     rows->normed, D, n, inputs, D, accumulate);
-        ops->linear_backward_data(dnormed, D, work->dhidden, inputs, n, &places->up, KERN_GELU_NONE,
-                                  NULL);
+        ops->linear_backward_data(dnormed, D, work->dhidden, inputs, n, &places->up, NULL);
     } else if (dnormed != NULL) {
-        ops->linear_backward_data(dnormed, D, work->dlogits, K, n, &places->head, KERN_GELU_NONE,
-                                  NULL);
+        ops->linear_backward_data(dnormed, D, work->dlogits, K, n, &places->head, NULL);
     }
     if (config->head != EXITS_HEAD_LINEAR) { /* dnormed holds it if nobody wants it */
         ops->layernorm_backward(dfeatures == NULL ? dnormed : dfeatures, NULL,

@@ -36,8 +36,8 @@ static const struct shape shapes[] = {
 enum { SHAPES = sizeof(shapes) / sizeof(shapes[0]), ELEMS_MAX = 768 };
 
 struct operands {
-    float *x, *y, *activated; /* [M, ELEMS_MAX] */
-    float *weight, *dweight;  /* [ELEMS_MAX, 192] and the like */
+    float *x, *y, *slope;    /* [M, ELEMS_MAX] */
+    float *weight, *dweight; /* [ELEMS_MAX, 192] and the like */
     float *bias, *dbias;
     float *panels, *panels_data;
 };
@@ -68,17 +68,19 @@ static void run_once(const struct kern_ops *ops, enum kind kind, const struct op
                      const struct kern_linear *linear, int64_t M)
 {
     const int64_t N = linear->N, K = linear->K;
-    const bool has_gelu = kind == FORWARD_GELU || kind == BACKWARD_DATA_GELU;
-    const enum kern_gelu gelu = has_gelu ? KERN_GELU_TANH : KERN_GELU_NONE;
-    const struct kern_linear_epilogue epilogue = {
-        .bias = o->bias, .gelu = gelu, .activated = o->activated};
+    const bool has_gelu = kind == FORWARD_GELU;
+    const struct kern_linear_epilogue epilogue = {.bias = o->bias,
+                                                  .gelu =
+                                                      has_gelu ? KERN_GELU_TANH : KERN_GELU_NONE,
+                                                  .slope = has_gelu ? o->slope : NULL};
 
     if (kind == FORWARD || kind == FORWARD_GELU) {
         ops->linear_forward(o->y, N, o->x, K, M, linear, &epilogue);
     } else if (kind == BACKWARD_WEIGHT) {
         ops->linear_backward_weight(o->dweight, o->dbias, o->y, N, o->x, K, M, N, K, true);
     } else {
-        ops->linear_backward_data(o->x, K, o->y, N, M, linear, gelu, o->activated);
+        ops->linear_backward_data(o->x, K, o->y, N, M, linear,
+                                  kind == BACKWARD_DATA_GELU ? o->slope : NULL);
     }
 }
 
@@ -117,7 +119,7 @@ static void compare_shape(const struct kern_ops *own, const struct kern_ops *bla
 
         fill(o->x, M * shape->K, 1);
         fill(o->y, M * shape->N, 2);
-        fill(o->activated, M * ELEMS_MAX, 3);
+        fill(o->slope, M * ELEMS_MAX, 3);
         for (int round = -1; round < ROUNDS; round++) { /* the first warms up */
             const int i = round < 0 ? 0 : round;
             gflops[0][i] = measure(own, kind, o, &linear, M);
@@ -145,8 +147,8 @@ static enum err run(int64_t M)
 
     ERR_TRY(kern_ops_choose(KERN_ISA_AVX2, KERN_MATMUL_OWN, &own));
     ERR_TRY(kern_ops_choose(KERN_ISA_AVX2, KERN_MATMUL_BLAS, &blas));
-    float **const arrays[] = {&o.x,    &o.y,     &o.activated, &o.weight,     &o.dweight,
-                              &o.bias, &o.dbias, &o.panels,    &o.panels_data};
+    float **const arrays[] = {&o.x,    &o.y,     &o.slope,  &o.weight,     &o.dweight,
+                              &o.bias, &o.dbias, &o.panels, &o.panels_data};
     for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++) {
         ERR_TRY(memory_open_f32((i < 3 ? M : ELEMS_MAX) * ELEMS_MAX, "operands", arrays[i]));
     }

@@ -7,6 +7,9 @@
  * D. Hendrycks and K. Gimpel, "Gaussian Error Linear Units", 2016 (arXiv:1606.08415),
  * section 2. 0.5 (1 + tanh u) = sigmoid(2u) saves half the work and the cancellation.
  *
+ * Training takes the derivative along on the way forward, where the exponential that both
+ * need is at hand: backward is then one multiplication.
+ *
  * |result - exact| <= KERN_GELU_TOLERANCE * max(1, |exact|), gelu and gelu' alike. NaN gives NaN;
  * the infinities give the limits, +Inf and 0 for gelu, 1 and 0 for gelu'.
  */
@@ -19,14 +22,13 @@
 
 enum kern_gelu { KERN_GELU_NONE, KERN_GELU_TANH, KERN_GELU_ERF };
 
-/* y[i] = gelu(x[i]), i < count; y may be x. `form` is not NONE. */
-typedef void kern_gelu_forward_fn(float *y, const float *x, int64_t count, enum kern_gelu form);
+/*
+ * y[i] = gelu(x[i]) and slope[i] = gelu'(x[i]), i < count. y may be x; slope NULL: not wanted,
+ * y has the same bits. `form` is not NONE.
+ */
+typedef void kern_gelu_fn(float *y, float *slope, const float *x, int64_t count,
+                          enum kern_gelu form);
 
-/* dx[i] = dy[i] * gelu'(x[i]); dx may be dy. */
-typedef void kern_gelu_backward_fn(float *dx, const float *dy, const float *x, int64_t count,
-                                   enum kern_gelu form);
-
-kern_gelu_forward_fn kern_gelu_forward_portable, kern_gelu_forward_avx2;
-kern_gelu_backward_fn kern_gelu_backward_portable, kern_gelu_backward_avx2;
+kern_gelu_fn kern_gelu_portable, kern_gelu_avx2;
 
 #endif

@@ -1,6 +1,8 @@
 #include "trainer/kernels/kern_gelu.h"
 
 #include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
 
 #include "trainer/kernels/kern_avx2_priv.h"
 
@@ -19,36 +21,25 @@ static inline __m256 hold(__m256 x)
     return _mm256_max_ps(_mm256_set1_ps(-BOUND), _mm256_min_ps(_mm256_set1_ps(BOUND), x));
 }
 
-/* exp(-2u) */
-static inline __m256 tanh_exp(__m256 x, __m256 x_squared)
-{
-    const __m256 factor =
-        _mm256_fnmadd_ps(x_squared, _mm256_set1_ps(CUBIC_TERM), _mm256_set1_ps(-LINEAR_TERM));
-    return vec_exp(_mm256_mul_ps(x, factor));
-}
-
-static inline __m256 tanh_gelu(__m256 x)
-{
-    const __m256 held = _mm256_max_ps(_mm256_set1_ps(-BOUND), x);
-    const __m256 e = tanh_exp(held, _mm256_mul_ps(held, held));
-    return _mm256_div_ps(held, _mm256_add_ps(_mm256_set1_ps(1.0f), e));
-}
-
 /*
- * s + x s (1 - s) (2u)' with s = sigmoid(2u). 1 - s is s exp(-2u): the difference would
- * lose what x (2u)' then magnifies.
+ * x s, and its derivative s + x s (1 - s) (2u)', with s = sigmoid(2u). 1 - s is s exp(-2u):
+ * the difference would lose what x (2u)' then magnifies.
  */
-static inline __m256 tanh_slope(__m256 x)
+static inline __m256 tanh_gelu(__m256 x, __m256 *slope_out)
 {
     const __m256 one = _mm256_set1_ps(1.0f);
     const __m256 held = hold(x);
     const __m256 squared = _mm256_mul_ps(held, held);
-    const __m256 e = tanh_exp(held, squared);
+    const __m256 factor =
+        _mm256_fnmadd_ps(squared, _mm256_set1_ps(CUBIC_TERM), _mm256_set1_ps(-LINEAR_TERM));
+    const __m256 e = vec_exp(_mm256_mul_ps(held, factor));
     const __m256 s = _mm256_div_ps(one, _mm256_add_ps(one, e));
     const __m256 argument_slope =
         _mm256_fmadd_ps(squared, _mm256_set1_ps(3.0f * CUBIC_TERM), _mm256_set1_ps(LINEAR_TERM));
     const __m256 s_slope = _mm256_mul_ps(s, _mm256_mul_ps(s, e));
-    return _mm256_fmadd_ps(_mm256_mul_ps(held, argument_slope), s_slope, s);
+
+    *slope_out = _mm256_fmadd_ps(_mm256_mul_ps(held, argument_slope), s_slope, s);
+    return _mm256_mul_ps(_mm256_max_ps(_mm256_set1_ps(-BOUND), x), s);
 }
 
 /*
@@ -71,75 +62,58 @@ static inline __m256 normal_tail(__m256 a, __m256 *density_out)
     return _mm256_mul_ps(_mm256_mul_ps(p, t), density);
 }
 
-static inline __m256 magnitude_of(__m256 x)
+/*
+ * x Phi(x) = max(x, 0) - |x| Q(|x|), without cancellation on either side, and its derivative
+ * Phi(x) + x phi(x).
+ */
+static inline __m256 erf_gelu(__m256 x, __m256 *slope_out)
 {
-    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
-}
-
-/* x Phi(x) = max(x, 0) - |x| Q(|x|), without cancellation on either side. */
-static inline __m256 erf_gelu(__m256 x)
-{
-    const __m256 magnitude = magnitude_of(hold(x));
+    const __m256 held = hold(x);
+    const __m256 magnitude = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), held);
     __m256 density;
     const __m256 tail = normal_tail(magnitude, &density);
+    const __m256 cumulative =
+        _mm256_blendv_ps(_mm256_sub_ps(_mm256_set1_ps(1.0f), tail), tail, held);
+
+    *slope_out = _mm256_fmadd_ps(held, density, cumulative);
     return _mm256_fnmadd_ps(magnitude, tail, _mm256_max_ps(_mm256_setzero_ps(), x));
 }
 
-/* Phi(x) + x phi(x) */
-static inline __m256 erf_slope(__m256 x)
-{
-    const __m256 held = hold(x);
-    __m256 density;
-    const __m256 tail = normal_tail(magnitude_of(held), &density);
-    const __m256 cumulative =
-        _mm256_blendv_ps(_mm256_sub_ps(_mm256_set1_ps(1.0f), tail), tail, held);
-    return _mm256_fmadd_ps(held, density, cumulative);
-}
-
-void kern_gelu_forward_avx2(float *y, const float *x, int64_t count, enum kern_gelu form)
+/* `is_tanh` and `has_slope` are constants where this is inlined. */
+static inline __attribute__((always_inline)) void
+gelu_rows(float *y, float *slope, const float *x, int64_t count, bool is_tanh, bool has_slope)
 {
     const int64_t whole = count / LANES * LANES;
     const __m256i rest = vec_mask(count - whole);
+    __m256 derivative;
 
-    assert(form != KERN_GELU_NONE);
-    if (form == KERN_GELU_TANH) {
-        for (int64_t i = 0; i < whole; i += LANES) {
-            _mm256_storeu_ps(y + i, tanh_gelu(_mm256_loadu_ps(x + i)));
-        }
-    } else {
-        for (int64_t i = 0; i < whole; i += LANES) {
-            _mm256_storeu_ps(y + i, erf_gelu(_mm256_loadu_ps(x + i)));
+    for (int64_t i = 0; i < whole; i += LANES) {
+        const __m256 at = _mm256_loadu_ps(x + i);
+        _mm256_storeu_ps(y + i, is_tanh ? tanh_gelu(at, &derivative) : erf_gelu(at, &derivative));
+        if (has_slope) {
+            _mm256_storeu_ps(slope + i, derivative);
         }
     }
     if (whole < count) {
-        const __m256 last = _mm256_maskload_ps(x + whole, rest);
+        const __m256 at = _mm256_maskload_ps(x + whole, rest);
         _mm256_maskstore_ps(y + whole, rest,
-                            form == KERN_GELU_TANH ? tanh_gelu(last) : erf_gelu(last));
+                            is_tanh ? tanh_gelu(at, &derivative) : erf_gelu(at, &derivative));
+        if (has_slope) {
+            _mm256_maskstore_ps(slope + whole, rest, derivative);
+        }
     }
 }
 
-void kern_gelu_backward_avx2(float *dx, const float *dy, const float *x, int64_t count,
-                             enum kern_gelu form)
+void kern_gelu_avx2(float *y, float *slope, const float *x, int64_t count, enum kern_gelu form)
 {
-    const int64_t whole = count / LANES * LANES;
-    const __m256i rest = vec_mask(count - whole);
-
     assert(form != KERN_GELU_NONE);
-    if (form == KERN_GELU_TANH) {
-        for (int64_t i = 0; i < whole; i += LANES) {
-            const __m256 slope = tanh_slope(_mm256_loadu_ps(x + i));
-            _mm256_storeu_ps(dx + i, _mm256_mul_ps(slope, _mm256_loadu_ps(dy + i)));
-        }
+    if (form == KERN_GELU_TANH && slope != NULL) {
+        gelu_rows(y, slope, x, count, true, true);
+    } else if (form == KERN_GELU_TANH) {
+        gelu_rows(y, NULL, x, count, true, false);
+    } else if (slope != NULL) {
+        gelu_rows(y, slope, x, count, false, true);
     } else {
-        for (int64_t i = 0; i < whole; i += LANES) {
-            const __m256 slope = erf_slope(_mm256_loadu_ps(x + i));
-            _mm256_storeu_ps(dx + i, _mm256_mul_ps(slope, _mm256_loadu_ps(dy + i)));
-        }
-    }
-    if (whole < count) {
-        const __m256 last = _mm256_maskload_ps(x + whole, rest);
-        const __m256 slope = form == KERN_GELU_TANH ? tanh_slope(last) : erf_slope(last);
-        _mm256_maskstore_ps(dx + whole, rest,
-                            _mm256_mul_ps(slope, _mm256_maskload_ps(dy + whole, rest)));
+        gelu_rows(y, NULL, x, count, false, false);
     }
 }

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stddef.h>
 
 static const double TWICE_SQRT_2_OVER_PI = 1.5957691216057308;
 static const double CUBIC = 0.044715;
@@ -45,19 +46,14 @@ static double gelu_slope(double x, enum kern_gelu form)
     return sigmoid + x * sigmoid * sigmoid_of_minus * twice_u_slope;
 }
 
-void kern_gelu_forward_portable(float *y, const float *x, int64_t count, enum kern_gelu form)
+void kern_gelu_portable(float *y, float *slope, const float *x, int64_t count, enum kern_gelu form)
 {
     assert(form != KERN_GELU_NONE);
     for (int64_t i = 0; i < count; i++) {
-        y[i] = (float)gelu((double)x[i], form);
-    }
-}
-
-void kern_gelu_backward_portable(float *dx, const float *dy, const float *x, int64_t count,
-                                 enum kern_gelu form)
-{
-    assert(form != KERN_GELU_NONE);
-    for (int64_t i = 0; i < count; i++) {
-        dx[i] = (float)((double)dy[i] * gelu_slope((double)x[i], form));
+        const double value = (double)x[i];
+        y[i] = (float)gelu(value, form);
+        if (slope != NULL) {
+            slope[i] = (float)gelu_slope(value, form);
+        }
     }
 }

@@ -7,8 +7,8 @@
  *
  * W lies as PyTorch's Linear.weight does: [out, in]. The element-wise work that
  * stands beside a product in a transformer is fused into it: the bias and the
- * residual preload the accumulators, GELU follows the forward product while its
- * rows are in cache, and GELU' the backward one.
+ * residual preload the accumulators; GELU follows the forward product while its rows are in
+ * cache, and leaves its derivative for the backward one to be multiplied by.
  *
  * The weights of a layer are the same for all micro-batches of a step, so a backend
  * may rearrange them once per step into panels that its inner loop reads straight
@@ -16,7 +16,7 @@
  *
  * |result - exact| <= KERN_LINEAR_TOLERANCE * the sum of the magnitudes of all that is added
  * up: |a||b| over the inner dimension, |bias|, |residual|, and what was there to accumulate to.
- * GELU and GELU' add KERN_GELU_TOLERANCE.
+ * GELU and its slope add KERN_GELU_TOLERANCE.
  *
  * Forward and backward data give a row of the result the same bits whether it is computed
  * alone or among others, in the portable and the AVX2 version. The BLAS version promises that
@@ -55,9 +55,8 @@ typedef void kern_linear_pack_fn(const struct kern_linear *linear);
 struct kern_linear_epilogue {
     const float *bias;     /* [N] */
     const float *residual; /* [M, N], stride ld_y; may be y itself */
-    enum kern_gelu gelu;   /* if not KERN_GELU_NONE: activated = gelu(y) */
-    float *activated;      /* [M, N], stride ld_y; required with gelu; may be y itself, when
-                              the value before the activation is not wanted */
+    enum kern_gelu gelu;   /* if not KERN_GELU_NONE: y is gelu of all that */
+    float *slope;          /* [M, N] out, stride ld_y: its derivative, with gelu */
 };
 
 /*
@@ -73,12 +72,11 @@ typedef void kern_linear_forward_fn(float *y, int64_t ld_y, const float *x, int6
 /*
  * dx         [M, K]  out, row stride ld_dx >= K; must not overlap dy
  * dy         [M, N]  in, row stride ld_dy >= N
- * gelu       if not KERN_GELU_NONE, dx is multiplied by gelu'(before)
- * before     [M, K]  in, stride ld_dx: the value that gelu was applied to; NULL with NONE
+ * slope      [M, K]  in, stride ld_dx: dx is multiplied by it; NULL: it is not
  */
 typedef void kern_linear_backward_data_fn(float *dx, int64_t ld_dx, const float *dy, int64_t ld_dy,
                                           int64_t M, const struct kern_linear *linear,
-                                          enum kern_gelu gelu, const float *before);
+                                          const float *slope);
 
 /*
  * dweight  [N, K]  in and out, contiguous

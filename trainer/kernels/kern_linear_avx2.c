@@ -169,26 +169,37 @@ struct product {
     int64_t ld_a;
     const float *panels;
     float *c;
-    int64_t ld_c; /* also of from, activated and before */
+    int64_t ld_c; /* also of from, slope and factor */
     int64_t rows, columns, depth;
     const float *bias, *from;
-    enum kern_gelu gelu;
-    float *activated;    /* not NULL: gelu(c) goes here */
-    const float *before; /* not NULL: c is multiplied by gelu'(before) */
+    enum kern_gelu gelu; /* not NONE: c becomes gelu(c) */
+    float *slope;        /* not NULL: and gelu'(c) goes here */
+    const float *factor; /* not NULL: c is multiplied by it */
 };
 
-/* GELU or GELU' on `rows` whole rows that have just been stored and still are in a cache. */
+static void multiply_row(float *c, const float *factor, int64_t columns)
+{
+    const int64_t whole = columns / LANES * LANES;
+
+    for (int64_t i = 0; i < whole; i += LANES) {
+        _mm256_storeu_ps(c + i, _mm256_mul_ps(_mm256_loadu_ps(c + i), _mm256_loadu_ps(factor + i)));
+    }
+    for (int64_t i = whole; i < columns; i++) {
+        c[i] *= factor[i];
+    }
+}
+
+/* What follows the sums, on `rows` whole rows that were just stored and still are in a cache. */
 static void finish_rows(const struct product *product, int64_t row, int64_t rows)
 {
     for (int64_t r = row; r < row + rows; r++) {
         const int64_t at = r * product->ld_c;
-        if (product->activated != NULL) {
-            kern_gelu_forward_avx2(product->activated + at, product->c + at, product->columns,
-                                   product->gelu);
+        if (product->gelu != KERN_GELU_NONE) {
+            kern_gelu_avx2(product->c + at, product->slope == NULL ? NULL : product->slope + at,
+                           product->c + at, product->columns, product->gelu);
         }
-        if (product->before != NULL) {
-            kern_gelu_backward_avx2(product->c + at, product->c + at, product->before + at,
-                                    product->columns, product->gelu);
+        if (product->factor != NULL) {
+            multiply_row(product->c + at, product->factor + at, product->columns);
         }
     }
 }
@@ -333,16 +344,15 @@ void kern_linear_forward_avx2(float *y, int64_t ld_y, const float *x, int64_t ld
         .bias = also->bias,
         .from = also->residual,
         .gelu = also->gelu,
-        .activated = also->gelu == KERN_GELU_NONE ? NULL : also->activated,
+        .slope = also->slope,
     };
 
-    assert(also->gelu == KERN_GELU_NONE || also->activated != NULL);
+    assert(also->gelu != KERN_GELU_NONE || also->slope == NULL);
     multiply(&product);
 }
 
 void kern_linear_backward_data_avx2(float *dx, int64_t ld_dx, const float *dy, int64_t ld_dy,
-                                    int64_t M, const struct kern_linear *linear,
-                                    enum kern_gelu gelu, const float *before)
+                                    int64_t M, const struct kern_linear *linear, const float *slope)
 {
     const struct product product = {
         .a = dy,
@@ -353,11 +363,9 @@ void kern_linear_backward_data_avx2(float *dx, int64_t ld_dx, const float *dy, i
         .rows = M,
         .columns = linear->K,
         .depth = linear->N,
-        .gelu = gelu,
-        .before = gelu == KERN_GELU_NONE ? NULL : before,
+        .factor = slope,
     };
 
-    assert(gelu == KERN_GELU_NONE || before != NULL);
     multiply(&product);
 }
 

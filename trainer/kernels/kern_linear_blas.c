@@ -69,12 +69,11 @@ void kern_linear_forward_blas(float *y, int64_t ld_y, const float *x, int64_t ld
                               const struct kern_linear_epilogue *epilogue)
 {
     const struct kern_linear_epilogue *also = epilogue == NULL ? &NOTHING_BESIDES : epilogue;
-    kern_gelu_forward_fn *const gelu =
-        kern_cpu_has_avx2_fma() ? kern_gelu_forward_avx2 : kern_gelu_forward_portable;
+    kern_gelu_fn *const gelu = kern_cpu_has_avx2_fma() ? kern_gelu_avx2 : kern_gelu_portable;
     const int64_t N = linear->N, K = linear->K;
     const bool is_preloaded = also->bias != NULL || also->residual != NULL;
 
-    assert(also->gelu == KERN_GELU_NONE || also->activated != NULL);
+    assert(also->gelu != KERN_GELU_NONE || also->slope == NULL);
     if (M == 0) {
         return;
     }
@@ -85,27 +84,25 @@ void kern_linear_forward_blas(float *y, int64_t ld_y, const float *x, int64_t ld
                 x, size_of(ld_x), linear->weight, size_of(K), is_preloaded ? 1.0f : 0.0f, y,
                 size_of(ld_y));
     for (int64_t m = 0; m < M && also->gelu != KERN_GELU_NONE; m++) {
-        gelu(also->activated + m * ld_y, y + m * ld_y, N, also->gelu);
+        gelu(y + m * ld_y, also->slope == NULL ? NULL : also->slope + m * ld_y, y + m * ld_y, N,
+             also->gelu);
     }
 }
 
 void kern_linear_backward_data_blas(float *dx, int64_t ld_dx, const float *dy, int64_t ld_dy,
-                                    int64_t M, const struct kern_linear *linear,
-                                    enum kern_gelu gelu, const float *before)
+                                    int64_t M, const struct kern_linear *linear, const float *slope)
 {
-    kern_gelu_backward_fn *const gelu_backward =
-        kern_cpu_has_avx2_fma() ? kern_gelu_backward_avx2 : kern_gelu_backward_portable;
     const int64_t N = linear->N, K = linear->K;
 
-    assert(gelu == KERN_GELU_NONE || before != NULL);
     if (M == 0) {
         return;
     }
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, size_of(M), size_of(K), size_of(N), 1.0f,
                 dy, size_of(ld_dy), linear->weight, size_of(K), 0.0f, dx, size_of(ld_dx));
-    for (int64_t m = 0; m < M && gelu != KERN_GELU_NONE; m++) {
-        float *const dx_m = dx + m * ld_dx;
-        gelu_backward(dx_m, dx_m, before + m * ld_dx, K, gelu);
+    for (int64_t m = 0; m < M && slope != NULL; m++) {
+        for (int64_t k = 0; k < K; k++) {
+            dx[m * ld_dx + k] *= slope[m * ld_dx + k];
+        }
     }
 }
 

@@ -23,7 +23,7 @@ void kern_linear_forward_portable(float *y, int64_t ld_y, const float *x, int64_
     const struct kern_linear_epilogue *also = epilogue == NULL ? &NOTHING_BESIDES : epilogue;
     const int64_t N = linear->N, K = linear->K;
 
-    assert(also->gelu == KERN_GELU_NONE || also->activated != NULL);
+    assert(also->gelu != KERN_GELU_NONE || also->slope == NULL);
     for (int64_t m = 0; m < M; m++) {
         for (int64_t n = 0; n < N; n++) {
             double sum = also->bias == NULL ? 0.0 : (double)also->bias[n];
@@ -36,18 +36,18 @@ void kern_linear_forward_portable(float *y, int64_t ld_y, const float *x, int64_
             y[m * ld_y + n] = (float)sum;
         }
         if (also->gelu != KERN_GELU_NONE) {
-            kern_gelu_forward_portable(also->activated + m * ld_y, y + m * ld_y, N, also->gelu);
+            kern_gelu_portable(y + m * ld_y, also->slope == NULL ? NULL : also->slope + m * ld_y,
+                               y + m * ld_y, N, also->gelu);
         }
     }
 }
 
 void kern_linear_backward_data_portable(float *dx, int64_t ld_dx, const float *dy, int64_t ld_dy,
                                         int64_t M, const struct kern_linear *linear,
-                                        enum kern_gelu gelu, const float *before)
+                                        const float *slope)
 {
     const int64_t N = linear->N, K = linear->K;
 
-    assert(gelu == KERN_GELU_NONE || before != NULL);
     for (int64_t m = 0; m < M; m++) {
         float *const dx_m = dx + m * ld_dx;
         for (int64_t k = 0; k < K; k++) {
@@ -55,10 +55,7 @@ void kern_linear_backward_data_portable(float *dx, int64_t ld_dx, const float *d
             for (int64_t n = 0; n < N; n++) {
                 sum += (double)dy[m * ld_dy + n] * (double)linear->weight[n * K + k];
             }
-            dx_m[k] = (float)sum;
-        }
-        if (gelu != KERN_GELU_NONE) {
-            kern_gelu_backward_portable(dx_m, dx_m, before + m * ld_dx, K, gelu);
+            dx_m[k] = (float)(slope == NULL ? sum : sum * (double)slope[m * ld_dx + k]);
         }
     }
 }

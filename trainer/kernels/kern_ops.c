@@ -14,8 +14,6 @@ static void fill_portable(struct kern_ops *ops)
     ops->attention_saved_elems = kern_attention_saved_elems_portable;
     ops->attention_forward = kern_attention_forward_portable;
     ops->attention_backward = kern_attention_backward_portable;
-    ops->gelu_forward = kern_gelu_forward_portable;
-    ops->gelu_backward = kern_gelu_backward_portable;
     ops->xent_forward = kern_xent_forward_portable;
     ops->xent_backward = kern_xent_backward_portable;
     ops->add = kern_add_portable;
@@ -32,8 +30,6 @@ static void fill_avx2(struct kern_ops *ops)
     ops->attention_saved_elems = kern_attention_saved_elems_avx2;
     ops->attention_forward = kern_attention_forward_avx2;
     ops->attention_backward = kern_attention_backward_avx2;
-    ops->gelu_forward = kern_gelu_forward_avx2;
-    ops->gelu_backward = kern_gelu_backward_avx2;
     ops->xent_forward = kern_xent_forward_avx2;
     ops->xent_backward = kern_xent_backward_avx2;
     ops->add = kern_add_avx2;

@@ -19,7 +19,6 @@
 
 #include "comm/base/err.h"
 #include "trainer/kernels/kern_attention.h"
-#include "trainer/kernels/kern_gelu.h"
 #include "trainer/kernels/kern_layernorm.h"
 #include "trainer/kernels/kern_linear.h"
 #include "trainer/kernels/kern_update.h"
@@ -47,9 +46,6 @@ struct kern_ops {
     kern_attention_saved_elems_fn *attention_saved_elems;
     kern_attention_forward_fn *attention_forward;
     kern_attention_backward_fn *attention_backward;
-
-    kern_gelu_forward_fn *gelu_forward;
-    kern_gelu_backward_fn *gelu_backward;
 
     kern_xent_forward_fn *xent_forward;
     kern_xent_backward_fn *xent_backward;

@@ -13,8 +13,7 @@ void model_head_backward(struct model_work *work, float *dpooled, const float *d
     model->ops.linear_backward_weight(model_at(model, gradients, MODEL_class_weight, 0),
                                       model_at(model, gradients, MODEL_class_bias, 0), dlogits, K,
                                       work->head_normed, D, work->n, K, D, accumulate);
-    model->ops.linear_backward_data(dnormed, D, dlogits, K, work->n, &model->classes,
-                                    KERN_GELU_NONE, NULL);
+    model->ops.linear_backward_data(dnormed, D, dlogits, K, work->n, &model->classes, NULL);
     model->ops.layernorm_backward(dpooled, NULL, model_at(model, gradients, MODEL_final_gain, 0),
                                   model_at(model, gradients, MODEL_final_bias, 0), dnormed,
                                   work->head_pooled, D, work->head_mean, work->head_rstd,
@@ -59,14 +58,13 @@ static void mlp_backward(struct model_work *work, int64_t layer, float *gradient
 
     ops->linear_backward_weight(model_at(model, gradients, MODEL_down_weight, layer),
                                 model_at(model, gradients, MODEL_down_bias, layer), work->dx,
-                                rows.ld, kept->after_gelu, F, rows.count, D, F, accumulate);
+                                rows.ld, kept->wide, F, rows.count, D, F, accumulate);
     ops->linear_backward_data(work->dwide, F, work->dx, rows.ld, rows.count, &matrices->down,
-                              model->config.hidden_act, kept->before_gelu);
+                              kept->slope);
     ops->linear_backward_weight(model_at(model, gradients, MODEL_up_weight, layer),
                                 model_at(model, gradients, MODEL_up_bias, layer), work->dwide, F,
                                 kept->normed2, D, rows.count, F, D, accumulate);
-    ops->linear_backward_data(work->dnormed, D, work->dwide, F, rows.count, &matrices->up,
-                              KERN_GELU_NONE, NULL);
+    ops->linear_backward_data(work->dnormed, D, work->dwide, F, rows.count, &matrices->up, NULL);
     if (model_is_cls_only(model, layer)) { /* the other rows of the stream got no gradient */
         const int64_t T = model_config_tokens(&model->config);
         memset(work->dmiddle, 0, (size_t)(work->n * T * D) * sizeof(float));
@@ -94,18 +92,16 @@ static void qkv_backward(struct model_work *work, int64_t layer, float *gradient
     if (!model_is_cls_only(model, layer)) {
         ops->linear_backward_weight(dweight, dbias, dqkv, 3 * D, normed, D, n * T, 3 * D, D,
                                     accumulate);
-        ops->linear_backward_data(work->dnormed, D, dqkv, 3 * D, n * T, &matrices->qkv,
-                                  KERN_GELU_NONE, NULL);
+        ops->linear_backward_data(work->dnormed, D, dqkv, 3 * D, n * T, &matrices->qkv, NULL);
         return;
     }
     ops->linear_backward_weight(dweight, dbias, dqkv, T * 3 * D, normed, T * D, n, D, D,
                                 accumulate);
     ops->linear_backward_weight(dweight + D * D, dbias + D, dqkv + D, 3 * D, normed, D, n * T,
                                 2 * D, D, accumulate);
-    ops->linear_backward_data(work->dquery, D, dqkv, T * 3 * D, n, &matrices->query, KERN_GELU_NONE,
-                              NULL);
+    ops->linear_backward_data(work->dquery, D, dqkv, T * 3 * D, n, &matrices->query, NULL);
     ops->linear_backward_data(work->dnormed, D, dqkv + D, 3 * D, n * T, &matrices->keys_values,
-                              KERN_GELU_NONE, NULL);
+                              NULL);
     for (int64_t b = 0; b < n; b++) {
         ops->add(work->dnormed + b * T * D, work->dquery + b * D, D);
     }
@@ -128,7 +124,7 @@ void model_block_backward(struct model_work *work, int64_t layer, float *gradien
                                 model_at(model, gradients, MODEL_out_bias, layer), work->dmiddle,
                                 rows.ld, kept->heads, rows.ld, rows.count, D, D, accumulate);
     ops->linear_backward_data(work->dnormed, rows.ld, work->dmiddle, rows.ld, rows.count,
-                              &matrices->out, KERN_GELU_NONE, NULL);
+                              &matrices->out, NULL);
     ops->attention_backward(work->dwide, work->dnormed, kept->qkv, kept->attention, &shape,
                             model_is_cls_only(model, layer) ? 1 : T);
     qkv_backward(work, layer, gradients, accumulate);

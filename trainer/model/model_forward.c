@@ -87,7 +87,7 @@ void model_block_forward(struct model_work *work, int64_t layer)
     const struct kern_linear_epilogue activate = {
         .bias = model_at(model, model->block, MODEL_up_bias, layer),
         .gelu = config->hidden_act,
-        .activated = kept->after_gelu};
+        .slope = kept->slope};
     const struct kern_linear_epilogue join_mlp = {
         .bias = model_at(model, model->block, MODEL_down_bias, layer), .residual = kept->middle};
 
@@ -105,10 +105,8 @@ void model_block_forward(struct model_work *work, int64_t layer)
                            model_at(model, model->block, MODEL_norm2_gain, layer),
                            model_at(model, model->block, MODEL_norm2_bias, layer), rows.count, D,
                            epsilon);
-    ops->linear_forward(kept->before_gelu, F, kept->normed2, D, rows.count, &matrices->up,
-                        &activate);
-    ops->linear_forward(output, rows.ld, kept->after_gelu, F, rows.count, &matrices->down,
-                        &join_mlp);
+    ops->linear_forward(kept->wide, F, kept->normed2, D, rows.count, &matrices->up, &activate);
+    ops->linear_forward(output, rows.ld, kept->wide, F, rows.count, &matrices->down, &join_mlp);
     work->stream = output;
 }
 

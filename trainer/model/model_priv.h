@@ -36,9 +36,9 @@ struct model_kept {
     float *heads;         /* [n, T, D], its output */
     float *middle;        /* [n, T, D], the stream between attention and MLP */
     float *mean2, *rstd2;
-    float *normed2;     /* [n, T, D] */
-    float *before_gelu; /* [n, T, F] */
-    float *after_gelu;  /* [n, T, F]; the same memory without `keeps` */
+    float *normed2; /* [n, T, D] */
+    float *wide;    /* [n, T, F], after the activation */
+    float *slope;   /* [n, T, F], its derivative; NULL without `keeps` */
 };
 
 struct model_work {

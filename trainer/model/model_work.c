@@ -35,14 +35,13 @@ static void carve_layer(const struct model_work *work, struct carver *carver,
     kept->qkv = carve(carver, n * T * 3 * D);
     kept->heads = carve(carver, n * T * D);
     kept->middle = carve(carver, n * T * D);
-    kept->before_gelu = carve(carver, n * T * F);
+    kept->wide = carve(carver, n * T * F);
     if (!work->keeps) { /* each value is read once, before the next is written */
         kept->normed2 = kept->normed1;
-        kept->after_gelu = kept->before_gelu;
         return;
     }
     kept->normed2 = carve(carver, n * T * D);
-    kept->after_gelu = carve(carver, n * T * F);
+    kept->slope = carve(carver, n * T * F);
     kept->mean1 = carve(carver, n * T);
     kept->rstd1 = carve(carver, n * T);
     kept->mean2 = carve(carver, n * T);
