@@ -144,23 +144,51 @@ enum err comm_allgather(struct comm_group *group, void *blocks, size_t block_byt
     return ERR_OK;
 }
 
-enum err comm_agree_max(struct comm_group *group, int64_t value, int64_t deadline_ms,
-                        int64_t *max_out)
+/* The values of all ranks. The caller frees *values_out. */
+static enum err gather(struct comm_group *group, int64_t value, int64_t deadline_ms,
+                       int64_t **values_out)
 {
     int64_t *values = calloc((size_t)group->size, sizeof(*values));
-    int64_t max = value;
 
     if (values == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "%d values", group->size);
     }
     values[group->rank] = value;
     const enum err status = comm_allgather(group, values, sizeof(*values), deadline_ms);
+    if (status != ERR_OK) {
+        free(values);
+        return status;
+    }
+    *values_out = values;
+    return ERR_OK;
+}
+
+enum err comm_agree_max(struct comm_group *group, int64_t value, int64_t deadline_ms,
+                        int64_t *max_out)
+{
+    int64_t *values = NULL;
+    int64_t max = value;
+
+    ERR_TRY(gather(group, value, deadline_ms, &values));
     for (int rank = 0; rank < group->size; rank++) {
         max = values[rank] > max ? values[rank] : max;
     }
     free(values);
-    if (status == ERR_OK) {
-        *max_out = max;
+    *max_out = max;
+    return ERR_OK;
+}
+
+enum err comm_find_differing(struct comm_group *group, uint64_t value, int64_t deadline_ms,
+                             int *rank_out)
+{
+    int64_t *values = NULL;
+    int rank = 1;
+
+    ERR_TRY(gather(group, (int64_t)value, deadline_ms, &values));
+    while (rank < group->size && values[rank] == values[0]) {
+        rank++;
     }
-    return status;
+    free(values);
+    *rank_out = rank < group->size ? rank : -1;
+    return ERR_OK;
 }

@@ -75,4 +75,14 @@ ERR_MUST_CHECK enum err comm_allgather(struct comm_group *group, void *blocks, s
 ERR_MUST_CHECK enum err comm_agree_max(struct comm_group *group, int64_t value, int64_t deadline_ms,
                                        int64_t *max_out);
 
+/*
+ * The first rank whose `value` is not that of rank 0, on every rank; -1 if all have the same.
+ * Errors: ERR_NO_MEMORY, ERR_TIMEOUT, ERR_COLLECTIVE.
+ */
+ERR_MUST_CHECK enum err comm_find_differing(struct comm_group *group, uint64_t value,
+                                            int64_t deadline_ms, int *rank_out);
+
+/* The rank its launcher's environment gives this process; 0 without a launcher. Needs no group. */
+int comm_launched_rank(void);
+
 #endif

@@ -164,12 +164,25 @@ static enum err mpi_duplicate(struct comm_group *group, struct comm_group **copy
     return ERR_OK;
 }
 
-/* The number of ranks a launcher says it started, in its variable; 0 if it says nothing. */
+/* The number a launcher tells in its variable; 0 if it says nothing. */
 static long launched_by(const char *variable)
 {
     const char *text = getenv(variable);
 
     return text == NULL ? 0 : strtol(text, NULL, 10);
+}
+
+int comm_launched_rank(void)
+{
+    static const char *const variables[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK",
+                                            "SLURM_PROCID"};
+
+    for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
+        if (getenv(variables[i]) != NULL) {
+            return (int)launched_by(variables[i]);
+        }
+    }
+    return 0;
 }
 
 /* Whether MPI is ours to finalize: not if the program had initialized it before. */

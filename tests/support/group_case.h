@@ -90,6 +90,23 @@ static inline enum err group_case_agree(struct comm_group *group, void *context)
     return ERR_OK;
 }
 
+static inline enum err group_case_differing(struct comm_group *group, void *context)
+{
+    const int size = comm_size(group), rank = comm_rank(group);
+    int first = 0;
+
+    (void)context;
+    for (int odd = 0; odd <= size; odd++) { /* the first that is not like rank 0, if any */
+        const int expected = odd == 0 || odd == size ? -1 : odd;
+        const uint64_t mine = rank < odd ? UINT64_MAX : odd == 0 ? 1 : (uint64_t)rank;
+        ERR_TRY(comm_find_differing(group, mine, GROUP_CASE_DEADLINE_MS, &first));
+        if (first != expected) {
+            return ERR_FAIL(ERR_CORRUPT, "found %d, it is %d", first, expected);
+        }
+    }
+    return ERR_OK;
+}
+
 /* Traffic of a group and of its copies, started crosswise, never meets. */
 static inline enum err group_case_duplicate(struct comm_group *group, void *context)
 {

@@ -28,6 +28,12 @@ START_TEST(agree_max__gives_every_rank_the_largest)
 }
 END_TEST
 
+START_TEST(find_differing__names_the_first_rank_that_is_not_like_rank_0)
+{
+    local_ranks_run(_i, group_case_differing, NULL);
+}
+END_TEST
+
 START_TEST(duplicate__keeps_the_traffic_apart)
 {
     local_ranks_run(_i, group_case_duplicate, NULL);
@@ -48,8 +54,9 @@ END_TEST
 
 static void forget_launchers(void)
 {
-    static const char *const variables[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK",
-                                            "SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS"};
+    static const char *const variables[] = {
+        "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK",   "SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS",
+        "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"};
 
     for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
         unsetenv(variables[i]);
@@ -70,6 +77,7 @@ START_TEST(start__is_one_rank_that_does_everything_alone_without_a_launcher)
     EXPECT_OK(group_case_broadcast(world, NULL));
     EXPECT_OK(group_case_allgather(world, NULL));
     EXPECT_OK(group_case_agree(world, NULL));
+    EXPECT_OK(group_case_differing(world, NULL));
     EXPECT_OK(group_case_duplicate(world, NULL));
     for (int order = COMM_REDUCE_TREE; order <= COMM_REDUCE_LIBRARY; order++) {
         for (int64_t i = 0; i < GROUP_CASE_ELEMS; i++) {
@@ -81,6 +89,17 @@ START_TEST(start__is_one_rank_that_does_everything_alone_without_a_launcher)
         }
     }
     comm_stop(world, 1);
+}
+END_TEST
+
+START_TEST(launched_rank__is_what_the_launcher_says)
+{
+    forget_launchers();
+    ck_assert_int_eq(comm_launched_rank(), 0);
+    setenv("SLURM_PROCID", "5", 1);
+    ck_assert_int_eq(comm_launched_rank(), 5);
+    setenv("OMPI_COMM_WORLD_RANK", "3", 1);
+    ck_assert_int_eq(comm_launched_rank(), 3);
 }
 END_TEST
 
@@ -113,9 +132,12 @@ Suite *test_suite(void)
                         RANKS_MAX + 1);
     tcase_add_loop_test(tcase, allgather__gives_every_rank_all_blocks, 1, RANKS_MAX + 1);
     tcase_add_loop_test(tcase, agree_max__gives_every_rank_the_largest, 1, RANKS_MAX + 1);
+    tcase_add_loop_test(tcase, find_differing__names_the_first_rank_that_is_not_like_rank_0, 1,
+                        RANKS_MAX + 1);
     tcase_add_loop_test(tcase, duplicate__keeps_the_traffic_apart, 1, RANKS_MAX + 1);
     tcase_add_test(tcase, local_open__refuses_a_number_of_ranks_that_cannot_be);
     tcase_add_test(tcase, start__is_one_rank_that_does_everything_alone_without_a_launcher);
+    tcase_add_test(tcase, launched_rank__is_what_the_launcher_says);
     tcase_add_test(tcase, start__refuses_to_be_one_of_many_jobs_of_one_rank);
     suite_add_tcase(suite, tcase);
     return suite;
