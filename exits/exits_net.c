@@ -63,6 +63,7 @@ static enum err add_exit(struct exits_net *net, int set, int exit)
         struct param param = {
             .rank = table[t].rank,
             .shape = {table[t].rows, table[t].columns},
+            .part = set,
             .group = t < GATE_UP_WEIGHT ? EXITS_GROUP_HEADS : EXITS_GROUP_GATES,
             .decays = table[t].rank == 2 && t < GATE_UP_WEIGHT,
             .init = table[t].init,

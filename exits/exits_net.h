@@ -34,7 +34,8 @@
 enum exits_head_kind { EXITS_HEAD_LINEAR, EXITS_HEAD_NORM_LINEAR, EXITS_HEAD_NORM_MLP };
 enum exits_gate_kind { EXITS_GATE_LINEAR, EXITS_GATE_MLP };
 
-/* Which learning rate a tensor follows: param.group. Group 0 is the backbone's. */
+/* Which learning rate a tensor follows: param.group. Group 0 is the backbone's; param.part
+ * is the set. */
 enum exits_group { EXITS_GROUP_HEADS = 1, EXITS_GROUP_GATES = 2 };
 
 enum { EXITS_SETS_MAX = 64 };

@@ -36,10 +36,10 @@ struct exits_trainer {
     int64_t samples_max;
 };
 
-/* Floats of one set in the statistics: loss, correct, left [G + 1 each]; open [G]; two more. */
+/* Floats of one set in the statistics: loss, correct, left [G + 1 each]; open [G]; three more. */
 static int64_t set_elems(const struct exits_net *net)
 {
-    return 4 * (int64_t)exits_net_config_of(net)->count + 5;
+    return 4 * (int64_t)exits_net_config_of(net)->count + 6;
 }
 
 int64_t exits_statistic_count(const struct exits_net *net)
@@ -59,6 +59,7 @@ struct exits_sums exits_sums_of(const struct exits_net *net, const float *statis
         .open = at + 3 * (G + 1),
         .gate_loss = at[4 * G + 3],
         .cost = at[4 * G + 4],
+        .head_loss = at[4 * G + 5],
     };
 }
 
@@ -217,6 +218,7 @@ static void judge_set(struct exits_trainer *trainer, int set, const struct step_
         sums[4 * G + 4] += (float)trainer->config.costs[left];
         for (int g = 0; g <= G; g++) {
             sums[g] += sample.loss[g];
+            sums[4 * G + 5] += g < trained ? sample.weights[g] * sample.loss[g] : 0;
         }
         for (int g = 0; g < G; g++) {
             sums[3 * (G + 1) + g] += sample.targets[g];

@@ -54,8 +54,9 @@ struct exits_sums {
     const float *correct; /* [G + 1] samples it classifies rightly */
     const float *left;    /* [G + 1] samples that the gates let leave there */
     const float *open;    /* [G] targets that were 1 */
-    float gate_loss;
-    float cost; /* of the exits the gates chose */
+    float head_loss;      /* what is minimised: sum_l W_l CE_l of the exits that are trained */
+    float gate_loss;      /* what is minimised of the gates */
+    float cost;           /* of the exits the gates chose */
 };
 
 int64_t exits_statistic_count(const struct exits_net *net); /* of all sets */

@@ -13,6 +13,7 @@
 #include "comm/base/fault.h"
 #include "comm/base/hash.h"
 #include "comm/base/jdoc.h"
+#include "trainer/model/model_files.h"
 
 static const char MANIFEST_FILE[] = "manifest.json";
 static const char LATEST_FILE[] = "latest";
@@ -230,6 +231,23 @@ static enum err verify_file(const char *folder, const char *name, const struct j
     return ERR_OK;
 }
 
+/* A file that the manifest does not name would be loaded unchecked. */
+static enum err check_all_named(const char *folder, const char *manifest, const struct jdoc *files)
+{
+    static const char *const names[] = {MODEL_CONFIG_FILE, MODEL_WEIGHTS_FILE, TRAIN_STATE_FILE,
+                                        TRAIN_STATE_MOMENTS_FILE, TRAIN_STATE_EXITS_FILE};
+    char path[FILE_PATH_BYTES_MAX];
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const bool is_optional = strcmp(names[i], TRAIN_STATE_EXITS_FILE) == 0;
+        ERR_TRY(file_path(path, folder, names[i]));
+        if (jdoc_get(files, names[i]) == NULL && (!is_optional || file_exists(path))) {
+            return ERR_FAIL(ERR_CORRUPT, "%s: it does not name %s", manifest, names[i]);
+        }
+    }
+    return ERR_OK;
+}
+
 enum err checkpoint_verify(const char *folder)
 {
     char path[FILE_PATH_BYTES_MAX];
@@ -249,6 +267,8 @@ enum err checkpoint_verify(const char *folder)
                           FORMAT_VERSION);
     } else if (status == ERR_OK && (!jdoc_is_object(files) || jdoc_count(files) == 0)) {
         status = ERR_FAIL(ERR_CORRUPT, "%s: it names no files", path);
+    } else if (status == ERR_OK) {
+        status = check_all_named(folder, path, files);
     }
     for (void *m = jdoc_first(files); m != NULL && status == ERR_OK; m = jdoc_next(files, m)) {
         status = verify_file(folder, jdoc_member_key(m), jdoc_member_value(m));
@@ -280,6 +300,13 @@ enum err checkpoint_find(const char *output_dir, char folder_out[FILE_PATH_BYTES
     }
     folder_out[0] = '\0';
     return ERR_OK;
+}
+
+bool checkpoint_exists(const char *output_dir)
+{
+    int64_t steps[CHECKPOINTS_MAX];
+
+    return list_steps(output_dir, steps) > 0;
 }
 
 enum err checkpoint_remove_all(const char *output_dir)

@@ -14,6 +14,7 @@
 #ifndef LAUNCH_CHECKPOINT_H
 #define LAUNCH_CHECKPOINT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "comm/base/err.h"
@@ -39,6 +40,9 @@ ERR_MUST_CHECK enum err checkpoint_verify(const char *folder);
  */
 ERR_MUST_CHECK enum err checkpoint_find(const char *output_dir,
                                         char folder_out[FILE_PATH_BYTES_MAX]);
+
+/* Whether `output_dir` has any checkpoint, valid or not. */
+bool checkpoint_exists(const char *output_dir);
 
 /* Removes all checkpoints of `output_dir`. Errors: ERR_IO. */
 ERR_MUST_CHECK enum err checkpoint_remove_all(const char *output_dir);

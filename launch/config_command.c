@@ -2,22 +2,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "launch/arguments.h"
 #include "launch/checkpoint.h"
 #include "launch/commands.h"
 #include "launch/exit_code.h"
 #include "launch/options.h"
 
-enum { SETS_MAX = 128, KEY_SET = 1000, KEY_REFERENCE };
+enum { KEY_REFERENCE = 1000 };
 
 struct arguments {
     const char *path;
-    const char *sets[SETS_MAX];
-    int set_count;
+    struct arguments_sets sets;
     bool reference;
 };
 
 static const struct argp_option config_options[] = {
-    {"set", KEY_SET, "KEY=VALUE", 0, "a setting that overrides the file", 0},
     {"reference", KEY_REFERENCE, NULL, 0, "print the reference of all settings", 0},
     {0},
 };
@@ -27,38 +26,39 @@ static error_t parse(int key, char *text, struct argp_state *state)
     struct arguments *arguments = state->input;
 
     switch (key) {
-    case KEY_SET:
-        if (arguments->set_count == SETS_MAX) {
-            argp_error(state, "more than %d settings", SETS_MAX);
-        }
-        arguments->sets[arguments->set_count++] = text;
-        return 0;
+    case ARGP_KEY_INIT: state->child_inputs[0] = &arguments->sets; return 0;
     case KEY_REFERENCE: arguments->reference = true; return 0;
-    case ARGP_KEY_ARG: arguments->path = text; return 0;
+    case ARGP_KEY_ARG:
+        if (arguments->path != NULL) {
+            argp_error(state, "one recipe is expected, found %s and %s", arguments->path, text);
+        }
+        arguments->path = text;
+        return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
 }
 
 int command_config(int argc, char **argv)
 {
+    static const struct argp_child children[] = {{&arguments_set_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {config_options,
                                      parse,
                                      "[RECIPE]",
                                      "Checks settings and prints them with where each comes from.",
-                                     NULL,
+                                     children,
                                      NULL,
                                      NULL};
     struct arguments arguments = {0};
     struct options_run *options = NULL;
     char *text = NULL;
 
-    argp_err_exit_status = 2;
-    argp_parse(&argp, argc, argv, 0, NULL, &arguments);
+    arguments_parse(&argp, argc, argv, &arguments);
     if (arguments.reference) {
         options_print_reference();
         return EXIT_DONE;
     }
-    enum err status = options_load(arguments.path, arguments.sets, arguments.set_count, &options);
+    enum err status =
+        options_load(arguments.path, arguments.sets.texts, arguments.sets.count, &options);
     if (status == ERR_OK) {
         status = options_text(options, &text);
     }
@@ -67,6 +67,7 @@ int command_config(int argc, char **argv)
     }
     free(text);
     options_close(options);
+    arguments_close(&arguments.sets);
     return (int)exit_code_report(status);
 }
 

@@ -4,23 +4,25 @@
 #include <string.h>
 
 #include "comm/base/file.h"
+#include "launch/arguments.h"
 #include "launch/banner.h"
 #include "launch/checkpoint.h"
 #include "launch/commands.h"
 #include "launch/evaluate.h"
 #include "launch/session.h"
 
-enum { SETS_MAX = 128, SET_BYTES_MAX = 4200, KEY_SET = 1000, KEY_JSON };
+enum { KEY_JSON = 1000 };
+
+/* The longest wait for rank 0 to verify checkpoints. */
+enum { FIND_DEADLINE_MS = 600000 };
 
 struct arguments {
     const char *run_dir;
     const char *json;
-    const char *sets[SETS_MAX];
-    int set_count;
+    struct arguments_sets sets;
 };
 
 static const struct argp_option eval_options[] = {
-    {"set", KEY_SET, "KEY=VALUE", 0, "a setting other than the run's, such as timing_samples=0", 0},
     {"json", KEY_JSON, "FILE", 0, "write the results there as well", 0},
     {0},
 };
@@ -30,12 +32,7 @@ static error_t parse(int key, char *text, struct argp_state *state)
     struct arguments *arguments = state->input;
 
     switch (key) {
-    case KEY_SET:
-        if (arguments->set_count == SETS_MAX - 1) { /* one is ours: init_from */
-            argp_error(state, "more than %d settings", SETS_MAX - 1);
-        }
-        arguments->sets[arguments->set_count++] = text;
-        return 0;
+    case ARGP_KEY_INIT: state->child_inputs[0] = &arguments->sets; return 0;
     case KEY_JSON: arguments->json = text; return 0;
     case ARGP_KEY_ARG:
         if (arguments->run_dir != NULL) {
@@ -76,47 +73,60 @@ static enum err evaluate_run(const struct session *session, const struct options
     return status;
 }
 
+/* Rank 0 looks, and says what it passed over; all hear what it found. */
+static enum err find_checkpoint(const struct session *session, const char *run_dir,
+                                char folder[FILE_PATH_BYTES_MAX])
+{
+    int64_t worst = 0;
+
+    folder[0] = '\0';
+    const enum err status = session_is_first(session) ? checkpoint_find(run_dir, folder) : ERR_OK;
+    ERR_TRY(status);
+    ERR_TRY(comm_agree_max(session->world, 0, FIND_DEADLINE_MS, &worst));
+    ERR_TRY(comm_broadcast(session->world, folder, FILE_PATH_BYTES_MAX, 0, FIND_DEADLINE_MS));
+    if (folder[0] == '\0') {
+        return ERR_FAIL(ERR_MISSING, "%s: no checkpoint there: give the output_dir of a run",
+                        run_dir);
+    }
+    return ERR_OK;
+}
+
 /* The run's own settings, on the weights of its newest checkpoint. */
 static enum err eval(const struct session *session, struct arguments *arguments,
                      struct options_run **options_out)
 {
     char path[FILE_PATH_BYTES_MAX];
     char checkpoint[FILE_PATH_BYTES_MAX];
-    static char init_from[SET_BYTES_MAX];
 
-    ERR_TRY(checkpoint_find(arguments->run_dir, checkpoint));
-    if (checkpoint[0] == '\0') {
-        return ERR_FAIL(ERR_MISSING, "%s: no checkpoint there: give the output_dir of a run",
-                        arguments->run_dir);
-    }
-    snprintf(init_from, sizeof(init_from), "init_from=%s", checkpoint);
-    arguments->sets[arguments->set_count++] = init_from;
+    ERR_TRY(find_checkpoint(session, arguments->run_dir, checkpoint));
+    arguments_set(&arguments->sets, NULL, "init_from", checkpoint);
     ERR_TRY(file_path(path, arguments->run_dir, "config.resolved.yaml"));
-    ERR_TRY(options_load(path, arguments->sets, arguments->set_count, options_out));
+    ERR_TRY(options_load(path, arguments->sets.texts, arguments->sets.count, options_out));
     return evaluate_run(session, *options_out, arguments->json);
 }
 
 int command_eval(int argc, char **argv)
 {
+    static const struct argp_child children[] = {{&arguments_set_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
         eval_options,
         parse,
         "RUN_DIR",
         "Evaluates the newest checkpoint of a run: accuracy against compute of every policy.",
-        NULL,
+        children,
         NULL,
         NULL};
     struct arguments arguments = {0};
     struct session session = {0};
     struct options_run *options = NULL;
 
-    argp_err_exit_status = 2;
-    argp_parse(&argp, argc, argv, 0, NULL, &arguments);
+    arguments_parse(&argp, argc, argv, &arguments);
     enum err status = session_open(&session);
     if (status == ERR_OK) {
         status = eval(&session, &arguments, &options);
     }
     const int code = session_close(&session, status);
     options_close(options);
+    arguments_close(&arguments.sets);
     return code;
 }

@@ -196,7 +196,7 @@ static enum err open_file(struct train_run *run, const struct features_source *s
     }
     exits_cache_close(computed);
     ERR_TRY(status);
-    ERR_TRY(comm_agree_max(run->world, 0, deadline_ms, &someone_lacks_it));
+    ERR_TRY(comm_agree_max(run->world, 0, run->options->run.serial_deadline_ms, &someone_lacks_it));
     return exits_cache_map(path, shape, key, cache_out);
 }
 

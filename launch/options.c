@@ -1,4 +1,4 @@
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE
 #include "launch/options.h"
 
 #include <assert.h>
@@ -8,12 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "comm/base/file.h"
 #include "launch/options_schema.h"
 
 static const char COMMAND_LINE[] = "--set";
 static const char ENVIRONMENT[] = "environment";
+static const char PREFIX[] = "OFFRAMP_";
 
 /* Where the texts of a run live, and which text won. */
 struct options_texts {
@@ -121,11 +123,10 @@ static enum err take_set(struct options_run *run, const char *set)
 
 static void take_environment(struct options_run *run)
 {
-    static const char prefix[] = "OFFRAMP_";
     char variable[96];
 
     for (int i = 0; i < OPTIONS_COUNT; i++) {
-        snprintf(variable, sizeof(variable), "%s%s", prefix, options_schemas[i].name);
+        snprintf(variable, sizeof(variable), "%s%s", PREFIX, options_schemas[i].name);
         for (char *c = variable; *c != '\0'; c++) {
             *c = (char)toupper((unsigned char)*c);
         }
@@ -134,6 +135,35 @@ static void take_environment(struct options_run *run)
             put_everywhere(run, i, OPTIONS_STAGE_KINDS, text, ENVIRONMENT);
         }
     }
+}
+
+/* A variable that is almost a setting is one misspelt; others that begin so are not ours. */
+static enum err check_environment(void)
+{
+    static const char *const others[] = {"OFFRAMP_FAULT", "OFFRAMP_DEBUG"};
+    const size_t prefix = strlen(PREFIX);
+
+    for (char **entry = environ; *entry != NULL; entry++) {
+        const size_t length = strcspn(*entry, "=");
+        char name[64] = "";
+        bool known = strncmp(*entry, PREFIX, prefix) != 0 || length - prefix >= sizeof(name);
+        for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+            known =
+                known || (strlen(others[i]) == length && memcmp(*entry, others[i], length) == 0);
+        }
+        if (known) {
+            continue;
+        }
+        for (size_t i = prefix; i < length; i++) {
+            name[i - prefix] = (char)tolower((unsigned char)(*entry)[i]);
+        }
+        const char *nearest = options_nearest(name);
+        if (nearest != NULL && strcmp(nearest, name) != 0) {
+            return ERR_FAIL(ERR_CONFIG, "%s: %.*s is no setting: did you mean %s?", ENVIRONMENT,
+                            (int)length, *entry, nearest);
+        }
+    }
+    return ERR_OK;
 }
 
 static enum err read_file(struct options_run *run)
@@ -216,6 +246,7 @@ static enum err load(struct options_run *run, const char *path, const char *cons
         ERR_TRY(read_file(run));
     }
     take_file(run);
+    ERR_TRY(check_environment());
     take_environment(run);
     for (int i = 0; i < set_count; i++) {
         ERR_TRY(take_set(run, sets[i]));
@@ -251,11 +282,6 @@ void options_close(struct options_run *run)
         free(run->texts);
     }
     free(run);
-}
-
-const char *options_written(const struct options_run *run, int stage, int option)
-{
-    return stage < 0 ? run->texts->run.texts[option] : run->texts->stages[stage].texts[option];
 }
 
 /* The length of the UTF-8 character at `text`, and its number; 1 and the byte if it is none. */

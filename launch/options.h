@@ -81,9 +81,6 @@ void options_close(struct options_run *run); /* NULL is allowed */
  */
 ERR_MUST_CHECK enum err options_text(const struct options_run *run, char **text_out);
 
-/* The text a setting was written with; `option` is its place in options.def, stage -1 the run. */
-const char *options_written(const struct options_run *run, int stage, int option);
-
 /* The reference of all settings, in Markdown, to stdout. */
 void options_print_reference(void);
 

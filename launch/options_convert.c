@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,4 +228,41 @@ enum err options_convert(const struct options_schema *schema, const char *text, 
     }
     assert(false); /* every type has its converter above */
     return ERR_OK;
+}
+
+static void print_choice(FILE *to, const char *choices, int choice)
+{
+    for (; choice > 0; choice--) {
+        choices = strchr(choices, '|') + 1;
+    }
+    fprintf(to, "%.*s", (int)strcspn(choices, "|"), choices);
+}
+
+/* Numbers are printed so that they read back as the same value. */
+void options_print_value(FILE *to, const struct options_schema *schema,
+                         const struct options *options)
+{
+    const void *from = (const char *)options + schema->offset;
+
+    switch (schema->type) {
+    case OPTIONS_I64: fprintf(to, "%" PRId64, *(const int64_t *)from); return;
+    case OPTIONS_F64: fprintf(to, "%.17g", *(const double *)from); return;
+    case OPTIONS_BOOL: fputs(*(const bool *)from ? "true" : "false", to); return;
+    case OPTIONS_TEXT: fputs(*(const char *const *)from, to); return;
+    case OPTIONS_CHOICE: print_choice(to, schema->choices, *(const int *)from); return;
+    case OPTIONS_I64S: {
+        const struct options_i64s *list = from;
+        for (int i = 0; i < list->count; i++) {
+            fprintf(to, "%s%" PRId64, i == 0 ? "" : ", ", list->values[i]);
+        }
+        return;
+    }
+    case OPTIONS_F64S: {
+        const struct options_f64s *list = from;
+        for (int i = 0; i < list->count; i++) {
+            fprintf(to, "%s%.17g", i == 0 ? "" : ", ", list->values[i]);
+        }
+        return;
+    }
+    }
 }

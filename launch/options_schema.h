@@ -6,6 +6,8 @@
 #ifndef LAUNCH_OPTIONS_SCHEMA_H
 #define LAUNCH_OPTIONS_SCHEMA_H
 
+#include <stdio.h>
+
 #include "launch/options.h"
 
 enum options_scope { OPTIONS_RUN, OPTIONS_STAGE };
@@ -74,5 +76,9 @@ const char *options_nearest(const char *name);
  */
 ERR_MUST_CHECK enum err options_convert(const struct options_schema *schema, const char *text,
                                         const char *place, struct options *options);
+
+/* Writes the value of `schema` in *options, the same text for equal values. */
+void options_print_value(FILE *to, const struct options_schema *schema,
+                         const struct options *options);
 
 #endif

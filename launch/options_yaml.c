@@ -132,11 +132,14 @@ static void listen(cyaml_log_t level, void *context, const char *format, va_list
 static const cyaml_config_t base_config = {
     .log_fn = listen, .mem_fn = cyaml_mem, .log_level = CYAML_LOG_WARNING};
 
+enum { PLACE_BYTES = 288, PLACES_MAX = OPTIONS_STAGES_MAX + 1 };
+
 struct file_owner {
     struct options_file file; /* first: options_yaml_close() goes back from it */
     struct yaml_run *run;
     char *lists; /* all lists as texts, one after the other */
     char path[256];
+    char (*places)[PLACE_BYTES]; /* "path: line 3" of every setting that is there */
 };
 
 static bool is_name(char c)
@@ -257,6 +260,71 @@ static size_t joined_bytes(const struct yaml_list *list)
 #define TEXT_OF_I64S TEXT_OF_LIST
 #define TEXT_OF_F64S TEXT_OF_LIST
 
+/*
+ * The lines on which `key` stands as the key of a mapping, at most PLACES_MAX; how many there
+ * are. What follows a # is a comment; who hides a # in a text may get no line numbers.
+ */
+static int find_lines(const char *text, size_t text_bytes, const char *key, int lines[PLACES_MAX])
+{
+    bool is_comment = false;
+    int line = 1;
+    int count = 0;
+
+    for (size_t i = 0; i < text_bytes; i++) {
+        is_comment =
+            is_comment || (text[i] == '#' && (i == 0 || strchr(" \t\n", text[i - 1]) != NULL));
+        if (text[i] == '\n') {
+            is_comment = false;
+            line++;
+        } else if (!is_comment && is_key_at(text, text_bytes, i, key)) {
+            lines[count < PLACES_MAX ? count : PLACES_MAX - 1] = line;
+            count++;
+        }
+    }
+    return count;
+}
+
+/*
+ * Names the line of every setting. libcyaml does not tell it for a value it has taken, so it
+ * is looked for: a key's lines are those of the stages, in order, and one before or behind
+ * them; if there are more or fewer than settings, the line is left out.
+ */
+static enum err name_places(struct file_owner *owner, const char *text, size_t text_bytes)
+{
+    struct options_file *file = &owner->file;
+    int lines[PLACES_MAX] = {0};
+    size_t used = 0;
+    const int stages_line = find_lines(text, text_bytes, "stages", lines) == 1 ? lines[0] : 0;
+
+    owner->places = calloc((size_t)OPTIONS_COUNT * (size_t)(file->stage_count + 1), PLACE_BYTES);
+    if (owner->places == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "%s", owner->path);
+    }
+    for (int i = 0; i < OPTIONS_COUNT; i++) {
+        struct options_layer *layers[PLACES_MAX];
+        int count = 0;
+        const int found = find_lines(text, text_bytes, options_schemas[i].name, lines);
+        const bool run_is_first = stages_line == 0 || lines[0] < stages_line;
+        if (file->run.texts[i] != NULL && run_is_first) {
+            layers[count++] = &file->run;
+        }
+        for (int s = 0; s < file->stage_count; s++) {
+            if (file->stages[s].layer.texts[i] != NULL) {
+                layers[count++] = &file->stages[s].layer;
+            }
+        }
+        if (file->run.texts[i] != NULL && !run_is_first) {
+            layers[count++] = &file->run;
+        }
+        for (int l = 0; l < count && found == count; l++) {
+            char *place = owner->places[used++];
+            snprintf(place, PLACE_BYTES, "%s: line %d", owner->path, lines[l]);
+            layers[l]->sources[i] = place;
+        }
+    }
+    return ERR_OK;
+}
+
 static void take_layer(const struct yaml_layer *yaml, const char *place, char **at,
                        struct options_layer *layer)
 {
@@ -354,6 +422,7 @@ enum err options_yaml_parse(const char *text, size_t text_bytes, const char *pat
         char *at = owner->lists;
         take_layer(&owner->run->layer, owner->path, &at, &owner->file.run);
         ERR_GOTO(err_close, status, take_stages(owner, &at));
+        ERR_GOTO(err_close, status, name_places(owner, text, text_bytes));
     }
     *file_out = &owner->file;
     return ERR_OK;
@@ -377,5 +446,6 @@ void options_yaml_close(struct options_file *file)
         cyaml_free(&config, &run_schema, owner->run, 0);
     }
     free(owner->lists);
+    free(owner->places);
     free(owner);
 }

@@ -1,11 +1,15 @@
+#define _POSIX_C_SOURCE 200809L
 #include <argp.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "comm/base/file.h"
 #include "comm/base/hash.h"
+#include "launch/arguments.h"
 #include "launch/banner.h"
 #include "launch/commands.h"
 #include "launch/evaluate.h"
@@ -13,14 +17,11 @@
 #include "launch/session.h"
 #include "launch/train_loop.h"
 
-enum { SETS_MAX = 128, SET_BYTES_MAX = 4200, KEY_OUTPUT_DIR = 1000, KEY_MAX_STEPS, KEY_SET };
+enum { KEY_OUTPUT_DIR = 1000, KEY_MAX_STEPS };
 
 struct arguments {
     const char *recipe;
-    const char *sets[SETS_MAX];
-    int set_count;
-    char output_dir[SET_BYTES_MAX];
-    char max_steps[64];
+    struct arguments_sets sets;
 };
 
 static const struct argp_option train_options[] = {
@@ -28,8 +29,6 @@ static const struct argp_option train_options[] = {
     {"output_dir", KEY_OUTPUT_DIR, "DIR", OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
     {"max-steps", KEY_MAX_STEPS, "N", 0, "stop after N steps of the run", 0},
     {"max_steps", KEY_MAX_STEPS, "N", OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
-    {"set", KEY_SET, "KEY=VALUE", 0,
-     "any setting, in all stages; STAGE.KEY=VALUE: in that kind of stage", 0},
     {0},
 };
 
@@ -37,19 +36,10 @@ static error_t parse(int key, char *text, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
 
-    if (arguments->set_count == SETS_MAX) {
-        argp_error(state, "more than %d settings", SETS_MAX);
-    }
     switch (key) {
-    case KEY_OUTPUT_DIR:
-        snprintf(arguments->output_dir, SET_BYTES_MAX, "output_dir=%s", text);
-        arguments->sets[arguments->set_count++] = arguments->output_dir;
-        return 0;
-    case KEY_MAX_STEPS:
-        snprintf(arguments->max_steps, sizeof(arguments->max_steps), "max_steps=%s", text);
-        arguments->sets[arguments->set_count++] = arguments->max_steps;
-        return 0;
-    case KEY_SET: arguments->sets[arguments->set_count++] = text; return 0;
+    case ARGP_KEY_INIT: state->child_inputs[0] = &arguments->sets; return 0;
+    case KEY_OUTPUT_DIR: arguments_set(&arguments->sets, state, "output_dir", text); return 0;
+    case KEY_MAX_STEPS: arguments_set(&arguments->sets, state, "max_steps", text); return 0;
     case ARGP_KEY_ARG:
         if (arguments->recipe != NULL) {
             argp_error(state, "one recipe is expected, found %s and %s", arguments->recipe, text);
@@ -65,12 +55,10 @@ static error_t parse(int key, char *text, struct argp_state *state)
     }
 }
 
-/* Rank 0 makes the folder and puts the settings there, before anything costly is done. */
+/* Before anything costly is done. What an earlier run left there is not touched yet. */
 static enum err open_output(const struct session *session, const struct options_run *options)
 {
-    char path[FILE_PATH_BYTES_MAX];
     const char *folder = options->run.output_dir;
-    char *text = NULL;
 
     if (folder[0] == '\0') {
         return ERR_FAIL(ERR_CONFIG, "output_dir is not set: give --output-dir DIR");
@@ -79,12 +67,8 @@ static enum err open_output(const struct session *session, const struct options_
         return ERR_OK;
     }
     ERR_TRY_AS(file_make_folder(folder), "output_dir");
-    ERR_TRY(file_path(path, folder, "config.resolved.yaml"));
-    ERR_TRY(options_text(options, &text));
-    const enum err status = file_write_text(path, text);
-    free(text);
-    if (status != ERR_OK) {
-        return err_context_(status, "output_dir cannot be written to");
+    if (access(folder, W_OK) != 0) {
+        return ERR_FAIL(ERR_IO, "output_dir %s cannot be written to: %s", folder, strerror(errno));
     }
     return ERR_OK;
 }
@@ -95,7 +79,7 @@ static enum err write_summary(const struct options_run *options, const struct jd
     char *text = NULL;
 
     ERR_TRY(jdoc_text(summary, 2, &text));
-    enum err status = file_path(path, options->run.output_dir, "summary.json");
+    enum err status = file_path(path, options->run.output_dir, TRAIN_SUMMARY_FILE);
     if (status == ERR_OK) {
         status = file_write_text(path, text);
     }
@@ -119,13 +103,21 @@ static enum err summarize(const struct train_run *run, struct hash hash, struct 
     return ERR_OK;
 }
 
-/* So that nobody takes an earlier run's summary for this one's. */
+/*
+ * A run that goes on removes the summary it finds (train_loop()). If there still is one, this
+ * run was refused before it touched anything, and the summary is true of what lies there.
+ */
 static void summarize_failure(const struct options_run *options, enum err status, int world_size)
 {
     char text[1024];
-    struct jdoc *summary = jdoc_object();
+    char path[FILE_PATH_BYTES_MAX];
 
     err_text(text, sizeof(text));
+    if (file_path(path, options->run.output_dir, TRAIN_SUMMARY_FILE) != ERR_OK ||
+        file_exists(path)) {
+        return;
+    }
+    struct jdoc *summary = jdoc_object();
     jdoc_set_text(summary, "verdict", "failed");
     jdoc_set_int(summary, "exit_code", (int)exit_code_of(status));
     jdoc_set_text(summary, "error", text);
@@ -164,25 +156,27 @@ out:
 
 int command_train(int argc, char **argv)
 {
+    static const struct argp_child children[] = {{&arguments_set_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
         train_options, parse,
         "RECIPE",      "Trains a run, or goes on with it: alone, or as a rank of mpirun or srun.",
-        NULL,          NULL,
+        children,      NULL,
         NULL};
     struct arguments arguments = {0};
     struct session session = {0};
     struct options_run *options = NULL;
 
-    argp_err_exit_status = 2;
-    argp_parse(&argp, argc, argv, 0, NULL, &arguments);
+    arguments_parse(&argp, argc, argv, &arguments);
     enum err status = session_open(&session);
     if (status == ERR_OK) {
-        status = options_load(arguments.recipe, arguments.sets, arguments.set_count, &options);
+        status =
+            options_load(arguments.recipe, arguments.sets.texts, arguments.sets.count, &options);
     }
     if (status == ERR_OK) {
         status = train(&session, options);
     }
     const int code = session_close(&session, status);
     options_close(options);
+    arguments_close(&arguments.sets);
     return code;
 }

@@ -9,7 +9,7 @@
 
 #include "launch/checkpoint.h"
 #include "launch/metrics.h"
-#include "launch/options_schema.h"
+#include "launch/train_settings.h"
 #include "launch/train_stage.h"
 
 /* What the loop needs in every step. */
@@ -20,56 +20,6 @@ struct loop {
     int64_t saved_step; /* -1: nothing is saved yet */
     struct hash hash;   /* of the state at the end of the last stage that ran */
 };
-
-/* Settings that change where or how a run happens, but not its numbers. */
-static bool fixes_numbers(enum options_id option)
-{
-    switch (option) {
-    case OPTION_output_dir:
-    case OPTION_max_steps:
-    case OPTION_resume_from_checkpoint:
-    case OPTION_overwrite_output_dir:
-    case OPTION_gradient_accumulation_steps:
-    case OPTION_feature_cache:
-    case OPTION_logging_steps:
-    case OPTION_hash_steps:
-    case OPTION_save_steps:
-    case OPTION_save_total_limit:
-    case OPTION_max_eval_samples:
-    case OPTION_timing_samples:
-    case OPTION_collective_deadline_ms: return false;
-    default: return true;
-    }
-}
-
-enum err train_loop_settings(const struct train_run *run, char **text_out)
-{
-    char hash[HASH_TEXT_BYTES];
-    size_t bytes = 0;
-    FILE *to = open_memstream(text_out, &bytes);
-
-    if (to == NULL) {
-        return ERR_FAIL(ERR_NO_MEMORY, "settings");
-    }
-    for (int i = 0; i < OPTIONS_COUNT; i++) {
-        if (fixes_numbers((enum options_id)i) && options_schemas[i].scope == OPTIONS_RUN) {
-            fprintf(to, "%s: %s\n", options_schemas[i].name, options_written(run->options, -1, i));
-        }
-    }
-    for (int s = 0; s < run->options->stage_count; s++) {
-        const char *stage = options_stage_name(run->options->stages[s].kind);
-        for (int i = 0; i < OPTIONS_COUNT; i++) {
-            if (fixes_numbers((enum options_id)i) && options_schemas[i].scope == OPTIONS_STAGE) {
-                fprintf(to, "stage %d (%s) %s: %s\n", s + 1, stage, options_schemas[i].name,
-                        options_written(run->options, s, i));
-            }
-        }
-    }
-    hash_text(run->train->hash, hash);
-    fprintf(to, "training set: %s\n", hash);
-    fprintf(to, "kernels: %s, %s\n", run->ops.isa, run->ops.matmul);
-    return fclose(to) == 0 ? ERR_OK : ERR_FAIL(ERR_NO_MEMORY, "settings");
-}
 
 /* Rank 0 looks for a checkpoint; all ranks hear which. "" if the run starts anew. */
 static enum err choose_checkpoint(const struct train_run *run, char folder[FILE_PATH_BYTES_MAX])
@@ -86,12 +36,15 @@ static enum err choose_checkpoint(const struct train_run *run, char folder[FILE_
         } else if (strcmp(wish, "none") != 0) {
             snprintf(folder, FILE_PATH_BYTES_MAX, "%s", wish);
             status = checkpoint_verify(folder);
-        } else if (options->overwrite_output_dir) {
-            status = checkpoint_remove_all(options->output_dir);
+        } else if (!options->overwrite_output_dir && checkpoint_exists(options->output_dir)) {
+            status = ERR_FAIL(ERR_CONFIG,
+                              "%s has checkpoints of an earlier run: choose another output_dir, or "
+                              "set overwrite_output_dir to true to remove them",
+                              options->output_dir);
         }
     }
     ERR_TRY_AS(status, "resume_from_checkpoint %s", wish);
-    ERR_TRY(comm_agree_max(run->world, 0, options->collective_deadline_ms, &worst));
+    ERR_TRY(comm_agree_max(run->world, 0, options->serial_deadline_ms, &worst));
     return comm_broadcast(run->world, folder, FILE_PATH_BYTES_MAX, 0,
                           options->collective_deadline_ms);
 }
@@ -120,7 +73,7 @@ static enum err save(struct loop *loop)
         jdoc_close(details);
     }
     ERR_TRY(status);
-    return comm_agree_max(run->world, 0, options->collective_deadline_ms, &ignored);
+    return comm_agree_max(run->world, 0, options->serial_deadline_ms, &ignored);
 }
 
 static struct jdoc *reals(const float *values, int count, double scale)
@@ -148,6 +101,7 @@ static void describe_exits(const struct train_run *run, const struct step_result
         jdoc_set(entry, "loss", reals(sums.loss, config->count + 1, scale));
         jdoc_set(entry, "accuracy", reals(sums.correct, config->count + 1, scale));
         jdoc_set(entry, "share", reals(sums.left, config->count + 1, scale));
+        jdoc_set_real(entry, "head_loss", scale * (double)sums.head_loss);
         jdoc_set_real(entry, "gate_loss", scale * (double)sums.gate_loss);
         jdoc_set_real(entry, "cost", scale * (double)sums.cost);
         jdoc_append(list, entry);
@@ -265,19 +219,70 @@ out:
     return status;
 }
 
-static enum err run_stages(struct loop *loop)
+/* All ranks must have found the same; `what` names it. */
+static enum err compare_ranks(const struct train_run *run, struct hash hash, const char *what)
+{
+    int rank = -1;
+
+    ERR_TRY(comm_find_differing(run->world, hash.low ^ hash.high,
+                                run->options->run.collective_deadline_ms, &rank));
+    if (rank >= 0) {
+        return ERR_FAIL(ERR_CONFIG,
+                        "%s of rank %d differ from those of rank 0: give all ranks the same "
+                        "command line, environment, files and kind of CPU",
+                        what, rank);
+    }
+    return ERR_OK;
+}
+
+/* From here on the folder is this run's: what an earlier one left is not true any more. */
+static enum err claim_folder(const struct train_run *run, bool resumes)
+{
+    const char *folder = run->options->run.output_dir;
+    char path[FILE_PATH_BYTES_MAX];
+    char *text = NULL;
+
+    if (comm_rank(run->world) != 0) {
+        return ERR_OK;
+    }
+    ERR_TRY(file_path(path, folder, TRAIN_SUMMARY_FILE));
+    ERR_TRY(file_remove_tree(path));
+    if (!resumes) {
+        ERR_TRY(checkpoint_remove_all(folder));
+    }
+    ERR_TRY(file_path(path, folder, "config.resolved.yaml"));
+    ERR_TRY(options_text(run->options, &text));
+    const enum err status = file_write_text(path, text);
+    free(text);
+    ERR_TRY_AS(status, "output_dir cannot be written to");
+    return ERR_OK;
+}
+
+static enum err begin(struct loop *loop, char checkpoint[FILE_PATH_BYTES_MAX])
 {
     struct train_run *run = loop->run;
-    char checkpoint[FILE_PATH_BYTES_MAX];
+    struct hash hash;
 
+    ERR_TRY(compare_ranks(run, hash_bytes(loop->settings, strlen(loop->settings)), "the settings"));
     ERR_TRY(choose_checkpoint(run, checkpoint));
     if (checkpoint[0] != '\0') {
         ERR_TRY(train_state_load(&run->state, checkpoint, loop->settings));
         loop->saved_step = run->state.step;
     }
-    ERR_TRY(metrics_open(run->options->run.output_dir, comm_rank(run->world) == 0,
-                         strcmp(comm_launcher(run->world), "none") == 0, run->state.step,
-                         &loop->metrics));
+    ERR_TRY(train_state_hash(&run->state, &hash));
+    ERR_TRY(compare_ranks(run, hash, "the weights"));
+    ERR_TRY(claim_folder(run, checkpoint[0] != '\0'));
+    return metrics_open(run->options->run.output_dir, comm_rank(run->world) == 0,
+                        strcmp(comm_launcher(run->world), "none") == 0, run->state.step,
+                        &loop->metrics);
+}
+
+static enum err run_stages(struct loop *loop)
+{
+    struct train_run *run = loop->run;
+    char checkpoint[FILE_PATH_BYTES_MAX];
+
+    ERR_TRY(begin(loop, checkpoint));
     if (checkpoint[0] != '\0') {
         metrics_show(loop->metrics, true, "resumed from %s", checkpoint);
     }
@@ -308,7 +313,7 @@ enum err train_loop(struct train_run *run, struct hash *hash_out)
     for (int index = 0; index < run->options->stage_count; index++) {
         ERR_TRY(train_stage_check(run, index));
     }
-    ERR_TRY(train_loop_settings(run, &loop.settings));
+    ERR_TRY(train_settings_text(run, &loop.settings));
     const enum err status = run_stages(&loop);
     metrics_close(loop.metrics);
     free(loop.settings);

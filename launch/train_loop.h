@@ -13,17 +13,17 @@
 #include "comm/base/hash.h"
 #include "launch/train_run.h"
 
+#define TRAIN_SUMMARY_FILE "summary.json"
+
 /*
  * Trains until all stages are done or max_steps is reached, and saves; writes
- * metrics.jsonl and events.jsonl. Collective. *hash_out is the hash of the final state.
+ * metrics.jsonl, events.jsonl and config.resolved.yaml. Collective. *hash_out is the hash of
+ * the final state.
+ *
+ * A run that is refused - it cannot be resumed, or not with these settings - has changed
+ * nothing in output_dir; one that goes on first removes the summary that is there.
  * Errors: those of the parts, with stage and step in front.
  */
 ERR_MUST_CHECK enum err train_loop(struct train_run *run, struct hash *hash_out);
-
-/*
- * The settings that fix the numbers of a run, a line each: what a resumed run must have
- * the same. The caller frees *text_out. Errors: ERR_NO_MEMORY.
- */
-ERR_MUST_CHECK enum err train_loop_settings(const struct train_run *run, char **text_out);
 
 #endif

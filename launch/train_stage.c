@@ -12,6 +12,8 @@
 #include "exits/exits_step.h"
 #include "launch/features.h"
 
+static_assert((int)EXITS_SETS_MAX <= (int)OPTIM_CLIPS_MAX, "each lambda is clipped by itself");
+
 /* The choices of feature_cache in options.def. */
 enum { CACHE_NONE, CACHE_IN_MEMORY, CACHE_IN_FILE };
 
@@ -49,9 +51,10 @@ static bool uses_cache(const struct train_stage *stage)
     return stage->kind == OPTIONS_EXITS && stage->options->feature_cache != CACHE_NONE && !augments;
 }
 
-/* The ranges of a block: neighbours of one kind in one piece, so that kernels run long. */
+/* The ranges of a block: neighbours of one kind in one piece, so that kernels run long.
+ * `clips_parts`: each part of the list by its own norm, else all of a group together. */
 static enum err open_optim(const struct train_stage *stage, const struct param_list *params,
-                           struct optim **optim_out)
+                           bool clips_parts, struct optim **optim_out)
 {
     const struct options *options = stage->options;
     const struct optim_options optim_options = {
@@ -72,10 +75,10 @@ static enum err open_optim(const struct train_stage *stage, const struct param_l
     for (int64_t t = 0; t < params->count; t++) {
         const struct param *param = &params->params[t];
         const struct optim_range range = {param->offset, param->offset + param->count, param->group,
-                                          param->decays};
+                                          param->decays, clips_parts ? param->part : 0};
         struct optim_range *last = count > 0 ? &ranges[count - 1] : NULL;
         if (last != NULL && last->group == range.group && last->decays == range.decays &&
-            last->end == range.begin) {
+            last->clip == range.clip && last->end == range.begin) {
             last->end = range.end;
         } else {
             ranges[count++] = range;
@@ -92,10 +95,10 @@ static enum err open_optims(struct train_stage *stage)
     struct train_state *state = &stage->run->state;
 
     if (trains_backbone(stage)) {
-        ERR_TRY(open_optim(stage, model_params(state->model), &state->backbone_optim));
+        ERR_TRY(open_optim(stage, model_params(state->model), false, &state->backbone_optim));
     }
     if (trains_exits(stage)) {
-        ERR_TRY(open_optim(stage, exits_net_params(state->net), &state->exits_optim));
+        ERR_TRY(open_optim(stage, exits_net_params(state->net), true, &state->exits_optim));
     }
     return ERR_OK;
 }

@@ -12,9 +12,6 @@
 #include "comm/base/safetensors.h"
 #include "trainer/model/model_files.h"
 
-static const char OPTIMIZER_FILE[] = "optimizer.safetensors";
-static const char STATE_FILE[] = "trainer_state.json";
-
 enum { FORMAT_VERSION = 1, RANGES_MAX = 4 };
 
 /* One moment of one optimizer, as a range of floats with a name. */
@@ -118,7 +115,7 @@ static enum err save_moments(const struct train_state *state, const char *folder
             .byte_count = (size_t)ranges[i].elems * sizeof(float),
         };
     }
-    ERR_TRY(file_path(path, folder, OPTIMIZER_FILE));
+    ERR_TRY(file_path(path, folder, TRAIN_STATE_MOMENTS_FILE));
     return safetensors_write(path, tensors, (size_t)count, NULL, NULL);
 }
 
@@ -162,7 +159,7 @@ static enum err save_blob(const struct train_state *state, const char *folder, c
     enum err status = jdoc_text(doc, 2, &text);
     jdoc_close(doc);
     ERR_TRY(status);
-    status = file_path(path, folder, STATE_FILE);
+    status = file_path(path, folder, TRAIN_STATE_FILE);
     if (status == ERR_OK) {
         status = file_write_text(path, text);
     }
@@ -227,7 +224,7 @@ static enum err read_state_file(const char *folder, char path[FILE_PATH_BYTES_MA
     struct file_map map;
     int64_t version = 0;
 
-    ERR_TRY(file_path(path, folder, STATE_FILE));
+    ERR_TRY(file_path(path, folder, TRAIN_STATE_FILE));
     ERR_TRY(file_map(path, &map));
     const enum err parsed = jdoc_parse((const char *)map.bytes, map.count, path, doc_out);
     file_unmap(&map);
@@ -283,7 +280,7 @@ static enum err load_moments(const struct train_state *state, const char *folder
     enum err status = ERR_OK;
     const int count = list_moments(state, ranges);
 
-    ERR_TRY(file_path(path, folder, OPTIMIZER_FILE));
+    ERR_TRY(file_path(path, folder, TRAIN_STATE_MOMENTS_FILE));
     ERR_TRY(safetensors_open(path, &file));
     if ((int)safetensors_count(file) != count) {
         status = ERR_FAIL(ERR_CORRUPT, "%s: %zu moments, expected %d", path,

@@ -22,7 +22,10 @@
 #include "trainer/model/model.h"
 #include "trainer/optim/optim.h"
 
-#define TRAIN_STATE_EXITS_FILE "exits.safetensors"
+/* Of a checkpoint, besides MODEL_CONFIG_FILE and MODEL_WEIGHTS_FILE. */
+#define TRAIN_STATE_FILE "trainer_state.json"
+#define TRAIN_STATE_MOMENTS_FILE "optimizer.safetensors"
+#define TRAIN_STATE_EXITS_FILE "exits.safetensors" /* if the run has exits */
 
 struct train_state {
     struct model *model;

@@ -123,7 +123,7 @@ static void open_optim(struct bench *bench, int64_t elems)
                                         .epsilon = 1e-8,
                                         .weight_decay = 0.05,
                                         .max_grad_norm = 1};
-    const struct optim_range range = {0, elems, 0, true};
+    const struct optim_range range = {0, elems, 0, true, 0};
 
     die_on(optim_open(&adamw, &bench->ops, &range, 1, elems, &bench->optim));
 }
@@ -320,13 +320,26 @@ int main(int argc, char **argv)
     }
     const int layers = (int)strtol(argv[2], NULL, 10), width = (int)strtol(argv[3], NULL, 10);
     const int rounds = (int)strtol(argv[6], NULL, 10), steps = (int)strtol(argv[7], NULL, 10);
+    const int heads = (int)strtol(argv[4], NULL, 10);
     const bool blas = argc > 8 && strcmp(argv[8], "blas") == 0;
     const bool full = argc > 9 && strcmp(argv[9], "full") == 0;
     bench.micro = strtol(argv[5], NULL, 10);
-    open_model(&bench, layers, width, (int)strtol(argv[4], NULL, 10),
-               blas ? KERN_MATMUL_BLAS : KERN_MATMUL_AUTO, full);
+    if (layers < 1 || layers > MODEL_LAYERS_MAX || rounds < 1 || rounds > ROUNDS_MAX || steps < 1) {
+        fprintf(stderr, "bench_train: 1 to %d layers, 1 to %d rounds and at least 1 step\n",
+                MODEL_LAYERS_MAX, ROUNDS_MAX);
+        return 2;
+    }
+    open_model(&bench, layers, width, heads, blas ? KERN_MATMUL_BLAS : KERN_MATMUL_AUTO, full);
+    if (bench.micro < 1 || bench.micro > bench.local || bench.local % bench.micro != 0 ||
+        BATCH % comm_size(bench.world) != 0) {
+        fprintf(stderr,
+                "bench_train: passes of %" PRId64 " do not make a rank's %" PRId64
+                " of %d images\n",
+                bench.micro, bench.local, BATCH);
+        comm_abort(bench.world, 2);
+    }
     open_bench(&bench, layers, width);
-    measure(&bench, rounds < ROUNDS_MAX ? rounds : ROUNDS_MAX, steps, rates);
+    measure(&bench, rounds, steps, rates);
     const double peak = kern_fma_peak_gflops(100);
     const double flops = 2e-9 * macs(layers, width) * (bench.mode == TRAIN ? 3 : 1);
     const double gflops = rates[rounds / 2] * flops / comm_size(bench.world);

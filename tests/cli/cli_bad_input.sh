@@ -43,6 +43,7 @@ refuse 78 'no exit can stand behind layer 3 of 3' --set 'exit_layers=[3]'
 refuse 78 'stage 1 .backbone.*gradient_accumulation_steps is 3.*is 8 passes' \
     --set gradient_accumulation_steps=3
 refuse 2 'bare: it must be KEY=VALUE' --set bare
+OFFRAMP_LERNING_RATE=1 refuse 78 'OFFRAMP_LERNING_RATE is no setting: did you mean learning_rate'
 refuse 66 'resume_from_checkpoint /nowhere' --set resume_from_checkpoint=/nowhere
 ranks=3
 refuse 78 '3 ranks cannot share a train_batch_size of 8' --set train_batch_size=8 \
@@ -64,6 +65,8 @@ for wrong in 's/hidden_size/hiden_size/' 's/^lambdas:.*/lambdas: {a: 1}/' 's/^st
     tiny=wrong.yaml
     refuse 78 'wrong.yaml: line'
 done
+sed 's/^num_steps: .*/num_steps: ten/' "$good" >wrong.yaml
+refuse 78 'wrong.yaml: line 19: num_steps is "ten"'
 sed 's/- stage: joint/- stage: jont/' "$good" >wrong.yaml
 refuse 78 'wrong.yaml: .*"jont".* backbone, exits or joint'
 head -c 500 "$offramp" >wrong.yaml
@@ -164,6 +167,19 @@ for command in train eval config; do
     same "exit code of $command --bogus" $code 2
     grep -q "^offramp $command: .*--bogus" err || fail "$(cat err)"
 done
+
+# N ranks that were called alike speak with one voice; ranks that were not are refused.
+for command in "train --bogus" "train" "eval $scratch/nowhere"; do
+    # shellcheck disable=SC2086
+    on 2 "$offramp" $command >said 2>err && fail "offramp $command went well"
+    same "lines of ours (offramp $command)" "$(grep -c '^offramp' err)" 1
+done
+code=0
+mpirun --oversubscribe -n 1 "$offramp" train "$tiny" --output-dir out --set data_dir="$data" : \
+    -n 1 env OFFRAMP_SEED=7 "$offramp" train "$tiny" --output-dir out --set data_dir="$data" \
+    >said 2>err || code=$?
+judge 78 $code 'the settings of rank 1 differ from those of rank 0'
+
 code=0
 mkdir empty
 "$offramp" eval empty >said 2>err || code=$?

@@ -62,12 +62,23 @@ tail -n 1 hopeless.err | grep -q "none of its 1 checkpoints is valid.*overwrite_
 train_well 1 hopeless --set resume_from_checkpoint=none --set overwrite_output_dir=true
 check_whole hopeless
 
-# Settings that fix the numbers must be the same; others need not.
+# Settings that fix the numbers must be the same; others need not. A run that is refused leaves
+# the folder as it was.
 train_well 1 changed --max-steps 20
+all_files() {
+    find changed -type f -exec cksum {} + | sort
+}
+all_files >before
 train 1 changed --set learning_rate=2e-3 && fail "another learning rate was accepted"
 same "exit code" $? 78
 grep -q "learning_rate" changed.err || fail "learning_rate is not named: $(cat changed.err)"
-train_well 1 changed --set logging_steps=3 --set save_steps=0
+train 1 changed --set resume_from_checkpoint=none && fail "an earlier run was overwritten"
+same "exit code" $? 78
+grep -q "checkpoints of an earlier run.*overwrite_output_dir" changed.err || fail "$(cat changed.err)"
+all_files | cmp - before || fail "a refused run changed the folder"
+cp -r "$data" elsewhere
+train_well 2 changed --set logging_steps=3 --set save_steps=0 --set data_dir=elsewhere \
+    --set backbone.learning_rate=0.001 --set lambdas=0.05,0.40
 same "state of changed" "$(hash_of changed)" "$(hash_of straight)"
 
 # Gates that predict uncertainty have targets between 0 and 1, which are no class counts.

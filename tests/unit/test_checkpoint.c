@@ -32,7 +32,7 @@ static struct optim *open_optim(const struct param_list *list)
 {
     const struct optim_options options = {
         .kind = OPTIM_ADAMW, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8};
-    const struct optim_range range = {0, list->block_elems, 0, false};
+    const struct optim_range range = {0, list->block_elems, 0, false, 0};
     struct optim *optim = NULL;
     struct kern_ops ops;
 
@@ -344,6 +344,45 @@ START_TEST(find__passes_over_a_manifest_that_vouches_for_nothing)
 }
 END_TEST
 
+/* Takes the name of a file out of a text, by another of the same length. */
+static void rename_in(char *text, const char *name)
+{
+    char *at = strstr(text, name);
+
+    ck_assert_ptr_nonnull(at);
+    *at = '_';
+}
+
+START_TEST(find__passes_over_a_manifest_that_leaves_a_file_out)
+{
+    char path[FILE_PATH_BYTES_MAX];
+    char renamed_from[FILE_PATH_BYTES_MAX], renamed_to[FILE_PATH_BYTES_MAX];
+    char name[64], expected[96];
+    struct file_map map;
+
+    EXPECT_OK(save(1, 5));
+    for (int i = 0; i < FILE_COUNT; i++) {
+        if (strcmp(files[i], "manifest.json") == 0) {
+            continue;
+        }
+        EXPECT_OK(save(2, 5));
+        path_in(path, 2, "manifest.json");
+        EXPECT_OK(file_map(path, &map));
+        char *text = strndup((const char *)map.bytes, map.count);
+        file_unmap(&map);
+        rename_in(text, files[i]);
+        EXPECT_OK(file_write_text(path, text));
+        free(text);
+        snprintf(name, sizeof(name), "_%s", files[i] + 1); /* there, whole, and named */
+        path_in(renamed_from, 2, files[i]);
+        path_in(renamed_to, 2, name);
+        ck_assert_int_eq(link(renamed_from, renamed_to), 0);
+        snprintf(expected, sizeof(expected), "does not name %s", files[i]);
+        expect_passed_over(expected);
+    }
+}
+END_TEST
+
 START_TEST(find__passes_over_a_whole_checkpoint_of_another_format)
 {
     static const char version[] = "\"format_version\": ";
@@ -571,6 +610,7 @@ Suite *test_suite(void)
     tcase_add_loop_test(tcase, find__passes_over_a_checkpoint_with_a_missing_or_cut_file, 0,
                         FILE_COUNT);
     tcase_add_test(tcase, find__passes_over_a_manifest_that_vouches_for_nothing);
+    tcase_add_test(tcase, find__passes_over_a_manifest_that_leaves_a_file_out);
     tcase_add_test(tcase, find__passes_over_a_whole_checkpoint_of_another_format);
     tcase_add_test(tcase, find__refuses_when_there_are_checkpoints_and_none_is_valid);
     tcase_add_test(tcase, find__looks_at_no_other_names);

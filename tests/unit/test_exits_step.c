@@ -104,7 +104,7 @@ static void open_optim(struct rank *rank, const struct kern_ops *ops)
     for (int64_t t = 0; t < params->count; t++) {
         const struct param *param = &params->params[t];
         ranges[t] = (struct optim_range){param->offset, param->offset + param->count, param->group,
-                                         param->decays};
+                                         param->decays, param->part};
     }
     ck_assert_int_eq(
         optim_open(&options, ops, ranges, params->count, params->block_elems, &rank->optim),

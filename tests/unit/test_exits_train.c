@@ -55,7 +55,7 @@ struct batch {
     const float *feature_rows[G];
     float *dfeature_rows[G];
     float *gradients;
-    float statistics[SETS * (4 * G + 5)];
+    float statistics[SETS * (4 * G + 6)];
 };
 
 struct fixture {
@@ -98,7 +98,7 @@ static void open_fixture(struct fixture *fixture, const struct exits_train_confi
     ck_assert_int_eq(
         exits_trainer_open(fixture->net, config, &fixture->balance, N, &fixture->trainer), ERR_OK);
     fixture->tap = exits_trainer_tap(fixture->trainer);
-    ck_assert_int_eq(fixture->tap.statistic_count, SETS * (4 * G + 5));
+    ck_assert_int_eq(fixture->tap.statistic_count, SETS * (4 * G + 6));
     fixture->batch.gradients = calloc((size_t)fixture->tap.gradient_elems, sizeof(float));
     ck_assert_ptr_nonnull(fixture->batch.gradients);
     fill_batch(&fixture->batch);
@@ -353,12 +353,13 @@ START_TEST(statistics__are_the_sums_over_the_samples)
     ck_assert_int_eq(run(&fixture, BOTH, false, false), ERR_OK);
     for (int set = 0; set < SETS; set++) {
         const struct exits_sums sums = exits_sums_of(fixture.net, fixture.batch.statistics, set);
-        double gates = 0, cost = 0, cost_of_counts = 0, left_in_all = 0;
+        double heads = 0, gates = 0, cost = 0, cost_of_counts = 0, left_in_all = 0;
         hold(&exits, &config, &fixture, set, false, &held);
         for (int g = 0; g <= G; g++) {
             double loss = 0, correct = 0, left = 0, targets = 0;
             for (int i = 0; i < N; i++) {
                 loss += held.loss[i][g];
+                heads += g < G ? held.weight[i][g] * held.loss[i][g] : 0;
                 correct += held.predicted[i][g] == fixture.batch.labels[i];
                 left += held.left[i] == g;
                 targets += g < G ? held.target[i][g] : 0;
@@ -380,6 +381,7 @@ START_TEST(statistics__are_the_sums_over_the_samples)
         ck_assert(kern_is_close((double)sums.cost, cost, 1e-6));
         ck_assert(kern_is_close((double)sums.cost, cost_of_counts, 1e-6));
         ck_assert(kern_is_close((double)sums.gate_loss, gates, 1e-5));
+        ck_assert(kern_is_close((double)sums.head_loss, heads, 1e-5));
     }
     exits64_close(&exits);
     close_fixture(&fixture);

@@ -11,7 +11,10 @@
 enum { ELEMS = 64, RANGES = 3 };
 
 static const struct optim_range ranges[RANGES] = {
-    {0, 19, 0, true}, {24, 31, 0, false}, {32, 61, 1, true}};
+    {0, 19, 0, true, 0}, {24, 31, 0, false, 0}, {32, 61, 1, true, 0}};
+/* The same, the tensors of group 0 clipped apart. */
+static const struct optim_range ranges_apart[RANGES] = {
+    {0, 19, 0, true, 0}, {24, 31, 0, false, 5}, {32, 61, 1, true, 0}};
 
 static const struct optim_options adamw = {
     .kind = OPTIM_ADAMW, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-3, .weight_decay = 0.1};
@@ -41,7 +44,8 @@ static struct block numbers(double scale, int sub)
     return block;
 }
 
-static struct optim *open_optim(const struct optim_options *options, int version)
+static struct optim *open_ranges(const struct optim_options *options, int version,
+                                 const struct optim_range *of)
 {
     struct kern_ops ops;
     struct optim *optim = NULL;
@@ -49,8 +53,13 @@ static struct optim *open_optim(const struct optim_options *options, int version
     ck_assert_int_eq(kern_ops_choose(version == 0 ? KERN_ISA_PORTABLE : KERN_ISA_AVX2,
                                      KERN_MATMUL_PORTABLE, &ops),
                      ERR_OK);
-    ck_assert_int_eq(optim_open(options, &ops, ranges, RANGES, ELEMS, &optim), ERR_OK);
+    ck_assert_int_eq(optim_open(options, &ops, of, RANGES, ELEMS, &optim), ERR_OK);
     return optim;
+}
+
+static struct optim *open_optim(const struct optim_options *options, int version)
+{
+    return open_ranges(options, version, ranges);
 }
 
 START_TEST(update__takes_the_steps_of_adamw_in_double)
@@ -198,6 +207,36 @@ START_TEST(update__clips_each_group_by_its_own_norm)
 }
 END_TEST
 
+START_TEST(update__clips_each_number_of_a_group_by_its_own_norm)
+{
+    static const double limit = 0.5;
+    struct optim_options options = {.kind = OPTIM_SGD, .max_grad_norm = limit};
+    struct optim_step groups[OPTIM_GROUPS_MAX] = {{true, 1, 0}, {true, 1, 0}};
+    struct block params = {{0}};
+    struct block gradients = numbers(1, 3);
+    double squares = 0;
+
+    for (int64_t i = ranges[0].begin; i < ranges[0].end; i++) {
+        squares += pow((double)gradients.values[i], 2);
+    }
+    for (int64_t i = ranges[1].begin; i < ranges[1].end; i++) {
+        gradients.values[i] *= 0.01f; /* below the limit by itself */
+    }
+    ck_assert_double_gt(squares, limit * limit);
+    struct optim *optim = open_ranges(&options, _i, ranges_apart);
+    ck_assert_int_eq(optim_update(optim, params.values, gradients.values, 1, groups), ERR_OK);
+    for (int r = 0; r < 2; r++) {
+        const double scale = r == 0 ? limit / sqrt(squares) : 1;
+        for (int64_t i = ranges[r].begin; i < ranges[r].end; i++) {
+            ck_assert_double_eq_tol((double)params.values[i], -scale * (double)gradients.values[i],
+                                    1e-6);
+        }
+    }
+    ck_assert_double_eq_tol(groups[0].norm, group_norm(&gradients, 0, 1), 1e-6);
+    optim_close(optim);
+}
+END_TEST
+
 START_TEST(update__refuses_a_gradient_that_is_not_finite_and_changes_nothing)
 {
     static const float bad[] = {NAN, INFINITY, -INFINITY};
@@ -263,6 +302,7 @@ Suite *test_suite(void)
     tcase_add_loop_test(tcase, update__takes_the_steps_of_sgd_in_double, 0, versions);
     tcase_add_loop_test(tcase, update__leaves_every_bit_of_a_group_that_is_not_active, 0, 2);
     tcase_add_loop_test(tcase, update__clips_each_group_by_its_own_norm, 0, versions);
+    tcase_add_loop_test(tcase, update__clips_each_number_of_a_group_by_its_own_norm, 0, versions);
     tcase_add_loop_test(tcase, update__refuses_a_gradient_that_is_not_finite_and_changes_nothing, 0,
                         versions);
     tcase_add_test(tcase, schedule__rises_and_falls_as_documented);

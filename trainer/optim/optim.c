@@ -75,21 +75,28 @@ int64_t *optim_counts(struct optim *optim)
     return optim->counts;
 }
 
-/* The norm of every active group's mean gradient. */
-static enum err measure(const struct optim *optim, const float *gradients, double sample_count,
-                        struct optim_step groups[OPTIM_GROUPS_MAX])
-{
-    double squares[OPTIM_GROUPS_MAX] = {0};
+/* Sums of squares of the gradients that are clipped together, of active groups. */
+struct squares {
+    double of[OPTIM_GROUPS_MAX][OPTIM_CLIPS_MAX];
+};
 
+static enum err measure(const struct optim *optim, const float *gradients, double sample_count,
+                        struct optim_step groups[OPTIM_GROUPS_MAX], struct squares *squares)
+{
+    memset(squares, 0, sizeof(*squares));
     for (int64_t i = 0; i < optim->range_count; i++) {
         const struct optim_range *range = &optim->ranges[i];
         if (groups[range->group].active) {
-            squares[range->group] +=
+            squares->of[range->group][range->clip] +=
                 optim->ops.sum_squares(gradients + range->begin, range->end - range->begin);
         }
     }
     for (int group = 0; group < OPTIM_GROUPS_MAX; group++) {
-        groups[group].norm = sqrt(squares[group]) / sample_count;
+        double sum = 0;
+        for (int clip = 0; clip < OPTIM_CLIPS_MAX; clip++) {
+            sum += squares->of[group][clip];
+        }
+        groups[group].norm = sqrt(sum) / sample_count;
         if (!isfinite(groups[group].norm)) {
             return ERR_FAIL(ERR_NOT_FINITE,
                             "the norm of a gradient is %g: a lower learning_rate may help",
@@ -97,6 +104,15 @@ static enum err measure(const struct optim *optim, const float *gradients, doubl
         }
     }
     return ERR_OK;
+}
+
+/* From sums over samples to a mean whose norm is within the limit. */
+static double scale_of(const struct optim *optim, double squares, double sample_count)
+{
+    const double limit = optim->options.max_grad_norm;
+    const double norm = sqrt(squares) / sample_count;
+
+    return (limit > 0 && norm > limit ? limit / norm : 1.0) / sample_count;
 }
 
 static void update_range(struct optim *optim, const struct optim_range *range, float *params,
@@ -131,21 +147,19 @@ static void update_range(struct optim *optim, const struct optim_range *range, f
 enum err optim_update(struct optim *optim, float *params, const float *gradients,
                       double sample_count, struct optim_step groups[OPTIM_GROUPS_MAX])
 {
-    double scales[OPTIM_GROUPS_MAX];
+    struct squares squares;
 
     assert(sample_count > 0);
-    ERR_TRY(measure(optim, gradients, sample_count, groups));
+    ERR_TRY(measure(optim, gradients, sample_count, groups, &squares));
     for (int group = 0; group < OPTIM_GROUPS_MAX; group++) {
-        const double limit = optim->options.max_grad_norm;
-        const double norm = groups[group].norm;
-        scales[group] = (limit > 0 && norm > limit ? limit / norm : 1.0) / sample_count;
         optim->counts[group] += groups[group].active;
     }
     for (int64_t i = 0; i < optim->range_count; i++) {
         const struct optim_range *range = &optim->ranges[i];
         if (groups[range->group].active) {
-            update_range(optim, range, params, gradients, scales[range->group],
-                         &groups[range->group]);
+            const double scale =
+                scale_of(optim, squares.of[range->group][range->clip], sample_count);
+            update_range(optim, range, params, gradients, scale, &groups[range->group]);
         }
     }
     return ERR_OK;

@@ -6,9 +6,10 @@
  * clipping. An update names the groups it touches: parameters and moments of the others
  * keep their bits - no decay, no momentum, no drift.
  *
- * Clipping (R. Pascanu, T. Mikolov and Y. Bengio, 2013, algorithm 1) is by the norm of a
- * group, not of all: otherwise the gates' gradient, which depends on lambda, would reach
- * the heads through the common factor.
+ * Clipping (R. Pascanu, T. Mikolov and Y. Bengio, 2013, algorithm 1) is by the norm of the
+ * ranges of one group and one clip number, not of all: otherwise the gates' gradient, which
+ * depends on lambda, would reach the heads through the common factor, and one lambda's
+ * exits those of another.
  *
  * Memory: two further blocks (AdamW) or one (SGD). Threads: the owner's.
  */
@@ -23,12 +24,13 @@
 
 enum optim_kind { OPTIM_ADAMW, OPTIM_SGD };
 
-enum { OPTIM_GROUPS_MAX = 4 };
+enum { OPTIM_GROUPS_MAX = 4, OPTIM_CLIPS_MAX = 64 };
 
 struct optim_range {
     int64_t begin, end; /* elements of the block */
     int group;
     bool decays;
+    int clip; /* 0 .. OPTIM_CLIPS_MAX - 1: ranges of a group with one number are clipped together */
 };
 
 struct optim_options {
@@ -36,7 +38,7 @@ struct optim_options {
     double beta1, beta2, epsilon; /* AdamW */
     double momentum;              /* SGD */
     double weight_decay;
-    double max_grad_norm; /* of a group; <= 0: no clipping */
+    double max_grad_norm; /* of what is clipped together; <= 0: no clipping */
 };
 
 struct optim;
@@ -54,7 +56,7 @@ void optim_close(struct optim *optim); /* NULL is allowed */
 struct optim_step {
     bool active;
     double learning_rate;
-    double norm; /* out: of the mean gradient, before clipping; 0 if not active */
+    double norm; /* out: of the group's mean gradient, before clipping; 0 if not active */
 };
 
 /*
