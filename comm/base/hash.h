@@ -6,6 +6,7 @@
 #ifndef COMM_BASE_HASH_H
 #define COMM_BASE_HASH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,11 @@
 struct hash {
     uint64_t low, high;
 };
+
+static inline bool hash_is_same(struct hash a, struct hash b)
+{
+    return a.low == b.low && a.high == b.high;
+}
 
 enum { HASH_TEXT_BYTES = 33 }; /* 32 hexadecimal digits and the NUL */
 

@@ -53,17 +53,28 @@ enum err comm_begin(struct comm_group *group, const char *operation)
     return ERR_OK;
 }
 
+/* Tests all; done_out: none is active any more. */
+static enum err poll(struct comm_group *group, struct comm_request *requests, int request_count,
+                     bool *done_out)
+{
+    bool done = true;
+
+    for (int i = 0; i < request_count; i++) {
+        if (requests[i].active) {
+            ERR_TRY(group->transport->test(group, &requests[i]));
+        }
+        done = done && !requests[i].active;
+    }
+    *done_out = done;
+    return ERR_OK;
+}
+
 enum err comm_wait(struct comm_group *group, struct comm_request *requests, int request_count,
                    int64_t end_ms, const char *operation)
 {
     for (int64_t polls = 0;; polls++) {
         bool done = true;
-        for (int i = 0; i < request_count; i++) {
-            if (requests[i].active) {
-                ERR_TRY_AS(group->transport->test(group, &requests[i]), "%s", operation);
-            }
-            done = done && !requests[i].active;
-        }
+        ERR_TRY_AS(poll(group, requests, request_count, &done), "%s", operation);
         if (done) {
             return ERR_OK;
         }
@@ -191,4 +202,34 @@ enum err comm_find_differing(struct comm_group *group, uint64_t value, int64_t d
     free(values);
     *rank_out = rank < group->size ? rank : -1;
     return ERR_OK;
+}
+
+enum err comm_message_send(struct comm_group *group, int to, int tag, const void *bytes,
+                           size_t count, struct comm_request *request)
+{
+    assert(tag >= 0 && tag < COMM_MESSAGE_TAGS);
+    assert(count <= COMM_MESSAGE_BYTES_MAX);
+    ERR_TRY(comm_begin(group, "send"));
+    return group->transport->send(group, to, COMM_TAG_MESSAGE + tag, bytes, count, request);
+}
+
+enum err comm_message_receive(struct comm_group *group, int from, int tag, void *bytes,
+                              size_t count, struct comm_request *request)
+{
+    assert(tag >= 0 && tag < COMM_MESSAGE_TAGS);
+    assert(count <= COMM_MESSAGE_BYTES_MAX);
+    ERR_TRY(comm_begin(group, "receive"));
+    return group->transport->receive(group, from, COMM_TAG_MESSAGE + tag, bytes, count, request);
+}
+
+enum err comm_message_poll(struct comm_group *group, struct comm_request requests[],
+                           int request_count, bool *done_out)
+{
+    return poll(group, requests, request_count, done_out);
+}
+
+enum err comm_message_wait(struct comm_group *group, struct comm_request requests[],
+                           int request_count, int64_t deadline_ms)
+{
+    return comm_wait(group, requests, request_count, clock_now_ms() + deadline_ms, "message");
 }

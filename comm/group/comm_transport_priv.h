@@ -12,17 +12,12 @@
 #include <stdint.h>
 
 #include "comm/group/comm_group.h"
+#include "comm/group/comm_message.h"
 
 enum {
     COMM_TAG_COLLECTIVE = 0,
-    COMM_TAG_REDUCE = 1, /* and upwards: one tag a bucket */
-    COMM_MESSAGE_BYTES_MAX = 1 << 30,
-};
-
-/* One operation under way. Zero is "none"; `handle` is the implementation's. */
-struct comm_request {
-    uintptr_t handle[4];
-    bool active;
+    COMM_TAG_REDUCE = 1,     /* and upwards: one tag a bucket */
+    COMM_TAG_MESSAGE = 2048, /* and upwards: the tags of comm_message.h */
 };
 
 struct comm_transport {

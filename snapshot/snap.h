@@ -1,0 +1,122 @@
+/*
+ * snapshot/snap.h - snapshots that outlive their process: the whole of it, in nine calls.
+ *
+ *      snap_open(&options, &snap);
+ *      snap_protect(snap, "weights", weights, bytes, SNAP_REPLICATED);
+ *      snap_restore(snap, &from);                  from.version 0: nothing there, start anew
+ *      for (step = from.version + 1; ...; step++) {
+ *          compute gradients
+ *          snap_fence(snap);                       the copy must be out of the way
+ *          update weights
+ *          snap_begin(snap, step);                 returns at once
+ *      }
+ *      snap_close(snap, SNAP_FINISHED);
+ *
+ * While the next step computes, a worker thread copies this rank's part of the state into
+ * shared memory, hashes it, codes it over the group of ranks and commits it
+ * (snap_layout.h, snap_slot.h). Whatever kills processes, the files in `folder` stay; the same
+ * program started again finds them, makes good what was lost, and goes on from the newest
+ * version that all groups have.
+ *
+ * Between snap_begin() and snap_fence() nobody may write to protected memory.
+ *
+ * Threads: one thread of each rank calls; the worker has groups of its own.
+ */
+#ifndef SNAPSHOT_SNAP_H
+#define SNAPSHOT_SNAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "comm/base/err.h"
+#include "comm/base/hash.h"
+#include "comm/group/comm_group.h"
+
+enum snap_kind {
+    SNAP_REPLICATED, /* the same on all ranks: each keeps its 1/N */
+    SNAP_PRIVATE,    /* this rank's alone */
+};
+
+struct snap_options {
+    struct comm_group *world;     /* lent for snap_open() */
+    const char *folder;           /* of this node, in memory; made if it is not there */
+    struct hash job_key;          /* what tells this job's memory from another's */
+    uint64_t domain;              /* failure domain of this node; 0: the node itself */
+    int data_count, parity_count; /* k + m; 0 + 0: chosen by the number of nodes */
+    int64_t deadline_ms;          /* of one wait for a peer */
+};
+
+struct snap;
+
+/* Collective. Errors: those of groups; ERR_IO, ERR_INVALID for the folder; ERR_NO_MEMORY. */
+ERR_MUST_CHECK enum err snap_open(const struct snap_options *options, struct snap **snap_out);
+
+/*
+ * Protects `bytes` bytes at `address`, which stay where they are until the close. All ranks
+ * protect the same names in the same order, REPLICATED ones with the same size. Before
+ * snap_restore(). Errors: ERR_INVALID for a name that is there, ERR_NO_MEMORY.
+ */
+ERR_MUST_CHECK enum err snap_protect(struct snap *snap, const char *name, void *address,
+                                     size_t bytes, enum snap_kind kind);
+
+/* Where a state came from. */
+enum snap_source {
+    SNAP_FROM_NOTHING, /* there is none: start anew */
+    SNAP_FROM_MEMORY,  /* all members had what they kept */
+    SNAP_FROM_REBUILT, /* some of it was lost or damaged, and made good */
+};
+
+struct snap_restored {
+    enum snap_source source;
+    uint64_t version; /* 0 with nothing */
+    int members_lost; /* whose memory was gone */
+    int rows_rebuilt; /* segments made good, of all members */
+};
+
+/*
+ * Finds the newest version that can be had, puts it into the protected memory of all ranks, and
+ * makes this job's memory ready for more. `set_aside` [count] are versions not to be taken.
+ * Collective. Errors: ERR_BEYOND_REPAIR if there are snapshots, none can be had, and none was
+ * set aside; ERR_CONFIG if the layout cannot be met or private ranges do not fit the number of
+ * ranks; ERR_NO_MEMORY, those of groups.
+ */
+ERR_MUST_CHECK enum err snap_restore(struct snap *snap, const uint64_t set_aside[],
+                                     int set_aside_count, struct snap_restored *restored_out);
+
+/* In words, what is certain to survive: "any 2 of 6 nodes; any 2 failure domains". After restore. */
+const char *snap_guarantee(const struct snap *snap);
+
+/*
+ * Asks for a snapshot of the protected memory as it is now, as `version`, larger than any
+ * before; all ranks do, in the same order. Returns at once. If the one before is still under way
+ * on any rank, this one is skipped on all, and counted. Errors: what stopped the worker.
+ */
+ERR_MUST_CHECK enum err snap_begin(struct snap *snap, uint64_t version);
+
+/* Waits until the copy is made: from then on protected memory may be written. Errors: the same. */
+ERR_MUST_CHECK enum err snap_fence(struct snap *snap);
+
+/* Waits until all that was begun is committed or skipped. Errors: the same. */
+ERR_MUST_CHECK enum err snap_wait(struct snap *snap);
+
+struct snap_statistics {
+    int64_t begun, committed, skipped;
+    uint64_t newest_committed; /* version */
+    double stall_s;            /* that snap_begin() and snap_fence() took, in all */
+    double copy_s, encode_s;   /* of the worker, in all */
+    double lag_s;              /* from snap_begin() to the commit, of the newest */
+    int64_t copied_bytes;
+};
+
+struct snap_statistics snap_statistics(const struct snap *snap);
+
+enum snap_end { SNAP_FINISHED, SNAP_INTERRUPTED };
+
+/*
+ * Ends the worker after what it is doing. FINISHED, collective: the memory is of no more use and is
+ * removed. INTERRUPTED: it stays for the next start. NULL is allowed.
+ */
+void snap_close(struct snap *snap, enum snap_end end);
+
+#endif

@@ -1,0 +1,71 @@
+/*
+ * snapshot/snap_area.h - one member's memory: a shared-memory file that outlives the process.
+ *
+ *      FOLDER/member-<layout hash, 16 digits>-<rank>     snap_format.h says what is in it
+ *
+ * It is made under another name, given all its pages and its header, and then renamed: what has
+ * the name is whole. First touch costs ten times a copy, so all pages are touched when it is
+ * made and mapped populated. While it is open for writing it is locked (open file description
+ * lock), so that nobody else writes to it or takes it for left behind.
+ *
+ * Threads: an area belongs to one thread.
+ */
+#ifndef SNAPSHOT_SNAP_AREA_H
+#define SNAPSHOT_SNAP_AREA_H
+
+#include <stdint.h>
+
+#include "comm/base/err.h"
+#include "comm/base/file.h"
+#include "snapshot/snap_format.h"
+#include "snapshot/snap_recover.h"
+#include "snapshot/snap_transfer.h"
+
+struct snap_area;
+
+/*
+ * Makes the memory of `rank` in `folder`, which exists, both slots EMPTY; in place of one that is
+ * there. End it with snap_area_close(). Errors: ERR_NO_MEMORY if the file system has not so many
+ * bytes, telling needed and present; ERR_IO.
+ */
+ERR_MUST_CHECK enum err snap_area_create(const char *folder, const struct snap_layout *layout,
+                                         int rank, struct hash job_key,
+                                         struct snap_area **area_out);
+
+/*
+ * Opens one that is there; slots are as their headers say. Errors: ERR_MISSING, ERR_IO; ERR_CORRUPT
+ * if it is not whole or of another job; ERR_INVALID if another process has it open.
+ */
+ERR_MUST_CHECK enum err snap_area_open(const char *path, struct hash job_key,
+                                       struct snap_area **area_out);
+
+/* Unmaps and unlocks; the file stays. NULL is allowed. */
+void snap_area_close(struct snap_area *area);
+
+const struct snap_layout *snap_area_layout(const struct snap_area *area);
+int snap_area_rank(const struct snap_area *area);
+const struct snap_slots *snap_area_slots(const struct snap_area *area);
+const struct snap_slot_header *snap_area_header(const struct snap_area *area, int slot);
+
+/* The memory of a slot, and the data roots of all members [rank_count] of its version. */
+struct snap_rows snap_area_rows(const struct snap_area *area, int slot);
+struct hash *snap_area_roots(const struct snap_area *area, int slot);
+
+/*
+ * Makes a slot's header say `header`; sequence and slot are filled in. Everything written to the
+ * slot before is there for whoever reads that header. A transition that snap_slot.h allows.
+ */
+void snap_area_set(struct snap_area *area, int slot, const struct snap_slot_header *header);
+
+/*
+ * Hashes what a slot holds and compares it with its hashes and roots: which segments are good,
+ * for snap_recover_choose(). Cost: one pass over the slot. Errors: ERR_NO_MEMORY.
+ */
+ERR_MUST_CHECK enum err snap_area_verify(const struct snap_area *area, int slot,
+                                         struct snap_holding *holding_out);
+
+/* The path of a member's file. Errors: ERR_INVALID if it does not fit. */
+ERR_MUST_CHECK enum err snap_area_path(char path[FILE_PATH_BYTES_MAX], const char *folder,
+                                       struct hash layout_hash, int rank);
+
+#endif

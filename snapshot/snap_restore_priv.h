@@ -1,0 +1,46 @@
+/*
+ * snapshot/snap_restore_priv.h - one restore: what was found (snap_find.c), and what is made of it
+ * (snap_restore.c).
+ */
+#ifndef SNAPSHOT_SNAP_RESTORE_PRIV_H
+#define SNAPSHOT_SNAP_RESTORE_PRIV_H
+
+#include "snapshot/snap_priv.h"
+
+/* What all ranks hear of one member's memory that one of them found. */
+struct record {
+    struct hash layout_hash;
+    uint64_t terms_bytes;
+    struct snap_holding holdings[SNAP_SLOTS];
+    struct hash data_roots[SNAP_SLOTS], job_roots[SNAP_SLOTS];
+    int32_t member, host; /* host: the rank that found it; member -1: no record */
+};
+
+/* One restore, on one rank. */
+struct restore {
+    struct snap *snap;
+    int rank, size, local_index, local_count;
+    struct snap_area **found; /* [found_count] of this rank */
+    int found_count;
+    struct record *records; /* [record_count] of all ranks */
+    int record_count;
+
+    struct snap_layout *layout; /* under which the chosen version was taken; NULL: nothing chosen */
+    uint64_t version;
+    struct snap_holding (*holdings)[SNAP_SLOTS]; /* [layout ranks] */
+    int *host_of;                                /* [layout ranks] */
+    struct snap_area **areas;                    /* [layout ranks] of members hosted here */
+    struct snap_rows *rows;                      /* [layout ranks] likewise */
+    struct hash *roots;                          /* [layout ranks] data roots of the version */
+};
+
+/*
+ * Looks at the memory of this rank's node, verifies it, tells all ranks, and chooses the version to
+ * go on with: fills all but the members' own memory. layout NULL: there is nothing. Collective.
+ * Errors: ERR_BEYOND_REPAIR, ERR_INVALID if another process has some of it open, ERR_IO,
+ * ERR_NO_MEMORY, those of groups.
+ */
+ERR_MUST_CHECK enum err snap_find(struct restore *restore, const uint64_t set_aside[],
+                                  int set_aside_count);
+
+#endif

@@ -1,0 +1,234 @@
+#define _POSIX_C_SOURCE 200809L
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/base/clock.h"
+#include "comm/base/fault.h"
+#include "snapshot/snap_priv.h"
+
+/* What ranks tell each other of a version, before any of it is coded. */
+struct seal {
+    uint64_t version; /* 0: this rank skips it */
+    struct hash data_root;
+};
+
+static void set_state(struct snap *snap, int slot, const struct snap_slots *slots,
+                      const struct snap_slot_header *header)
+{
+    struct snap_slot_header next = *header;
+
+    next.state = slots->slots[slot];
+    snap_area_set(snap->area, slot, &next);
+}
+
+/* This rank's slice into the slot, tile by tile, each hashed while it is in the cache. */
+static void copy_slice(struct snap *snap, int slot)
+{
+    const int rank = comm_rank(snap->control);
+    const struct snap_member *member = &snap->layout->members[rank];
+    const struct snap_group *group = &snap->layout->groups[member->group];
+    const struct snap_rows rows = snap_area_rows(snap->area, slot);
+    const int64_t tiles = snap_tile_count(group);
+
+    for (int64_t t = 0; t < tiles * group->data_count; t++) {
+        const uint64_t in_segment = (uint64_t)(t % tiles) * SNAP_TILE_BYTES;
+        const uint64_t left = group->segment_bytes - in_segment;
+        const uint64_t bytes = left < SNAP_TILE_BYTES ? left : SNAP_TILE_BYTES;
+        const uint64_t at = (uint64_t)(t / tiles) * group->segment_bytes + in_segment;
+        uint8_t *const to = rows.data + at;
+        /* The slice is the replicated part, then the private one, then zeros. */
+        const uint64_t split = member->replicated_bytes, end = member->bytes;
+        const uint64_t first = at < split ? (split - at < bytes ? split - at : bytes) : 0;
+        const uint64_t inside = at < end ? (end - at < bytes ? end - at : bytes) : 0;
+        snap_gather(snap, SNAP_REPLICATED, member->replicated_at + at, to, first);
+        snap_gather(snap, SNAP_PRIVATE, at + first - split, to + first, inside - first);
+        memset(to + inside, 0, bytes - inside);
+        rows.data_hashes[t] = snap_tile_hash(to, bytes);
+    }
+}
+
+static void add_s(struct snap *snap, double *to, double seconds)
+{
+    pthread_mutex_lock(&snap->mutex);
+    *to += seconds;
+    pthread_mutex_unlock(&snap->mutex);
+}
+
+static void tell_copied(struct snap *snap)
+{
+    pthread_mutex_lock(&snap->mutex);
+    snap->must_copy = false;
+    pthread_cond_broadcast(&snap->changed);
+    pthread_mutex_unlock(&snap->mutex);
+}
+
+/* All ranks hear all roots; *all_out: nobody skips. roots_out [size]. */
+static enum err exchange_seals(struct snap *snap, uint64_t version, struct hash data_root,
+                               struct hash *roots_out, bool *all_out)
+{
+    const int size = comm_size(snap->control);
+    struct seal *seals = calloc((size_t)size, sizeof(*seals));
+
+    if (seals == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "%d seals", size);
+    }
+    seals[comm_rank(snap->control)] = (struct seal){version, data_root};
+    const enum err status =
+        comm_allgather(snap->control, seals, sizeof(*seals), snap->options.deadline_ms);
+    *all_out = status == ERR_OK;
+    for (int r = 0; r < size && status == ERR_OK; r++) {
+        *all_out = *all_out && seals[r].version == version && version != 0;
+        if (roots_out != NULL) {
+            roots_out[r] = seals[r].data_root;
+        }
+    }
+    free(seals);
+    return status;
+}
+
+static enum err encode(struct snap *snap, int slot, struct snap_slot_header *header)
+{
+    const int rank = comm_rank(snap->control);
+    const struct snap_map map = snap_map_of(snap->layout, rank);
+
+    snap->rows[rank] = snap_area_rows(snap->area, slot);
+    ERR_TRY(snap_transfer_run(snap->encode, snap->rows));
+    ERR_TRY(snap_parity_root(header->state.version, snap->layout, rank,
+                             snap->rows[rank].parity_hashes, map.parity_tile_count,
+                             &header->parity_root));
+    return snap_job_root(header->state.version, snap_area_roots(snap->area, slot),
+                         snap->layout->rank_count, &header->job_root);
+}
+
+/* From SEALED on: what the ranks do together. */
+static enum err finish(struct snap *snap, int slot, struct snap_slots *slots,
+                       struct snap_slot_header *header, bool *committed_out)
+{
+    int64_t ignored = 0;
+    bool all = false;
+
+    ERR_TRY(exchange_seals(snap, header->state.version, header->data_root,
+                           snap_area_roots(snap->area, slot), &all));
+    if (!all) {
+        snap_slots_abort(slots, slot);
+        set_state(snap, slot, slots, &(struct snap_slot_header){0});
+        return ERR_OK;
+    }
+    FAULT_POINT_FAIL(FAULT_SNAP_BEFORE_ENCODE, ERR_IO);
+    ERR_TRY(encode(snap, slot, header));
+    snap_slots_encoded(slots, slot);
+    set_state(snap, slot, slots, header);
+    FAULT_POINT_FAIL(FAULT_SNAP_BEFORE_COMMIT, ERR_IO);
+    ERR_TRY(comm_agree_max(snap->control, 0, snap->options.deadline_ms, &ignored));
+    snap_slots_commit(slots, header->state.version);
+    set_state(snap, slot, slots, header);
+    FAULT_POINT_FAIL(FAULT_SNAP_AFTER_COMMIT, ERR_IO);
+    *committed_out = true;
+    return ERR_OK;
+}
+
+enum err snap_take(struct snap *snap, const struct snap_request *request, bool *committed_out)
+{
+    struct snap_slots slots = *snap_area_slots(snap->area);
+    const int slot = request->skips ? SNAP_NO_SLOT : snap_slots_free(&slots, request->version);
+    struct snap_slot_header header = {0};
+    const int64_t start_ns = clock_now_ns();
+    bool all = false;
+
+    *committed_out = false;
+    if (slot == SNAP_NO_SLOT) {
+        tell_copied(snap);
+        return exchange_seals(snap, 0, header.data_root, NULL, &all);
+    }
+    snap_slots_begin(&slots, slot, request->version);
+    set_state(snap, slot, &slots, &header);
+    FAULT_POINT_FAIL(FAULT_SNAP_COPY, ERR_IO);
+    copy_slice(snap, slot);
+    tell_copied(snap);
+    add_s(snap, &snap->statistics.copy_s, clock_since_s(start_ns));
+    header.state = slots.slots[slot];
+    const struct snap_rows rows = snap_area_rows(snap->area, slot);
+    const int rank = comm_rank(snap->control);
+    ERR_TRY(snap_data_root(request->version, snap->layout, rank, rows.data_hashes,
+                           snap_map_of(snap->layout, rank).data_tile_count, &header.data_root));
+    snap_slots_copied(&slots, slot);
+    set_state(snap, slot, &slots, &header);
+    FAULT_POINT_FAIL(FAULT_SNAP_AFTER_SEAL, ERR_IO);
+    const int64_t sealed_ns = clock_now_ns();
+    ERR_TRY(finish(snap, slot, &slots, &header, committed_out));
+    add_s(snap, &snap->statistics.encode_s, clock_since_s(sealed_ns));
+    return ERR_OK;
+}
+
+static void note(struct snap *snap, const struct snap_request *request, enum err status,
+                 bool committed)
+{
+    pthread_mutex_lock(&snap->mutex);
+    snap->is_busy = false;
+    if (status != ERR_OK) {
+        snap->status = status;
+        err_text(snap->message, sizeof(snap->message));
+        err_clear();
+    } else if (committed) {
+        snap->statistics.committed++;
+        snap->statistics.copied_bytes +=
+            (int64_t)snap->layout->members[comm_rank(snap->control)].bytes;
+        snap->statistics.newest_committed = request->version;
+        snap->statistics.lag_s = clock_since_s(request->begun_ns);
+    } else {
+        snap->statistics.skipped++;
+    }
+    pthread_cond_broadcast(&snap->changed);
+    pthread_mutex_unlock(&snap->mutex);
+}
+
+/* Takes requests in the order they were begun, the same on all ranks. */
+static void *worker_main(void *argument)
+{
+    struct snap *snap = argument;
+    struct snap_request request;
+    bool committed = false;
+
+    for (;;) {
+        pthread_mutex_lock(&snap->mutex);
+        while (snap->queue_count == 0 && !snap->ends && snap->status == ERR_OK) {
+            pthread_cond_wait(&snap->changed, &snap->mutex);
+        }
+        if (snap->queue_count == 0 || snap->status != ERR_OK) {
+            pthread_mutex_unlock(&snap->mutex);
+            return NULL;
+        }
+        request = snap->queue[0];
+        snap->queue_count--;
+        memmove(snap->queue, snap->queue + 1, (size_t)snap->queue_count * sizeof(request));
+        snap->is_busy = true;
+        pthread_cond_broadcast(&snap->changed);
+        pthread_mutex_unlock(&snap->mutex);
+        const enum err status = snap_take(snap, &request, &committed);
+        note(snap, &request, status, committed);
+    }
+}
+
+enum err snap_worker_start(struct snap *snap)
+{
+    if (pthread_create(&snap->worker, NULL, worker_main, snap) != 0) {
+        return ERR_FAIL(ERR_NO_MEMORY, "a thread for snapshots");
+    }
+    snap->is_running = true;
+    return ERR_OK;
+}
+
+void snap_worker_stop(struct snap *snap)
+{
+    if (!snap->is_running) {
+        return;
+    }
+    pthread_mutex_lock(&snap->mutex);
+    snap->ends = true;
+    pthread_cond_broadcast(&snap->changed);
+    pthread_mutex_unlock(&snap->mutex);
+    pthread_join(snap->worker, NULL);
+    snap->is_running = false;
+}

@@ -1,0 +1,221 @@
+/*
+ * Unit tests of snapshot/snap.h over threads: each rank a thread with a folder of its own, as if
+ * it were a node. What processes do to each other is in tests/snap.
+ */
+#define _POSIX_C_SOURCE 200809L
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/base/file.h"
+#include "snapshot/snap.h"
+#include "tests/support/err_expect.h"
+#include "tests/support/local_ranks.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/test_suite.h"
+
+enum { RANKS = 4, SHARED = 60000, OWN = 1000, DEADLINE_MS = 20000 };
+
+/* What one run of the job does, the same on all ranks. */
+struct plan {
+    uint64_t last_step;
+    enum snap_end end;
+    bool waits;
+    uint64_t set_aside; /* 0: none */
+    uint64_t expected_version;
+    enum snap_source expected_source;
+    struct snap_statistics statistics; /* of rank 0 */
+};
+
+struct numbers {
+    uint64_t shared[SHARED], own[OWN];
+};
+
+static struct temp_folder folder;
+
+static void set_up(void)
+{
+    temp_folder_open(&folder);
+}
+
+static void tear_down(void)
+{
+    EXPECT_OK(file_remove_tree(folder.path));
+}
+
+static void update(struct numbers *numbers, uint64_t step, int rank)
+{
+    for (int i = 0; i < SHARED; i++) {
+        numbers->shared[i] = numbers->shared[i] * 31 + step + (uint64_t)i;
+    }
+    for (int i = 0; i < OWN; i++) {
+        numbers->own[i] = numbers->own[i] * 17 + step + (uint64_t)rank;
+    }
+}
+
+static enum err train(struct comm_group *world, struct plan *plan, struct numbers *numbers)
+{
+    const int rank = comm_rank(world);
+    char path[FILE_PATH_BYTES_MAX];
+    struct snap *snap = NULL;
+    struct snap_restored from;
+
+    snprintf(path, sizeof(path), "%.4000s/node%d", folder.path, rank);
+    const struct snap_options options = {.world = world,
+                                         .folder = path,
+                                         .job_key = hash_bytes("test", 4),
+                                         .deadline_ms = DEADLINE_MS};
+    ERR_TRY(snap_open(&options, &snap));
+    ERR_TRY(
+        snap_protect(snap, "shared", numbers->shared, sizeof(numbers->shared), SNAP_REPLICATED));
+    ERR_TRY(snap_protect(snap, "own", numbers->own, sizeof(numbers->own), SNAP_PRIVATE));
+    ERR_TRY(snap_restore(snap, &plan->set_aside, plan->set_aside > 0, &from));
+    if (from.version != plan->expected_version || from.source != plan->expected_source) {
+        return ERR_FAIL(ERR_INVALID, "from version %d, source %d", (int)from.version,
+                        (int)from.source);
+    }
+    for (uint64_t step = from.version + 1; step <= plan->last_step; step++) {
+        ERR_TRY(snap_fence(snap));
+        update(numbers, step, rank);
+        ERR_TRY(snap_begin(snap, step));
+        ERR_TRY(plan->waits ? snap_wait(snap) : ERR_OK);
+    }
+    ERR_TRY(snap_wait(snap));
+    if (rank == 0) {
+        plan->statistics = snap_statistics(snap);
+    }
+    snap_close(snap, plan->end);
+    return ERR_OK;
+}
+
+/* Runs the plan and compares the numbers with those of a run that nothing happened to. */
+static enum err run_rank(struct comm_group *world, void *context)
+{
+    struct plan *plan = context;
+    struct numbers *numbers = calloc(1, sizeof(*numbers));
+    struct numbers *expected = calloc(1, sizeof(*expected));
+    enum err status = ERR_NO_MEMORY;
+
+    if (numbers != NULL && expected != NULL) {
+        status = train(world, plan, numbers);
+        for (uint64_t step = 1; step <= plan->last_step; step++) {
+            update(expected, step, comm_rank(world));
+        }
+        if (status == ERR_OK && memcmp(numbers, expected, sizeof(*numbers)) != 0) {
+            status = ERR_FAIL(ERR_CORRUPT, "other numbers");
+        }
+    }
+    free(numbers);
+    free(expected);
+    return status;
+}
+
+static void lose_node(int node)
+{
+    char path[FILE_PATH_BYTES_MAX];
+
+    snprintf(path, sizeof(path), "%.4000s/node%d", folder.path, node);
+    EXPECT_OK(file_remove_tree(path));
+}
+
+static void expect_nothing_left(void)
+{
+    for (int node = 0; node < RANKS; node++) {
+        char path[FILE_PATH_BYTES_MAX];
+        snprintf(path, sizeof(path), "%.4000s/node%d", folder.path, node);
+        ck_assert(!file_exists(path));
+    }
+}
+
+START_TEST(run__goes_on_from_memory_after_any_loss_that_is_covered)
+{
+    for (int first = -1; first < RANKS; first++) {
+        for (int second = -1; second < first; second++) {
+            struct plan plan = {.last_step = 5, .end = SNAP_INTERRUPTED, .waits = true};
+            local_ranks_run(RANKS, run_rank, &plan);
+            if (first >= 0) {
+                lose_node(first);
+            }
+            if (second >= 0) {
+                lose_node(second);
+            }
+            plan =
+                (struct plan){.last_step = 8,
+                              .end = SNAP_FINISHED,
+                              .expected_version = 5,
+                              .expected_source = first < 0 ? SNAP_FROM_MEMORY : SNAP_FROM_REBUILT};
+            local_ranks_run(RANKS, run_rank, &plan);
+            expect_nothing_left();
+        }
+    }
+}
+END_TEST
+
+START_TEST(begin__skips_on_all_ranks_what_comes_too_soon)
+{
+    struct plan plan = {.last_step = 60, .end = SNAP_FINISHED};
+
+    local_ranks_run(RANKS, run_rank, &plan);
+    ck_assert_int_eq(plan.statistics.begun, 60);
+    ck_assert_int_eq(plan.statistics.committed + plan.statistics.skipped, 60);
+    ck_assert_int_ge(plan.statistics.committed, 1);
+    plan = (struct plan){.last_step = 20, .end = SNAP_FINISHED, .waits = true};
+    local_ranks_run(RANKS, run_rank, &plan);
+    ck_assert_int_eq(plan.statistics.committed, 20);
+    ck_assert_uint_eq(plan.statistics.newest_committed, 20);
+}
+END_TEST
+
+/* A version that made restarts fail is not taken again, and the ones after it have its numbers. */
+START_TEST(restore__steps_back_from_what_is_set_aside)
+{
+    struct plan plan = {.last_step = 5, .end = SNAP_INTERRUPTED, .waits = true};
+
+    local_ranks_run(RANKS, run_rank, &plan);
+    plan = (struct plan){.last_step = 9,
+                         .end = SNAP_INTERRUPTED,
+                         .waits = true,
+                         .set_aside = 5,
+                         .expected_version = 4,
+                         .expected_source = SNAP_FROM_MEMORY};
+    local_ranks_run(RANKS, run_rank, &plan);
+    plan = (struct plan){.last_step = 10,
+                         .end = SNAP_FINISHED,
+                         .expected_version = 9,
+                         .expected_source = SNAP_FROM_MEMORY};
+    local_ranks_run(RANKS, run_rank, &plan);
+    expect_nothing_left();
+}
+END_TEST
+
+START_TEST(restore__refuses_when_more_is_lost_than_is_covered)
+{
+    struct local_rank ranks[COMM_LOCAL_RANKS_MAX];
+    struct plan plan = {.last_step = 3, .end = SNAP_INTERRUPTED, .waits = true};
+
+    local_ranks_run(RANKS, run_rank, &plan);
+    for (int node = 0; node < 3; node++) {
+        lose_node(node);
+    }
+    local_ranks_try(RANKS, run_rank, &plan, ranks);
+    for (int r = 0; r < RANKS; r++) {
+        ck_assert_int_eq(ranks[r].status, ERR_BEYOND_REPAIR);
+    }
+}
+END_TEST
+
+Suite *test_suite(void)
+{
+    Suite *suite = suite_create("snap");
+    TCase *tcase = tcase_create("snap");
+
+    tcase_add_checked_fixture(tcase, set_up, tear_down);
+    tcase_set_timeout(tcase, 120);
+    tcase_add_test(tcase, run__goes_on_from_memory_after_any_loss_that_is_covered);
+    tcase_add_test(tcase, begin__skips_on_all_ranks_what_comes_too_soon);
+    tcase_add_test(tcase, restore__steps_back_from_what_is_set_aside);
+    tcase_add_test(tcase, restore__refuses_when_more_is_lost_than_is_covered);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
