@@ -11,16 +11,9 @@
 static const uint8_t magic[8] = {'O', 'F', 'L', 'A', 'Y', '1', '\r', '\n'};
 
 /* Bytes of the written terms. */
-enum {
-    AT_RANKS = 8,
-    AT_DATA = 12,
-    AT_PARITY = 16,
-    AT_ZERO = 20,
-    AT_REPLICATED = 24,
-    AT_ZEROS = 32
-};
+enum { AT_RANKS = 8, AT_DATA = 12, AT_PARITY = 16, AT_ZERO = 20, AT_REPLICATED = 24, AT_SALT = 32 };
 
-static_assert(AT_ZEROS + 8 == SNAP_LAYOUT_HEAD_BYTES, "the fields fill the head");
+static_assert(AT_SALT + 8 == SNAP_LAYOUT_HEAD_BYTES, "the fields fill the head");
 
 static const uint64_t BYTES_MAX = (uint64_t)1 << 56; /* sums of all ranks stay below 2^63 */
 static const uint64_t SLICE_ALIGN_BYTES = 64;
@@ -28,7 +21,7 @@ static const uint64_t SLICE_ALIGN_BYTES = 64;
 /* Ranks by (domain, node), then rank. */
 struct ranked {
     uint32_t domain, node;
-    int rank;
+    int rank, round;
 };
 
 static int by_place(const void *a, const void *b)
@@ -109,18 +102,18 @@ static void fill_members(const struct snap_terms *terms, struct snap_layout *lay
 /*
  * Ranks in rounds: round l has the l-th rank of every node that has so many, nodes sorted by
  * domain. On one node every process is alone in a "node" and all are in one round. Fills
- * sorted [rank_count] round by round and round_sizes; returns the number of rounds.
+ * sorted [rank_count] round by round and round_sizes; `starts` [rank_count] is scratch, and both
+ * are zero before. Returns the number of rounds.
  */
 static int deal_rounds(struct snap_layout *layout, struct ranked *ranks, int *sorted,
-                       int *round_sizes)
+                       int *round_sizes, int *starts)
 {
     const int n = layout->rank_count;
     int rounds = 0;
-    int used = 0;
 
     for (int r = 0; r < n; r++) {
         ranks[r] =
-            (struct ranked){layout->members[r].place.domain, layout->members[r].place.node, r};
+            (struct ranked){layout->members[r].place.domain, layout->members[r].place.node, r, 0};
     }
     qsort(ranks, (size_t)n, sizeof(*ranks), by_place);
     layout->node_count = 0;
@@ -134,16 +127,16 @@ static int deal_rounds(struct snap_layout *layout, struct ranked *ranks, int *so
         round_sizes[0] = n;
         return 1;
     }
-    while (used < n) {
-        const int before = used;
-        int local = 0;
-        for (int i = 0; i < n; i++) {
-            local = i > 0 && ranks[i].node == ranks[i - 1].node ? local + 1 : 0;
-            if (local == rounds) {
-                sorted[used++] = ranks[i].rank;
-            }
-        }
-        round_sizes[rounds++] = used - before;
+    for (int i = 0; i < n; i++) { /* the round of a rank is its place on its node */
+        ranks[i].round = i > 0 && ranks[i].node == ranks[i - 1].node ? ranks[i - 1].round + 1 : 0;
+        rounds = ranks[i].round + 1 > rounds ? ranks[i].round + 1 : rounds;
+        round_sizes[ranks[i].round]++;
+    }
+    for (int l = 1; l < rounds; l++) { /* where each round begins */
+        starts[l] = starts[l - 1] + round_sizes[l - 1];
+    }
+    for (int i = 0; i < n; i++) {
+        sorted[starts[ranks[i].round]++] = ranks[i].rank;
     }
     return rounds;
 }
@@ -199,7 +192,7 @@ static enum err form_groups(const struct snap_terms *terms, struct snap_layout *
 {
     const size_t n = (size_t)terms->rank_count;
     struct ranked *ranks = calloc(n, sizeof(*ranks));
-    int *lists = calloc(2 * n, sizeof(*lists)); /* ranks by round, and sizes of rounds */
+    int *lists = calloc(3 * n, sizeof(*lists)); /* ranks by round, sizes of rounds, scratch */
     enum err status = ERR_OK;
     int used = 0;
 
@@ -208,7 +201,7 @@ static enum err form_groups(const struct snap_terms *terms, struct snap_layout *
         goto out;
     }
     int *const sizes = lists + n;
-    const int rounds = deal_rounds(layout, ranks, lists, sizes);
+    const int rounds = deal_rounds(layout, ranks, lists, sizes, lists + 2 * n);
     for (int l = 0; l < rounds; l++) {
         int groups = 0, parity_count = 0;
         const int *round = lists + used;
@@ -230,6 +223,7 @@ static void write_terms(const struct snap_terms *terms, struct snap_layout *layo
     bytes_put_u32(to + AT_DATA, (uint32_t)terms->data_count);
     bytes_put_u32(to + AT_PARITY, (uint32_t)terms->parity_count);
     bytes_put_u64(to + AT_REPLICATED, terms->replicated_bytes);
+    bytes_put_u64(to + AT_SALT, terms->salt);
     for (int r = 0; r < terms->rank_count; r++) {
         uint8_t *rank = to + SNAP_LAYOUT_HEAD_BYTES + (size_t)r * SNAP_LAYOUT_RANK_BYTES;
         bytes_put_u32(rank, terms->places[r].node);
@@ -245,6 +239,7 @@ static enum err allocate(const struct snap_terms *terms, struct snap_layout *lay
 
     layout->rank_count = terms->rank_count;
     layout->replicated_bytes = terms->replicated_bytes;
+    layout->salt = terms->salt;
     layout->byte_count = SNAP_LAYOUT_HEAD_BYTES + n * SNAP_LAYOUT_RANK_BYTES;
     layout->members = calloc(n, sizeof(*layout->members));
     layout->groups = calloc(n, sizeof(*layout->groups));
@@ -292,8 +287,6 @@ void snap_layout_close(struct snap_layout *layout)
 
 enum err snap_layout_read(const uint8_t *bytes, size_t byte_count, struct snap_layout **layout_out)
 {
-    static const uint8_t zeros[8] = {0};
-
     if (byte_count < SNAP_LAYOUT_HEAD_BYTES || memcmp(bytes, magic, sizeof(magic)) != 0) {
         return ERR_FAIL(ERR_CORRUPT, "no layout: %zu bytes, or another magic", byte_count);
     }
@@ -303,8 +296,7 @@ enum err snap_layout_read(const uint8_t *bytes, size_t byte_count, struct snap_l
         return ERR_FAIL(ERR_CORRUPT, "a layout of %" PRIu32 " ranks in %zu bytes", ranks,
                         byte_count);
     }
-    if (memcmp(bytes + AT_ZERO, zeros, 4) != 0 || memcmp(bytes + AT_ZEROS, zeros, 8) != 0 ||
-        bytes_get_u32(bytes + AT_DATA) > SNAP_ROWS_MAX ||
+    if (bytes_get_u32(bytes + AT_ZERO) != 0 || bytes_get_u32(bytes + AT_DATA) > SNAP_ROWS_MAX ||
         bytes_get_u32(bytes + AT_PARITY) > SNAP_ROWS_MAX) {
         return ERR_FAIL(ERR_CORRUPT, "a layout with a reserved or a wrong field");
     }
@@ -322,6 +314,7 @@ enum err snap_layout_read(const uint8_t *bytes, size_t byte_count, struct snap_l
         .data_count = (int)bytes_get_u32(bytes + AT_DATA),
         .parity_count = (int)bytes_get_u32(bytes + AT_PARITY),
         .replicated_bytes = bytes_get_u64(bytes + AT_REPLICATED),
+        .salt = bytes_get_u64(bytes + AT_SALT),
         .places = places,
     };
     const enum err status = snap_layout_open(&terms, layout_out);

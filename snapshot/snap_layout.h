@@ -52,6 +52,7 @@ struct snap_terms {
     int data_count,
         parity_count; /* k and m that are wanted; both 0: chosen by the number of nodes */
     uint64_t replicated_bytes;
+    uint64_t salt;                   /* tells apart layouts that are alike in all else */
     const struct snap_place *places; /* [rank_count], lent for the call */
 };
 
@@ -72,7 +73,7 @@ struct snap_group {
 
 struct snap_layout {
     int rank_count, group_count, node_count;
-    uint64_t replicated_bytes;
+    uint64_t replicated_bytes, salt;
     struct snap_member *members; /* [rank_count] */
     struct snap_group *groups;   /* [group_count] */
     int *group_members;

@@ -312,25 +312,67 @@ static enum err load_all(struct restore *restore)
     return status;
 }
 
-/* The layout of the job as it runs now, and how it encodes. */
-static enum err open_layout(struct restore *restore)
+/* The layout of the job as it runs now. */
+static enum err make_layout(struct restore *restore, uint64_t salt)
 {
     struct snap *snap = restore->snap;
-    const size_t n = (size_t)restore->size;
-    int different = -1;
     const struct snap_terms terms = {.rank_count = restore->size,
                                      .data_count = snap->options.data_count,
                                      .parity_count = snap->options.parity_count,
                                      .replicated_bytes = snap_bytes_of(snap, SNAP_REPLICATED),
+                                     .salt = salt,
                                      .places = snap->places};
 
-    ERR_TRY(snap_layout_open(&terms, &snap->layout));
+    snap_layout_close(snap->layout);
+    snap->layout = NULL;
+    return snap_layout_open(&terms, &snap->layout);
+}
+
+/* Whether every member's memory lies where its rank runs now, or can be made there. */
+static bool is_at_home(const struct restore *restore)
+{
+    if (restore->layout == NULL ||
+        !hash_is_same(restore->layout->hash, restore->snap->layout->hash)) {
+        return false;
+    }
+    for (int r = 0; r < restore->size; r++) {
+        if (restore->host_of[r] >= 0 && restore->host_of[r] != r) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/*
+ * Chooses the layout to go on with: that of the version, if its memory is at home; else another
+ * one, by its salt if by nothing else, so that no file takes the place of one that is needed.
+ */
+static enum err choose_layout(struct restore *restore)
+{
+    struct snap *snap = restore->snap;
+    const uint64_t salt = restore->layout == NULL ? 0 : restore->layout->salt;
+    int different = -1;
+
+    ERR_TRY(make_layout(restore, salt));
+    restore->at_home = is_at_home(restore);
+    if (restore->layout != NULL && !restore->at_home) {
+        ERR_TRY(make_layout(restore, salt + 1));
+    }
     ERR_TRY(comm_find_differing(snap->control, snap->layout->hash.low, snap->options.deadline_ms,
                                 &different));
     if (different >= 0) {
         return ERR_FAIL(ERR_CONFIG, "rank %d protects something else than rank 0", different);
     }
     snap_layout_describe(snap->layout, snap->guarantee, sizeof(snap->guarantee));
+    return ERR_OK;
+}
+
+/* What encodes every version from now on. */
+static enum err open_encode(struct restore *restore)
+{
+    struct snap *snap = restore->snap;
+    const size_t n = (size_t)restore->size;
+
     snap->rows = calloc(n, sizeof(*snap->rows));
     snap->host_of = calloc(n, sizeof(*snap->host_of));
     struct snap_work *works = calloc(n, sizeof(*works));
@@ -351,21 +393,6 @@ static enum err open_layout(struct restore *restore)
     const enum err status = snap_transfer_open(&options, &snap->encode);
     free(works);
     return status;
-}
-
-/* Whether every member's memory lies where its rank runs now. */
-static bool is_at_home(const struct restore *restore)
-{
-    if (restore->layout == NULL ||
-        !hash_is_same(restore->layout->hash, restore->snap->layout->hash)) {
-        return false;
-    }
-    for (int r = 0; r < restore->size; r++) {
-        if (restore->host_of[r] != r) {
-            return false;
-        }
-    }
-    return true;
 }
 
 static enum err remove_area(struct restore *restore, struct snap_area **area)
@@ -391,7 +418,7 @@ static enum err settle(struct restore *restore)
     struct snap *snap = restore->snap;
     bool committed = false;
 
-    if (is_at_home(restore)) {
+    if (restore->at_home) {
         snap->area = restore->areas[restore->rank];
         restore->areas[restore->rank] = NULL;
     } else {
@@ -403,11 +430,6 @@ static enum err settle(struct restore *restore)
             assert(committed);
         }
         for (int m = 0; restore->layout != NULL && m < restore->layout->rank_count; m++) {
-            /* One of the same name was replaced when the new one was made. */
-            if (m == restore->rank && hash_is_same(restore->layout->hash, snap->layout->hash)) {
-                snap_area_close(restore->areas[m]);
-                restore->areas[m] = NULL;
-            }
             ERR_TRY(remove_area(restore, &restore->areas[m]));
         }
     }
@@ -426,7 +448,8 @@ static enum err run(struct restore *restore, const uint64_t set_aside[], int set
                     struct snap_restored *restored)
 {
     ERR_TRY(snap_find(restore, set_aside, set_aside_count));
-    ERR_TRY(open_layout(restore));
+    ERR_TRY(choose_layout(restore));
+    ERR_TRY(open_encode(restore));
     if (restore->layout != NULL) {
         ERR_TRY(check_fit(restore));
         FAULT_POINT_FAIL(FAULT_SNAP_RESTORE, ERR_IO);

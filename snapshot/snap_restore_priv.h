@@ -25,6 +25,7 @@ struct restore {
     struct record *records; /* [record_count] of all ranks */
     int record_count;
 
+    bool at_home;               /* the version's memory lies where its ranks run now */
     struct snap_layout *layout; /* under which the chosen version was taken; NULL: nothing chosen */
     uint64_t version;
     struct snap_holding (*holdings)[SNAP_SLOTS]; /* [layout ranks] */

@@ -26,6 +26,20 @@ go_on 4 2 2 "2 3" # two less
 go_on 4 6 4 0     # two nodes get a second rank, and a third was replaced
 go_on 4 4 2 "2 3" # the same ranks, closer together
 
+# The same ranks on each other's nodes: their memory is moved, and a failure on the way loses none.
+for point in none snap.restore snap.copy snap.before_encode snap.after_commit; do
+    killed 4 "snap.after_commit@0#6=kill"
+    if [ $point != none ]; then
+        killed 4 "$point@1#1=kill" -r 1
+    fi
+    run_well 4 -r 2
+    same "state, moved, after $point" "$(state)" "$want"
+    case $(source_of) in
+    "nothing 0") fail "moved, after $point, it started anew" ;;
+    esac
+    nothing_left
+done
+
 # What every rank has of its own wants as many ranks as before, and says so.
 killed 4 "snap.after_commit@0#6=kill" -n 1 -p
 run 3 -n 1 -p

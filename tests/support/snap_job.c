@@ -1,10 +1,10 @@
 /*
  * A small job for the drills of snapshot/: deterministic numbers that depend on every step.
  *
- *      snap_job ROOT STEPS [-n NODES] [-c K+M] [-p] [-s] [-w STEP_MS] [-e EVERY]
+ *      snap_job ROOT STEPS [-n NODES] [-r ROTATION] [-c K+M] [-p] [-s] [-w STEP_MS] [-e EVERY]
  *
- * Rank r plays node r mod NODES (default: as many as ranks), whose memory is the folder
- * ROOT/node<r mod NODES>. With -p every rank has numbers of its own as well; with
+ * Rank r runs on node (r + ROTATION) mod NODES (default: 0, and as many as ranks), whose memory
+ * is the folder ROOT/node<that number>. With -p every rank has numbers of its own as well; with
  * -s every snapshot is waited for, so that none is skipped. OFFRAMP_FAULT arms a
  * fault point (comm/base/fault.h). The first rank prints where the state came from and, at the
  * end, its hash. Exit code 0, 2 usage, 3 beyond repair, 1 any other error.
@@ -25,7 +25,7 @@ enum { SHARED = 200003, OWN = 50001, DEADLINE_MS = 10000 };
 struct settings {
     const char *root;
     uint64_t steps, every;
-    int nodes, k, m;
+    int nodes, rotation, k, m;
     int64_t step_us;
     bool has_private, waits;
 };
@@ -105,7 +105,8 @@ static enum err run(const struct settings *settings)
     const int rank = comm_rank(world);
     const int nodes = settings->nodes > 0 ? settings->nodes : comm_size(world);
     ERR_TRY(fault_arm(getenv("OFFRAMP_FAULT"), rank));
-    snprintf(folder, sizeof(folder), "%s/node%d", settings->root, rank % nodes);
+    snprintf(folder, sizeof(folder), "%s/node%d", settings->root,
+             (rank + settings->rotation) % nodes);
     const struct snap_options options = {.world = world,
                                          .folder = folder,
                                          .job_key = hash_bytes("snap_job", 8),
@@ -137,9 +138,10 @@ int main(int argc, char **argv)
     char text[512];
     int option = 0;
 
-    while ((option = getopt(argc, argv, "n:c:psw:e:")) != -1) {
+    while ((option = getopt(argc, argv, "n:r:c:psw:e:")) != -1) {
         switch (option) {
         case 'n': settings.nodes = (int)strtol(optarg, NULL, 10); break;
+        case 'r': settings.rotation = (int)strtol(optarg, NULL, 10); break;
         case 'p': settings.has_private = true; break;
         case 's': settings.waits = true; break;
         case 'w': settings.step_us = 1000 * strtoll(optarg, NULL, 10); break;

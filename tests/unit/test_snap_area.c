@@ -29,7 +29,7 @@ static void set_up(void)
     for (uint32_t r = 0; r < RANKS; r++) {
         places[r] = (struct snap_place){r, r, 5000};
     }
-    const struct snap_terms terms = {RANKS, 2, 2, 1200000, places};
+    const struct snap_terms terms = {RANKS, 2, 2, 1200000, 0, places};
     EXPECT_OK(snap_layout_open(&terms, &layout));
     EXPECT_OK(snap_area_path(path, folder.path, layout->hash, MEMBER));
 }

@@ -360,7 +360,7 @@ static void open_search(struct search *search, int k, int m, enum rule rule, int
     for (uint32_t r = 0; r < MEMBERS; r++) {
         places[r] = (struct snap_place){r, r, 0};
     }
-    const struct snap_terms terms = {MEMBERS, k, m, 6000, places};
+    const struct snap_terms terms = {MEMBERS, k, m, 6000, 0, places};
     EXPECT_OK(snap_layout_open(&terms, &search->layout));
     /* Groups are dealt out in turn; here members of a group are neighbours. */
     for (int i = 0; i < MEMBERS; i++) {

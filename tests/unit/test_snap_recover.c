@@ -24,7 +24,7 @@ static void open_job(int k, int m)
     for (uint32_t r = 0; r < RANKS; r++) {
         places[r] = (struct snap_place){r, r, 0};
     }
-    const struct snap_terms terms = {RANKS, k, m, 5000, places};
+    const struct snap_terms terms = {RANKS, k, m, 5000, 0, places};
     EXPECT_OK(snap_layout_open(&terms, &layout));
     for (int r = 0; r < RANKS; r++) {
         holdings[r][0] = (struct snap_holding){{SNAP_COMMITTED, 10}, UINT64_MAX, UINT64_MAX};

@@ -55,7 +55,7 @@ static void open_job(int nodes, int local, int k, int m, uint64_t bytes)
         places[r] = (struct snap_place){(uint32_t)(r / local), (uint32_t)(r / local),
                                         (uint64_t)(r % 3) * bytes / 4};
     }
-    const struct snap_terms terms = {nodes * local, k, m, bytes * (uint64_t)(nodes * local),
+    const struct snap_terms terms = {nodes * local, k, m, bytes * (uint64_t)(nodes * local), 0,
                                      places};
     EXPECT_OK(snap_layout_open(&terms, &job.layout));
     for (int r = 0; r < nodes * local; r++) {
