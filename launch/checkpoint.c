@@ -302,6 +302,13 @@ enum err checkpoint_find(const char *output_dir, char folder_out[FILE_PATH_BYTES
     return ERR_OK;
 }
 
+int64_t checkpoint_step(const char *folder)
+{
+    const char *slash = strrchr(folder, '/');
+
+    return step_of(slash == NULL ? folder : slash + 1);
+}
+
 bool checkpoint_exists(const char *output_dir)
 {
     int64_t steps[CHECKPOINTS_MAX];

@@ -41,6 +41,9 @@ ERR_MUST_CHECK enum err checkpoint_verify(const char *folder);
 ERR_MUST_CHECK enum err checkpoint_find(const char *output_dir,
                                         char folder_out[FILE_PATH_BYTES_MAX]);
 
+/* The step in a checkpoint's name, "OUT/checkpoint-500"; -1 if it has none. */
+int64_t checkpoint_step(const char *folder);
+
 /* Whether `output_dir` has any checkpoint, valid or not. */
 bool checkpoint_exists(const char *output_dir);
 

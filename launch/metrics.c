@@ -1,4 +1,4 @@
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE
 #include "launch/metrics.h"
 
 #include <errno.h>
@@ -60,6 +60,22 @@ static enum err cut_after(const char *path, int64_t step)
     const enum err status = kept == map.count ? ERR_OK : file_write(path, &piece, 1);
     file_unmap(&map);
     return status;
+}
+
+bool metrics_had_event(const char *output_dir, const char *name)
+{
+    char path[FILE_PATH_BYTES_MAX];
+    char wanted[96];
+    struct file_map map;
+
+    snprintf(wanted, sizeof(wanted), "\"event\":\"%s\"", name);
+    if (file_path(path, output_dir, "events.jsonl") != ERR_OK || file_map(path, &map) != ERR_OK) {
+        err_clear();
+        return false;
+    }
+    const bool found = memmem(map.bytes, map.count, wanted, strlen(wanted)) != NULL;
+    file_unmap(&map);
+    return found;
 }
 
 static enum err open_log(const char *output_dir, const char *name, FILE **file_out)

@@ -28,6 +28,9 @@ ERR_MUST_CHECK enum err metrics_open(const char *output_dir, bool is_writer, boo
                                      int64_t step, struct metrics **metrics_out);
 void metrics_close(struct metrics *metrics); /* NULL is allowed */
 
+/* Whether OUT/events.jsonl has an event of that name, from this run or an earlier start of it. */
+bool metrics_had_event(const char *output_dir, const char *name);
+
 /* One line of metrics.jsonl. Takes `record` over. */
 void metrics_record(struct metrics *metrics, struct jdoc *record);
 

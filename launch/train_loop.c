@@ -9,6 +9,7 @@
 
 #include "launch/checkpoint.h"
 #include "launch/metrics.h"
+#include "launch/snapshots.h"
 #include "launch/train_settings.h"
 #include "launch/train_stage.h"
 
@@ -17,8 +18,9 @@ struct loop {
     struct train_run *run;
     struct metrics *metrics;
     char *settings;
-    int64_t saved_step; /* -1: nothing is saved yet */
-    struct hash hash;   /* of the state at the end of the last stage that ran */
+    int64_t saved_step;            /* -1: nothing is saved yet */
+    struct snap_restored restored; /* from memory; version 0: nothing */
+    struct hash hash;              /* of the state at the end of the last stage that ran */
 };
 
 /* Rank 0 looks for a checkpoint; all ranks hear which. "" if the run starts anew. */
@@ -208,6 +210,7 @@ static enum err run_stage(struct loop *loop, int index, const char *checkpoint)
         ERR_GOTO(out, status,
                  record_step(loop, &run->options->stages[index].options, index, &report));
         show_step(loop, stage, index, &report);
+        ERR_GOTO(out, status, snapshots_step(run->snapshots, loop->metrics));
         if (save_steps > 0 && run->state.step % save_steps == 0) {
             ERR_GOTO(out, status, save(loop));
         }
@@ -258,20 +261,106 @@ static enum err claim_folder(const struct train_run *run, bool resumes)
     return ERR_OK;
 }
 
+/*
+ * Opens the snapshots and restores what memory holds, if the run is to go on by itself. Where
+ * memory is beyond repair, the disk is what remains, if it has anything.
+ */
+static enum err open_snapshots(struct loop *loop, bool has_checkpoint)
+{
+    struct train_run *run = loop->run;
+    const bool is_auto = strcmp(run->options->run.resume_from_checkpoint, "auto") == 0;
+    char text[512];
+
+    if (run->options->run.snapshot_steps == 0) {
+        return ERR_OK;
+    }
+    enum err status =
+        snapshots_open(run, loop->settings, !is_auto, &run->snapshots, &loop->restored);
+    if (status == ERR_BEYOND_REPAIR && has_checkpoint) {
+        err_text(text, sizeof(text));
+        err_clear();
+        if (comm_rank(run->world) == 0) {
+            fprintf(stderr, "offramp: %s: going on from disk\n", text);
+        }
+        status = snapshots_open(run, loop->settings, true, &run->snapshots, &loop->restored);
+    }
+    return status;
+}
+
+/* Work that was in memory alone, and is gone, is not begun again unless somebody says so. */
+static enum err refuse_lost_work(const struct train_run *run)
+{
+    const struct options *options = &run->options->run;
+    int64_t was_lost = 0;
+
+    if (strcmp(options->resume_from_checkpoint, "auto") == 0 && comm_rank(run->world) == 0) {
+        was_lost = metrics_had_event(options->output_dir, "snapshot.committed");
+    }
+    ERR_TRY(comm_agree_max(run->world, was_lost, options->collective_deadline_ms, &was_lost));
+    if (was_lost != 0) {
+        return ERR_FAIL(ERR_BEYOND_REPAIR,
+                        "%s: its snapshots are gone from memory, and no checkpoint is on disk: to "
+                        "start anew set resume_from_checkpoint to none",
+                        options->output_dir);
+    }
+    return ERR_OK;
+}
+
+/*
+ * Whichever is newer, the memory of the nodes or the disk. `checkpoint` is "" if the state is not
+ * from disk.
+ */
+static enum err restore(struct loop *loop, char checkpoint[FILE_PATH_BYTES_MAX])
+{
+    struct train_run *run = loop->run;
+
+    ERR_TRY(choose_checkpoint(run, checkpoint));
+    ERR_TRY(open_snapshots(loop, checkpoint[0] != '\0'));
+    if (loop->restored.version > 0 &&
+        checkpoint_step(checkpoint) < (int64_t)loop->restored.version) {
+        checkpoint[0] = '\0';
+        return ERR_OK;
+    }
+    loop->restored.version = 0;
+    if (checkpoint[0] == '\0') {
+        return refuse_lost_work(run);
+    }
+    ERR_TRY(train_state_load(&run->state, checkpoint, loop->settings));
+    loop->saved_step = run->state.step;
+    return ERR_OK;
+}
+
+static void tell_restored(struct loop *loop, const char *checkpoint)
+{
+    if (checkpoint[0] != '\0') {
+        metrics_show(loop->metrics, true, "resumed from %s", checkpoint);
+    }
+    if (loop->run->snapshots != NULL) {
+        metrics_show(loop->metrics, true, "snapshots survive the loss of %s",
+                     snapshots_guarantee(loop->run->snapshots));
+    }
+    if (loop->restored.version > 0) {
+        struct jdoc *details = jdoc_object();
+        metrics_show(loop->metrics, true,
+                     "resumed from memory at step %" PRIu64 ", %d segments rebuilt",
+                     loop->restored.version, loop->restored.rows_rebuilt);
+        jdoc_set_int(details, "step", (int64_t)loop->restored.version);
+        jdoc_set_int(details, "members_lost", loop->restored.members_lost);
+        jdoc_set_int(details, "segments_rebuilt", loop->restored.rows_rebuilt);
+        metrics_event(loop->metrics, "snapshot.restored", details);
+    }
+}
+
 static enum err begin(struct loop *loop, char checkpoint[FILE_PATH_BYTES_MAX])
 {
     struct train_run *run = loop->run;
     struct hash hash;
 
     ERR_TRY(compare_ranks(run, hash_bytes(loop->settings, strlen(loop->settings)), "the settings"));
-    ERR_TRY(choose_checkpoint(run, checkpoint));
-    if (checkpoint[0] != '\0') {
-        ERR_TRY(train_state_load(&run->state, checkpoint, loop->settings));
-        loop->saved_step = run->state.step;
-    }
+    ERR_TRY(restore(loop, checkpoint));
     ERR_TRY(train_state_hash(&run->state, &hash));
     ERR_TRY(compare_ranks(run, hash, "the weights"));
-    ERR_TRY(claim_folder(run, checkpoint[0] != '\0'));
+    ERR_TRY(claim_folder(run, checkpoint[0] != '\0' || loop->restored.version > 0));
     return metrics_open(run->options->run.output_dir, comm_rank(run->world) == 0,
                         strcmp(comm_launcher(run->world), "none") == 0, run->state.step,
                         &loop->metrics);
@@ -283,9 +372,7 @@ static enum err run_stages(struct loop *loop)
     char checkpoint[FILE_PATH_BYTES_MAX];
 
     ERR_TRY(begin(loop, checkpoint));
-    if (checkpoint[0] != '\0') {
-        metrics_show(loop->metrics, true, "resumed from %s", checkpoint);
-    }
+    tell_restored(loop, checkpoint);
     for (int index = (int)run->state.stage; index < run->options->stage_count; index++) {
         const enum err status = run_stage(loop, index, checkpoint);
         if (status != ERR_OK) {
@@ -298,6 +385,8 @@ static enum err run_stages(struct loop *loop)
         }
         checkpoint[0] = '\0';
         if (index + 1 < run->options->stage_count) {
+            ERR_TRY(snapshots_fence(run->snapshots));
+            snapshots_clear_moments(run->snapshots);
             run->state.stage = index + 1;
             run->state.stage_step = 0;
             memset(&run->state.balance, 0, sizeof(run->state.balance));
@@ -315,6 +404,8 @@ enum err train_loop(struct train_run *run, struct hash *hash_out)
     }
     ERR_TRY(train_settings_text(run, &loop.settings));
     const enum err status = run_stages(&loop);
+    snapshots_close(run->snapshots, status == ERR_OK);
+    run->snapshots = NULL;
     metrics_close(loop.metrics);
     free(loop.settings);
     if (status == ERR_OK) {

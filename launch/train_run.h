@@ -26,7 +26,8 @@ struct train_run {
     struct data_set *train, *test;
     struct data_split *split;
     struct data_normal normal;
-    struct train_state state; /* without optimizers, which belong to a stage */
+    struct train_state state;    /* without optimizers, which belong to a stage */
+    struct snapshots *snapshots; /* NULL: none are taken; of the training loop */
     struct exits_cost_shape cost_shape;
     struct exits_train_config exits;    /* of the exits, if state.net is not NULL */
     int64_t macs[MODEL_LAYERS_MAX + 1]; /* [G + 1] multiply-adds of leaving at each exit */

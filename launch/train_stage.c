@@ -11,6 +11,7 @@
 #include "exits/exits_cache.h"
 #include "exits/exits_step.h"
 #include "launch/features.h"
+#include "launch/snapshots.h"
 
 static_assert((int)EXITS_SETS_MAX <= (int)OPTIM_CLIPS_MAX, "each lambda is clipped by itself");
 
@@ -52,10 +53,11 @@ static bool uses_cache(const struct train_stage *stage)
 }
 
 /* The ranges of a block: neighbours of one kind in one piece, so that kernels run long.
- * `clips_parts`: each part of the list by its own norm, else all of a group together. */
-static enum err open_optim(const struct train_stage *stage, const struct param_list *params,
-                           bool clips_parts, struct optim **optim_out)
+ * Each lambda's exits are clipped by their own norm, the backbone as a whole. */
+static enum err open_optim(const struct train_stage *stage, enum snapshots_part part,
+                           const struct param_list *params, struct optim **optim_out)
 {
+    const bool clips_parts = part == SNAPSHOTS_EXITS;
     const struct options *options = stage->options;
     const struct optim_options optim_options = {
         .kind = (enum optim_kind)options->optim,
@@ -65,6 +67,9 @@ static enum err open_optim(const struct train_stage *stage, const struct param_l
         .momentum = options->momentum,
         .weight_decay = options->weight_decay,
         .max_grad_norm = options->max_grad_norm,
+        .moment1 = snapshots_moment(stage->run->snapshots, part, 0),
+        .moment2 = snapshots_moment(stage->run->snapshots, part, 1),
+        .counts = snapshots_counts(stage->run->snapshots, part),
     };
     struct optim_range *ranges = calloc((size_t)params->count, sizeof(*ranges));
     int64_t count = 0;
@@ -95,10 +100,12 @@ static enum err open_optims(struct train_stage *stage)
     struct train_state *state = &stage->run->state;
 
     if (trains_backbone(stage)) {
-        ERR_TRY(open_optim(stage, model_params(state->model), false, &state->backbone_optim));
+        ERR_TRY(open_optim(stage, SNAPSHOTS_BACKBONE, model_params(state->model),
+                           &state->backbone_optim));
     }
     if (trains_exits(stage)) {
-        ERR_TRY(open_optim(stage, exits_net_params(state->net), true, &state->exits_optim));
+        ERR_TRY(
+            open_optim(stage, SNAPSHOTS_EXITS, exits_net_params(state->net), &state->exits_optim));
     }
     return ERR_OK;
 }
@@ -325,6 +332,7 @@ static enum err update(struct train_stage *stage, struct train_report *report)
     struct train_state *state = &stage->run->state;
     const struct step_result *result = &report->result;
 
+    ERR_TRY(snapshots_fence(stage->run->snapshots)); /* from here on the state is written */
     plan_update(stage, report->phase, report->groups);
     if (trains_backbone(stage)) {
         ERR_TRY(optim_update(state->backbone_optim, model_block(state->model), result->gradients,

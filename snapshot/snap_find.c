@@ -77,7 +77,7 @@ static enum err find_areas(struct restore *restore)
     enum err status = ERR_OK;
     const int count = scandir(restore->snap->folder, &entries, NULL, by_name);
 
-    restore->found = calloc(count > 0 ? (size_t)count : 1, sizeof(*restore->found));
+    restore->found = calloc(count > 0 ? (size_t)count : 1, sizeof(struct snap_area *));
     if (count < 0 || restore->found == NULL) {
         status = ERR_FAIL(ERR_IO, "%s cannot be read", restore->snap->folder);
     }

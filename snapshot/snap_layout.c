@@ -182,6 +182,7 @@ static void fill_groups(struct snap_layout *layout, const int *round, int holder
         }
         group->parity_count = parity_count;
         group->data_count = group->member_count - parity_count;
+        assert(group->data_count >= 1); /* plan_round() saw to it */
         const uint64_t k = (uint64_t)group->data_count;
         group->segment_bytes = round_up((most + k - 1) / k, SNAP_SEGMENT_ALIGN_BYTES);
         layout->group_count++;
@@ -380,7 +381,9 @@ struct snap_guarantee snap_layout_guarantee(const struct snap_layout *layout)
 
     for (int g = 0; g < layout->group_count; g++) {
         const struct snap_group *group = &layout->groups[g];
-        const int domains = group->parity_count / most_in_a_domain(layout, group);
+        const int most = most_in_a_domain(layout, group);
+        assert(most >= 1); /* every member is in its own */
+        const int domains = group->parity_count / most;
         if (group->parity_count < guarantee.nodes) {
             guarantee.nodes = group->parity_count;
         }

@@ -83,7 +83,7 @@ static enum err host_members(struct restore *restore)
     const struct snap_layout *layout = restore->layout;
     const size_t n = (size_t)layout->rank_count;
 
-    restore->areas = calloc(n, sizeof(*restore->areas));
+    restore->areas = calloc(n, sizeof(struct snap_area *));
     restore->rows = calloc(n, sizeof(*restore->rows));
     if (restore->areas == NULL || restore->rows == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "%zu members", n);
@@ -256,6 +256,7 @@ static enum err load_private(struct restore *restore, int member, uint8_t *piece
         const uint64_t left = of->place.private_bytes - at;
         const size_t bytes = left < PIECE_BYTES ? (size_t)left : PIECE_BYTES;
         if (host == restore->rank) {
+            assert(restore->rows[member].data != NULL);
             memcpy(piece, restore->rows[member].data + of->replicated_bytes + at, bytes);
         }
         if (host == restore->rank && member != restore->rank) {

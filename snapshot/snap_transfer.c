@@ -175,9 +175,9 @@ static enum err compute_tile(const struct snap_transfer *transfer, struct task *
 {
     const struct snap_group *group = group_of(transfer, task);
     struct stage *stage = &task->stages[tile % BUFFERS];
-    uint8_t *outputs[SNAP_PARITY_MAX];
-    uint64_t *hashes[SNAP_PARITY_MAX];
-    int to[SNAP_PARITY_MAX];
+    uint8_t *outputs[SNAP_PARITY_MAX] = {NULL};
+    uint64_t *hashes[SNAP_PARITY_MAX] = {NULL};
+    int to[SNAP_PARITY_MAX] = {0};
 
     ERR_TRY(comm_message_wait(transfer->options.comm, stage->inputs, stage->input_count,
                               transfer->options.deadline_ms));
@@ -185,7 +185,6 @@ static enum err compute_tile(const struct snap_transfer *transfer, struct task *
         const struct snap_piece piece =
             snap_layout_piece(group, task->work.stripe, task->work.wanted[j]);
         to[j] = transfer->options.host_of[piece.rank];
-        hashes[j] = NULL;
         outputs[j] = is_here(transfer, piece.rank)
                          ? tile_of(transfer, group, &piece, tile, &hashes[j])
                          : outgoing + (size_t)j * SNAP_TILE_BYTES;
@@ -285,7 +284,7 @@ static enum err open_task(const struct snap_transfer *transfer, const struct sna
                           struct task *task)
 {
     const struct snap_group *group = &transfer->options.layout->groups[work->group];
-    const size_t tiles = (size_t)(group->data_count + work->wanted_count);
+    const size_t tiles = (size_t)group->data_count + (size_t)work->wanted_count;
 
     task->work = *work;
     if (!is_here(transfer, work->worker)) {
@@ -341,7 +340,7 @@ void snap_transfer_close(struct snap_transfer *transfer)
         }
         return;
     }
-    for (int t = 0; t < transfer->task_count; t++) {
+    for (int t = 0; t < transfer->task_count && transfer->tasks != NULL; t++) {
         snap_code_close(transfer->tasks[t].code);
         for (int i = 0; i < BUFFERS; i++) {
             memory_close(transfer->tasks[t].tiles[i]);

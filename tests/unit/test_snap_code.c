@@ -27,7 +27,7 @@ static void encode(int k, int m, size_t offset, size_t bytes)
     int given[SNAP_ROWS_MAX] = {0}, wanted[SNAP_ROWS_MAX] = {0};
 
     for (int i = 0; i < k; i++) {
-        bytes_from_seed(rows[i], sizeof(rows[i]), (uint64_t)(i + 1));
+        bytes_from_seed(rows[i], sizeof(rows[i]), (uint64_t)i + 1);
         given[i] = i;
         inputs[i] = rows[i] + offset;
     }

@@ -13,10 +13,22 @@ struct optim {
     struct kern_ops ops;
     struct optim_range *ranges;
     int64_t range_count;
-    float *moment1;
-    float *moment2;
-    int64_t counts[OPTIM_GROUPS_MAX];
+    float *moment1, *moment2;
+    int64_t *counts;
+    float *owned[2]; /* of the moments, those that were not lent */
+    int64_t owned_counts[OPTIM_GROUPS_MAX];
 };
+
+/* A moment's memory: lent, or made and owned. */
+static enum err open_moment(float *lent, int64_t elems, const char *what, float **owned_out,
+                            float **moment_out)
+{
+    if (lent == NULL) {
+        ERR_TRY(memory_open_f32(elems, what, owned_out));
+    }
+    *moment_out = lent == NULL ? *owned_out : lent;
+    return ERR_OK;
+}
 
 enum err optim_open(const struct optim_options *options, const struct kern_ops *ops,
                     const struct optim_range *ranges, int64_t range_count, int64_t elems,
@@ -37,9 +49,14 @@ enum err optim_open(const struct optim_options *options, const struct kern_ops *
         goto err_close;
     }
     memcpy(optim->ranges, ranges, (size_t)range_count * sizeof(*ranges));
-    ERR_GOTO(err_close, status, memory_open_f32(elems, "first moments", &optim->moment1));
+    optim->counts = options->counts == NULL ? optim->owned_counts : options->counts;
+    ERR_GOTO(
+        err_close, status,
+        open_moment(options->moment1, elems, "first moments", &optim->owned[0], &optim->moment1));
     if (options->kind == OPTIM_ADAMW) {
-        ERR_GOTO(err_close, status, memory_open_f32(elems, "second moments", &optim->moment2));
+        ERR_GOTO(err_close, status,
+                 open_moment(options->moment2, elems, "second moments", &optim->owned[1],
+                             &optim->moment2));
     }
     *optim_out = optim;
     return ERR_OK;
@@ -54,8 +71,8 @@ void optim_close(struct optim *optim)
     if (optim == NULL) {
         return;
     }
-    memory_close(optim->moment2);
-    memory_close(optim->moment1);
+    memory_close(optim->owned[1]);
+    memory_close(optim->owned[0]);
     free(optim->ranges);
     free(optim);
 }

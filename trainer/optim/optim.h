@@ -39,12 +39,15 @@ struct optim_options {
     double momentum;              /* SGD */
     double weight_decay;
     double max_grad_norm; /* of what is clipped together; <= 0: no clipping */
+    /* Memory for the state that is lent and kept as it is; NULL: made here, zero. */
+    float *moment1, *moment2; /* [elems] */
+    int64_t *counts;          /* [OPTIM_GROUPS_MAX] */
 };
 
 struct optim;
 
 /*
- * For a block of `elems` floats; `ranges` is copied. Moments begin at zero.
+ * For a block of `elems` floats; `ranges` is copied.
  * End it with optim_close(). Errors: ERR_NO_MEMORY.
  */
 ERR_MUST_CHECK enum err optim_open(const struct optim_options *options, const struct kern_ops *ops,

@@ -1,0 +1,58 @@
+/*
+ * launch/snapshots.h - the training state in the memory of the nodes (snapshot/snap.h).
+ *
+ * What is protected has the same places and sizes in all stages of a run: parameters of backbone
+ * and exits, both moments of both (whether a stage uses them or not), update counts, class counts,
+ * and where the run is. So a snapshot of one stage can be restored before that stage is opened.
+ *
+ * All functions do nothing, and give NULL, where `snapshots` is NULL: without snapshots.
+ *
+ * Threads: the step's.
+ */
+#ifndef LAUNCH_SNAPSHOTS_H
+#define LAUNCH_SNAPSHOTS_H
+
+#include "comm/base/err.h"
+#include "launch/metrics.h"
+#include "launch/train_run.h"
+#include "snapshot/snap.h"
+
+struct snapshots;
+
+enum snapshots_part { SNAPSHOTS_BACKBONE, SNAPSHOTS_EXITS, SNAPSHOTS_PARTS };
+
+/*
+ * Opens them for a run, whose memory this run's state then is, and restores the newest version
+ * that is there into run->state; with `discards` what is there is removed first. `settings` is
+ * train_settings_text(). Collective.
+ *
+ * Errors: ERR_BEYOND_REPAIR if too much was lost; ERR_CONFIG if the memory is of a run with other
+ * settings; ERR_NO_MEMORY, and those of groups.
+ */
+ERR_MUST_CHECK enum err snapshots_open(struct train_run *run, const char *settings, bool discards,
+                                       struct snapshots **snapshots_out,
+                                       struct snap_restored *restored_out);
+
+/* `finished`: all is on disk, and the memory of no more use; collective then. NULL is allowed. */
+void snapshots_close(struct snapshots *snapshots, bool finished);
+
+/* Memory for a part's optimizer, for optim_open(). */
+float *snapshots_moment(struct snapshots *snapshots, enum snapshots_part part, int which);
+int64_t *snapshots_counts(struct snapshots *snapshots, enum snapshots_part part);
+
+/* Before the state is written: waits until it is copied. Errors: what stopped the snapshots. */
+ERR_MUST_CHECK enum err snapshots_fence(struct snapshots *snapshots);
+
+/* A new stage begins: its optimizers are fresh. After a fence. */
+void snapshots_clear_moments(struct snapshots *snapshots);
+
+/*
+ * After a step: takes a snapshot if it is due, and writes what became of earlier ones to
+ * events.jsonl. Errors: what stopped the snapshots.
+ */
+ERR_MUST_CHECK enum err snapshots_step(struct snapshots *snapshots, struct metrics *metrics);
+
+/* What is certain to survive, in words. */
+const char *snapshots_guarantee(const struct snapshots *snapshots);
+
+#endif
