@@ -30,8 +30,10 @@ enum err snap_open(const struct snap_options *options, struct snap **snap_out)
     }
     snap->options.folder = snap->folder;
     ERR_GOTO(err_close, status, file_make_folder(snap->folder));
-    if (chmod(snap->folder, 0700) != 0) {
-        status = ERR_FAIL(ERR_IO, "%s: is not this user's", snap->folder);
+    struct stat info;
+    if (lstat(snap->folder, &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != geteuid() ||
+        chmod(snap->folder, 0700) != 0) {
+        status = ERR_FAIL(ERR_IO, "%s is not a folder of this user's", snap->folder);
         goto err_close;
     }
     ERR_GOTO(err_close, status, comm_duplicate(options->world, &snap->control));

@@ -120,6 +120,12 @@ static enum err describe_area(const struct restore *restore, const struct snap_a
         ERR_TRY(snap_area_verify(area, slot, &record->holdings[slot]));
         record->data_roots[slot] = snap_area_header(area, slot)->data_root;
         record->job_roots[slot] = snap_area_header(area, slot)->job_root;
+        if (record->holdings[slot].slot.state >= SNAP_ENCODED) {
+            struct hash job_root;
+            ERR_TRY(snap_job_root(record->holdings[slot].slot.version, snap_area_roots(area, slot),
+                                  snap_area_layout(area)->rank_count, &job_root));
+            record->has_roots[slot] = hash_is_same(job_root, record->job_roots[slot]);
+        }
     }
     return ERR_OK;
 }

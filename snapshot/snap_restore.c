@@ -30,7 +30,7 @@ static enum err gather_roots(struct restore *restore)
                 continue;
             }
             restore->roots[record->member] = record->data_roots[slot];
-            if (held->state >= SNAP_ENCODED && witness < 0) {
+            if (record->has_roots[slot] && witness < 0) {
                 witness = i;
             }
         }

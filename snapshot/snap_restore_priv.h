@@ -13,7 +13,8 @@ struct record {
     uint64_t terms_bytes;
     struct snap_holding holdings[SNAP_SLOTS];
     struct hash data_roots[SNAP_SLOTS], job_roots[SNAP_SLOTS];
-    int32_t member, host; /* host: the rank that found it; member -1: no record */
+    bool has_roots[SNAP_SLOTS]; /* the roots of all members, as its job root says */
+    int32_t member, host;       /* host: the rank that found it; member -1: no record */
 };
 
 /* One restore, on one rank. */

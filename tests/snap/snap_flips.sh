@@ -13,21 +13,24 @@ flip() {
 }
 
 killed 4 "snap.after_commit@0#6=kill" -p
-file=$(ls "$memory"/node1/member-*)
-size=$(wc -c <"$file")
 cp -r "$memory" "$scratch/kept"
 # The header, both slots' headers, the layout, roots, hashes, and places all over the slots.
-for at in 3 20 4100 4130 4620 5130 5700 8200 8250 12290 16390 20500 24580 $((size / 5)) \
-    $((size / 4)) $((size / 3)) $((2 * size / 5)) $((size / 2)) $((3 * size / 5)) \
-    $((3 * size / 4)) $((size - 1)); do
+for node in 0 1; do
+    file=$(ls "$memory"/node$node/member-*)
+    size=$(wc -c <"$file")
+    for at in 3 20 4100 4130 4620 5130 5700 8200 8250 12290 16390 20500 24580 28680 32770 \
+        $((size / 5)) $((size / 3)) $((2 * size / 5)) $((size / 2)) $((3 * size / 4)) $((size - 1)); do
+        rm -rf "$memory"
+        cp -r "$scratch/kept" "$memory"
+        flip "$file" "$at"
+        run_well 4 -p
+        same "state after a flip at byte $at of $size of node $node" "$(state)" "$want"
+        case $(source_of) in
+        "nothing 0") fail "after a flip at byte $at it started anew" ;;
+        esac
+    done
     rm -rf "$memory"
     cp -r "$scratch/kept" "$memory"
-    flip "$file" "$at"
-    run_well 4 -p
-    same "state after a flip at byte $at of $size" "$(state)" "$want"
-    case $(source_of) in
-    "nothing 0") fail "after a flip at byte $at it started anew" ;;
-    esac
 done
 
 # In three members' data: more than the parity covers, at the same place of a stripe or not, the

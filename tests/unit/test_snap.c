@@ -54,22 +54,14 @@ static void update(struct numbers *numbers, uint64_t step, int rank)
     }
 }
 
-static enum err train(struct comm_group *world, struct plan *plan, struct numbers *numbers)
+static enum err train(struct snap *snap, struct plan *plan, struct numbers *numbers, int rank)
 {
-    const int rank = comm_rank(world);
-    char path[FILE_PATH_BYTES_MAX];
-    struct snap *snap = NULL;
     struct snap_restored from;
 
-    snprintf(path, sizeof(path), "%.4000s/node%d", folder.path, rank);
-    const struct snap_options options = {.world = world,
-                                         .folder = path,
-                                         .job_key = hash_bytes("test", 4),
-                                         .deadline_ms = DEADLINE_MS};
-    ERR_TRY(snap_open(&options, &snap));
     ERR_TRY(
         snap_protect(snap, "shared", numbers->shared, sizeof(numbers->shared), SNAP_REPLICATED));
     ERR_TRY(snap_protect(snap, "own", numbers->own, sizeof(numbers->own), SNAP_PRIVATE));
+
     ERR_TRY(snap_restore(snap, &plan->set_aside, plan->set_aside > 0, &from));
     if (from.version != plan->expected_version || from.source != plan->expected_source) {
         return ERR_FAIL(ERR_INVALID, "from version %d, source %d", (int)from.version,
@@ -85,8 +77,23 @@ static enum err train(struct comm_group *world, struct plan *plan, struct number
     if (rank == 0) {
         plan->statistics = snap_statistics(snap);
     }
-    snap_close(snap, plan->end);
     return ERR_OK;
+}
+
+static enum err open_and_train(struct comm_group *world, struct plan *plan, struct numbers *numbers)
+{
+    char path[FILE_PATH_BYTES_MAX];
+    struct snap *snap = NULL;
+
+    snprintf(path, sizeof(path), "%.4000s/node%d", folder.path, comm_rank(world));
+    const struct snap_options options = {.world = world,
+                                         .folder = path,
+                                         .job_key = hash_bytes("test", 4),
+                                         .deadline_ms = DEADLINE_MS};
+    ERR_TRY(snap_open(&options, &snap));
+    const enum err status = train(snap, plan, numbers, comm_rank(world));
+    snap_close(snap, status == ERR_OK ? plan->end : SNAP_INTERRUPTED);
+    return status;
 }
 
 /* Runs the plan and compares the numbers with those of a run that nothing happened to. */
@@ -98,7 +105,7 @@ static enum err run_rank(struct comm_group *world, void *context)
     enum err status = ERR_NO_MEMORY;
 
     if (numbers != NULL && expected != NULL) {
-        status = train(world, plan, numbers);
+        status = open_and_train(world, plan, numbers);
         for (uint64_t step = 1; step <= plan->last_step; step++) {
             update(expected, step, comm_rank(world));
         }
