@@ -2,8 +2,7 @@
 #
 #      cli_TEST.sh OFFRAMP TINY_YAML DATA SCRATCH
 #
-# and begins with `. cli_run.sh`. SCRATCH is emptied first. It ends with 0 if all is well;
-# otherwise it says what it saw and what it expected.
+# and begins with `. cli_run.sh`.
 set -eu
 self=$(cd "$(dirname "$0")" && pwd)/$(basename "$0")
 offramp=$1
@@ -11,18 +10,7 @@ tiny=$2
 data=$3
 scratch=$4
 
-rm -rf "$scratch"
-mkdir -p "$scratch"
-cd "$scratch"
-export OPENBLAS_NUM_THREADS=1
-if [ "$(id -u)" = 0 ]; then
-    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-fi
-
-fail() {
-    echo "FAILED: $*" >&2
-    exit 1
-}
+. "$(dirname "$0")/../support/shell_run.sh"
 
 # on RANKS COMMAND...: under mpirun, or without it for one rank.
 on() {
@@ -65,15 +53,4 @@ hash_of() {
 # "step hash" of every line of metrics.jsonl that has one.
 hashes_of() {
     sed -n 's/^{"step":\([0-9]*\),.*"state_hash":"\([0-9a-f]*\)".*/\1 \2/p' "$1/metrics.jsonl"
-}
-
-same() { # same WHAT FOUND EXPECTED
-    [ "$2" = "$3" ] || fail "$1: found '$2', expected '$3'"
-}
-
-# flip FILE OFFSET: another byte there, the same size.
-flip() {
-    byte=$(od -An -tu1 -j"$2" -N1 "$1" | tr -d ' ')
-    # shellcheck disable=SC2059
-    printf "\\$(printf '%03o' $(((byte + 1) % 256)))" | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
 }

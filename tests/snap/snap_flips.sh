@@ -5,13 +5,6 @@
 run_well 4 -p
 want=$(state)
 
-# flip FILE OFFSET: one bit of the byte there.
-flip() {
-    byte=$(od -An -tu1 -j"$2" -N1 "$1" | tr -d ' ')
-    # shellcheck disable=SC2059
-    printf "\\$(printf '%03o' $((byte ^ 16)))" | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
-}
-
 killed 4 "snap.after_commit@0#6=kill" -p
 cp -r "$memory" "$scratch/kept"
 # The header, both slots' headers, the layout, roots, hashes, and places all over the slots.

@@ -6,24 +6,9 @@ counter=$2
 scratch=$3
 steps=12
 
-rm -rf "$scratch"
-mkdir -p "$scratch"
-cd "$scratch"
+. "$(dirname "$0")/../support/shell_run.sh"
 memory=/dev/shm/offramp-test.$$
 trap 'rm -rf "$memory"' EXIT
-export OPENBLAS_NUM_THREADS=1
-if [ "$(id -u)" = 0 ]; then
-    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-fi
-
-fail() {
-    echo "FAILED: $*" >&2
-    exit 1
-}
-
-same() { # same WHAT FOUND EXPECTED
-    [ "$2" = "$3" ] || fail "$1: found '$2', expected '$3'"
-}
 
 # run RANKS [ARGUMENT...]: the job on so many ranks, to the end of its steps; says in `said`, `err`.
 run() {
