@@ -21,14 +21,6 @@ struct snapshots {
     struct snap_statistics told; /* what events.jsonl knows */
 };
 
-/* Where the run is: three numbers of the state, side by side. */
-static_assert(offsetof(struct train_state, stage) ==
-                  offsetof(struct train_state, step) + sizeof(int64_t),
-              "step and stage are neighbours");
-static_assert(offsetof(struct train_state, stage_step) ==
-                  offsetof(struct train_state, stage) + sizeof(int64_t),
-              "stage and stage_step are neighbours");
-
 float *snapshots_moment(struct snapshots *snapshots, enum snapshots_part part, int which)
 {
     return snapshots == NULL ? NULL : snapshots->moments[part][which];
@@ -58,8 +50,8 @@ static enum err hash_output_dir(const struct train_run *run, struct hash *key_ou
     return ERR_OK;
 }
 
-static enum err choose_folder(const struct train_run *run, struct hash key,
-                              char folder[FILE_PATH_BYTES_MAX])
+static void choose_folder(const struct train_run *run, struct hash key,
+                          char folder[FILE_PATH_BYTES_MAX])
 {
     const char *wish = run->options->run.snapshot_dir;
 
@@ -69,7 +61,6 @@ static enum err choose_folder(const struct train_run *run, struct hash key,
         snprintf(folder, FILE_PATH_BYTES_MAX, "/dev/shm/offramp.%u.%016" PRIx64,
                  (unsigned)geteuid(), key.low);
     }
-    return ERR_OK;
 }
 
 static enum err allocate(struct snapshots *snapshots)
@@ -97,7 +88,10 @@ static enum err protect(struct snapshots *snapshots)
 
     ERR_TRY(snap_protect(snap, "settings", &snapshots->settings, sizeof(snapshots->settings),
                          SNAP_REPLICATED));
-    ERR_TRY(snap_protect(snap, "position", &state->step, 3 * sizeof(state->step), SNAP_REPLICATED));
+    ERR_TRY(snap_protect(snap, "step", &state->step, sizeof(state->step), SNAP_REPLICATED));
+    ERR_TRY(snap_protect(snap, "stage", &state->stage, sizeof(state->stage), SNAP_REPLICATED));
+    ERR_TRY(snap_protect(snap, "stage_step", &state->stage_step, sizeof(state->stage_step),
+                         SNAP_REPLICATED));
     ERR_TRY(
         snap_protect(snap, "balance", &state->balance, sizeof(state->balance), SNAP_REPLICATED));
     ERR_TRY(snap_protect(snap, "counts", snapshots->counts, sizeof(snapshots->counts),
@@ -146,7 +140,7 @@ static enum err open_all(struct snapshots *snapshots, const char *settings, bool
     int64_t ignored = 0;
 
     ERR_TRY(hash_output_dir(run, &key));
-    ERR_TRY(choose_folder(run, key, folder));
+    choose_folder(run, key, folder);
     if (discards) {
         ERR_TRY(remove_memory(folder));
     }

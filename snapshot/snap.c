@@ -190,13 +190,11 @@ enum err snap_wait(struct snap *snap)
     return status;
 }
 
-struct snap_statistics snap_statistics(const struct snap *snap)
+struct snap_statistics snap_statistics(struct snap *snap)
 {
-    struct snap *locked = (struct snap *)(uintptr_t)snap;
-
-    pthread_mutex_lock(&locked->mutex);
-    const struct snap_statistics statistics = locked->statistics;
-    pthread_mutex_unlock(&locked->mutex);
+    pthread_mutex_lock(&snap->mutex);
+    const struct snap_statistics statistics = snap->statistics;
+    pthread_mutex_unlock(&snap->mutex);
     return statistics;
 }
 

@@ -109,7 +109,7 @@ struct snap_statistics {
     int64_t copied_bytes;
 };
 
-struct snap_statistics snap_statistics(const struct snap *snap);
+struct snap_statistics snap_statistics(struct snap *snap);
 
 enum snap_end { SNAP_FINISHED, SNAP_INTERRUPTED };
 

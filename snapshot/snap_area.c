@@ -317,10 +317,8 @@ static uint64_t good_segments(const struct snap_group *group, const uint8_t *byt
         const uint8_t *segment = bytes + (uint64_t)s * group->segment_bytes;
         int64_t t = 0;
         for (; t < tiles; t++) {
-            const uint64_t at = (uint64_t)t * SNAP_TILE_BYTES;
-            const uint64_t left = group->segment_bytes - at;
-            const size_t count = left < SNAP_TILE_BYTES ? (size_t)left : SNAP_TILE_BYTES;
-            if (snap_tile_hash(segment + at, count) != hashes[s * tiles + t]) {
+            const uint8_t *tile = segment + (uint64_t)t * SNAP_TILE_BYTES;
+            if (snap_tile_hash(tile, snap_tile_bytes(group, t)) != hashes[s * tiles + t]) {
                 break;
             }
         }

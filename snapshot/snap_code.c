@@ -14,7 +14,6 @@ static const size_t PIECE_BYTES_MAX = (size_t)1 << 30;
 enum {
     TABLE_BYTES = 32,     /* of one coefficient, fixed by ec_init_tables() */
     XOR_ALIGN_BYTES = 32, /* what xor_gen() wants of every row */
-    XOR_SOURCES_MIN = 2,  /* and how many of them */
 };
 
 struct snap_code {
@@ -157,12 +156,11 @@ void snap_code_run(const struct snap_code *code, size_t bytes, const uint8_t *co
     if (code->wanted_count == 0) {
         return;
     }
-    if (code->is_xor && code->given_count == 1) {
+    if (code->is_xor && code->given_count == 1) { /* xor_gen() wants two rows */
         memcpy(outputs[0], inputs[0], bytes);
         return;
     }
-    const bool is_xor =
-        code->is_xor && code->given_count >= XOR_SOURCES_MIN && is_aligned(code, inputs, outputs);
+    const bool is_xor = code->is_xor && is_aligned(code, inputs, outputs);
     for (size_t offset = 0; offset < bytes; offset += PIECE_BYTES_MAX) {
         const size_t left = bytes - offset;
         run_piece(code, offset, left < PIECE_BYTES_MAX ? left : PIECE_BYTES_MAX, inputs, outputs,

@@ -214,12 +214,15 @@ static enum err seal_all(struct restore *restore)
         struct snap_area *area = restore->areas[m];
         const int slot = snap_slots_find(snap_area_slots(area), restore->version);
         const int other = 1 - slot;
+        struct snap_slots slots = *snap_area_slots(area);
         struct snap_slot_header header = *snap_area_header(area, slot);
-        const enum snap_state left = snap_area_slots(area)->slots[other].state;
-        header.state.state = SNAP_COMMITTED;
+        const enum snap_state left = slots.slots[other].state;
+        snap_slots_commit(&slots, restore->version);
+        header.state = slots.slots[slot];
         snap_area_set(area, slot, &header);
         if (left != SNAP_EMPTY && left != SNAP_COMMITTED) {
-            snap_area_set(area, other, &(struct snap_slot_header){0});
+            snap_slots_abort(&slots, other);
+            snap_area_set(area, other, &(struct snap_slot_header){.state = slots.slots[other]});
         }
     }
     return ERR_OK;

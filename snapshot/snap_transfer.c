@@ -53,6 +53,13 @@ int64_t snap_tile_count(const struct snap_group *group)
     return (int64_t)((group->segment_bytes + SNAP_TILE_BYTES - 1) / SNAP_TILE_BYTES);
 }
 
+size_t snap_tile_bytes(const struct snap_group *group, int64_t tile)
+{
+    const uint64_t left = group->segment_bytes - (uint64_t)tile * SNAP_TILE_BYTES;
+
+    return left < SNAP_TILE_BYTES ? (size_t)left : SNAP_TILE_BYTES;
+}
+
 uint64_t snap_tile_hash(const uint8_t *tile, size_t bytes)
 {
     return hash_bytes(tile, bytes).low;
@@ -134,11 +141,10 @@ static enum err start_tile(const struct snap_transfer *transfer, struct task *ta
     const struct snap_work *work = &task->work;
     struct stage *stage = &task->stages[tile % BUFFERS];
     const int worker = transfer->options.host_of[work->worker];
-    const uint64_t left = group->segment_bytes - (uint64_t)tile * SNAP_TILE_BYTES;
     uint64_t *hash = NULL;
 
     stage->input_count = stage->other_count = stage->arriving_count = 0;
-    stage->bytes = left < SNAP_TILE_BYTES ? (size_t)left : SNAP_TILE_BYTES;
+    stage->bytes = snap_tile_bytes(group, tile);
     for (int i = 0; i < group->data_count; i++) {
         const struct snap_piece piece = snap_layout_piece(group, work->stripe, work->given[i]);
         uint8_t *const incoming =

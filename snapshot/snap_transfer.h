@@ -90,8 +90,12 @@ int snap_transfer_plan_encode(const struct snap_layout *layout, struct snap_work
 int snap_transfer_plan_rebuild(const struct snap_inventory *inventory, uint64_t version,
                                struct snap_work works_out[]);
 
-/* Tiles of a segment of that group, and the hash of a tile of `bytes` bytes. */
+/*
+ * Tiles of a segment of that group, the bytes of tile `tile` of one (the last may be short), and
+ * the hash of a tile.
+ */
 int64_t snap_tile_count(const struct snap_group *group);
+size_t snap_tile_bytes(const struct snap_group *group, int64_t tile);
 uint64_t snap_tile_hash(const uint8_t *tile, size_t bytes);
 
 #endif

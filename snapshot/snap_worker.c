@@ -34,8 +34,7 @@ static void copy_slice(struct snap *snap, int slot)
 
     for (int64_t t = 0; t < tiles * group->data_count; t++) {
         const uint64_t in_segment = (uint64_t)(t % tiles) * SNAP_TILE_BYTES;
-        const uint64_t left = group->segment_bytes - in_segment;
-        const uint64_t bytes = left < SNAP_TILE_BYTES ? left : SNAP_TILE_BYTES;
+        const uint64_t bytes = snap_tile_bytes(group, t % tiles);
         const uint64_t at = (uint64_t)(t / tiles) * group->segment_bytes + in_segment;
         uint8_t *const to = rows.data + at;
         /* The slice is the replicated part, then the private one, then zeros. */

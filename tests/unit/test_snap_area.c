@@ -61,10 +61,9 @@ static void fill(int slot, uint64_t version, enum snap_state state)
                         version + (uint64_t)kind);
         for (int64_t t = 0; t < 2 * tiles; t++) {
             const uint64_t at = (uint64_t)(t % tiles) * SNAP_TILE_BYTES;
-            const uint64_t left = layout->groups[0].segment_bytes - at;
             hashes[kind][t] = snap_tile_hash(
                 bytes[kind] + (uint64_t)(t / tiles) * layout->groups[0].segment_bytes + at,
-                left < SNAP_TILE_BYTES ? left : SNAP_TILE_BYTES);
+                snap_tile_bytes(&layout->groups[0], t % tiles));
         }
     }
     EXPECT_OK(snap_data_root(version, layout, MEMBER, rows.data_hashes, map.data_tile_count,
