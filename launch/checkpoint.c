@@ -1,330 +1,57 @@
-#define _GNU_SOURCE
 #include "launch/checkpoint.h"
 
-#include <assert.h>
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "comm/base/fault.h"
-#include "comm/base/hash.h"
-#include "comm/base/jdoc.h"
+#include "launch/train_files.h"
+#include "snapshot/snap_disk.h"
 #include "trainer/model/model_files.h"
 
-static const char MANIFEST_FILE[] = "manifest.json";
-static const char LATEST_FILE[] = "latest";
-static const char PREFIX[] = "checkpoint-";
-static const char PARTIAL[] = ".partial";
+static const struct snap_disk_file needed[] = {
+    {MODEL_CONFIG_FILE, false},        {MODEL_WEIGHTS_FILE, false},    {TRAIN_STATE_FILE, false},
+    {TRAIN_STATE_MOMENTS_FILE, false}, {TRAIN_STATE_EXITS_FILE, true},
+};
 
-enum { FORMAT_VERSION = 1, CHECKPOINTS_MAX = 4096 };
+enum { NEEDED_COUNT = sizeof(needed) / sizeof(needed[0]) };
 
-/* The step of "checkpoint-<step>" exactly; -1 for any other name. */
-static int64_t step_of(const char *name)
+static enum err write_files(const struct train_state *state, const char *partial,
+                            const char *settings)
 {
-    char *end = NULL;
+    const struct train_moments moments = train_state_moments(state);
+    struct train_files files;
 
-    if (strncmp(name, PREFIX, sizeof(PREFIX) - 1) != 0) {
-        return -1;
+    ERR_TRY(train_files_open(state, &moments, settings, &files));
+    enum err status = file_remove_tree(partial);
+    if (status == ERR_OK) {
+        status = file_make_folder(partial);
     }
-    const char *digits = name + sizeof(PREFIX) - 1;
-    if (digits[0] < '0' || digits[0] > '9' || (digits[0] == '0' && digits[1] != '\0')) {
-        return -1;
+    if (status == ERR_OK) {
+        status = train_files_write(&files, partial);
     }
-    errno = 0;
-    const long long step = strtoll(digits, &end, 10);
-    return errno == 0 && *end == '\0' ? step : -1;
-}
-
-static int descending(const void *a, const void *b)
-{
-    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-
-    return (x < y) - (x > y);
-}
-
-/* The steps of all complete checkpoints, newest first. A folder that is not there has none. */
-static int list_steps(const char *output_dir, int64_t steps[CHECKPOINTS_MAX])
-{
-    int count = 0;
-    DIR *folder = opendir(output_dir);
-
-    if (folder == NULL) {
-        return 0;
-    }
-    for (struct dirent *entry = readdir(folder); entry != NULL && count < CHECKPOINTS_MAX;
-         entry = readdir(folder)) {
-        const int64_t step = step_of(entry->d_name);
-        if (step >= 0) {
-            steps[count++] = step;
-        }
-    }
-    closedir(folder);
-    qsort(steps, (size_t)count, sizeof(steps[0]), descending);
-    return count;
-}
-
-static enum err path_of_step(char path[FILE_PATH_BYTES_MAX], const char *output_dir, int64_t step,
-                             const char *ending)
-{
-    char name[64];
-
-    snprintf(name, sizeof(name), "%s%" PRId64 "%s", PREFIX, step, ending);
-    return file_path(path, output_dir, name);
-}
-
-static enum err describe_file(const char *folder, const char *name, struct jdoc *files)
-{
-    char path[FILE_PATH_BYTES_MAX];
-    char text[HASH_TEXT_BYTES];
-    struct file_map map;
-
-    ERR_TRY(file_path(path, folder, name));
-    ERR_TRY(file_map(path, &map));
-    struct jdoc *file = jdoc_object();
-    hash_text(hash_bytes(map.bytes, map.count), text);
-    jdoc_set_int(file, "bytes", (int64_t)map.count);
-    jdoc_set_text(file, "xxh128", text);
-    jdoc_set(files, name, file);
-    file_unmap(&map);
-    return ERR_OK;
-}
-
-static enum err describe_folder(const char *path, struct jdoc *files)
-{
-    enum err status = ERR_OK;
-    DIR *folder = opendir(path);
-
-    if (folder == NULL) {
-        return ERR_FAIL(ERR_IO, "%s: open folder: %s", path, strerror(errno));
-    }
-    for (struct dirent *entry = readdir(folder); entry != NULL && status == ERR_OK;
-         entry = readdir(folder)) {
-        if (entry->d_name[0] != '.') {
-            status = describe_file(path, entry->d_name, files);
-        }
-    }
-    closedir(folder);
+    train_files_close(&files);
     return status;
-}
-
-static enum err write_manifest(const char *folder, int64_t step)
-{
-    char path[FILE_PATH_BYTES_MAX];
-    char *text = NULL;
-    struct jdoc *doc = jdoc_object();
-    struct jdoc *files = jdoc_object();
-
-    enum err status = describe_folder(folder, files);
-    jdoc_set_int(doc, "format_version", FORMAT_VERSION);
-    jdoc_set_int(doc, "global_step", step);
-    jdoc_set(doc, "files", files);
-    if (status == ERR_OK) {
-        status = jdoc_text(doc, 2, &text);
-    }
-    jdoc_close(doc);
-    if (status == ERR_OK) {
-        status = file_path(path, folder, MANIFEST_FILE);
-    }
-    if (status == ERR_OK) {
-        status = file_write_text(path, text);
-    }
-    free(text);
-    return status;
-}
-
-static enum err write_partial(const struct train_state *state, const char *partial,
-                              const char *settings)
-{
-    ERR_TRY(file_remove_tree(partial));
-    ERR_TRY(file_make_folder(partial));
-    ERR_TRY(train_state_save(state, partial, settings));
-    FAULT_POINT_FAIL(FAULT_SAVE_BEFORE_MANIFEST, ERR_IO);
-    ERR_TRY(write_manifest(partial, state->step));
-    FAULT_POINT_FAIL(FAULT_SAVE_BEFORE_RENAME, ERR_IO);
-    return ERR_OK;
-}
-
-/*
- * From here on `folder` is the new one. Where there is one of the same step the two are
- * exchanged, so that a whole one stands there at every moment, and the old one is removed
- * once that is durable.
- */
-static enum err put_in_place(const char *partial, const char *folder, const char *output_dir)
-{
-    const bool exchanged =
-        file_exists(folder) && renameat2(AT_FDCWD, partial, AT_FDCWD, folder, RENAME_EXCHANGE) == 0;
-
-    if (!exchanged) { /* the first of this step, or a file system that cannot */
-        ERR_TRY(file_remove_tree(folder));
-        if (rename(partial, folder) != 0) {
-            return ERR_FAIL(ERR_IO, "%s: rename: %s", partial, strerror(errno));
-        }
-    }
-    ERR_TRY(file_sync_folder(output_dir));
-    FAULT_POINT_FAIL(FAULT_SAVE_AFTER_RENAME, ERR_IO);
-    return file_remove_tree(partial);
-}
-
-/* Those of later steps stay, and do not count: they are not what this run has made. */
-static enum err remove_oldest(const char *output_dir, int64_t step, int64_t keep_count)
-{
-    int64_t steps[CHECKPOINTS_MAX];
-    char folder[FILE_PATH_BYTES_MAX];
-    int64_t kept_count = 0;
-    const int count = list_steps(output_dir, steps);
-
-    for (int i = 0; i < count; i++) {
-        if (steps[i] > step || kept_count++ < keep_count) {
-            continue;
-        }
-        ERR_TRY(path_of_step(folder, output_dir, steps[i], ""));
-        ERR_TRY(file_remove_tree(folder));
-    }
-    return ERR_OK;
 }
 
 enum err checkpoint_save(const struct train_state *state, const char *output_dir,
                          const char *settings, int64_t keep_count)
 {
     char partial[FILE_PATH_BYTES_MAX];
-    char folder[FILE_PATH_BYTES_MAX];
-    char latest[FILE_PATH_BYTES_MAX];
 
-    assert(keep_count >= 1);
-    ERR_TRY(path_of_step(partial, output_dir, state->step, PARTIAL));
-    ERR_TRY(path_of_step(folder, output_dir, state->step, ""));
-    const enum err status = write_partial(state, partial, settings);
+    ERR_TRY(train_state_check(state));
+    ERR_TRY(snap_disk_partial(partial, output_dir, state->step));
+    enum err status = write_files(state, partial, settings);
+    if (status == ERR_OK) {
+        status = snap_disk_place(output_dir, state->step, keep_count);
+    }
     if (status != ERR_OK) { /* the message of the first failure stays */
         (void)!file_remove_tree(partial);
-        return status;
     }
-    ERR_TRY(put_in_place(partial, folder, output_dir));
-    ERR_TRY(file_path(latest, output_dir, LATEST_FILE));
-    ERR_TRY(file_write_text(latest, strrchr(folder, '/') + 1));
-    return remove_oldest(output_dir, state->step, keep_count);
-}
-
-static enum err verify_file(const char *folder, const char *name, const struct jdoc *expected)
-{
-    char path[FILE_PATH_BYTES_MAX];
-    char text[HASH_TEXT_BYTES];
-    struct file_map map;
-    const char *hash = NULL;
-    int64_t bytes = 0;
-
-    ERR_TRY(file_path(path, folder, name));
-    ERR_TRY(jdoc_need_text(expected, "xxh128", path, &hash));
-    ERR_TRY(jdoc_need_int(expected, "bytes", path, &bytes));
-    ERR_TRY(file_map(path, &map));
-    const size_t count = map.count;
-    hash_text(hash_bytes(map.bytes, map.count), text);
-    file_unmap(&map);
-    if ((int64_t)count != bytes || strcmp(text, hash) != 0) {
-        return ERR_FAIL(ERR_CORRUPT,
-                        "%s: %zu bytes with hash %s, the manifest says %" PRId64 " with %.40s",
-                        path, count, text, bytes, hash);
-    }
-    return ERR_OK;
-}
-
-/* A file that the manifest does not name would be loaded unchecked. */
-static enum err check_all_named(const char *folder, const char *manifest, const struct jdoc *files)
-{
-    static const char *const names[] = {MODEL_CONFIG_FILE, MODEL_WEIGHTS_FILE, TRAIN_STATE_FILE,
-                                        TRAIN_STATE_MOMENTS_FILE, TRAIN_STATE_EXITS_FILE};
-    char path[FILE_PATH_BYTES_MAX];
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        const bool is_optional = strcmp(names[i], TRAIN_STATE_EXITS_FILE) == 0;
-        ERR_TRY(file_path(path, folder, names[i]));
-        if (jdoc_get(files, names[i]) == NULL && (!is_optional || file_exists(path))) {
-            return ERR_FAIL(ERR_CORRUPT, "%s: it does not name %s", manifest, names[i]);
-        }
-    }
-    return ERR_OK;
+    return status;
 }
 
 enum err checkpoint_verify(const char *folder)
 {
-    char path[FILE_PATH_BYTES_MAX];
-    struct file_map map;
-    struct jdoc *doc = NULL;
-    int64_t version = 0;
-
-    ERR_TRY(file_path(path, folder, MANIFEST_FILE));
-    ERR_TRY(file_map(path, &map));
-    enum err status = jdoc_parse((const char *)map.bytes, map.count, path, &doc);
-    file_unmap(&map);
-    ERR_TRY(status);
-    const struct jdoc *files = jdoc_get(doc, "files");
-    status = jdoc_need_int(doc, "format_version", path, &version);
-    if (status == ERR_OK && version != FORMAT_VERSION) {
-        status = ERR_FAIL(ERR_CORRUPT, "%s: format_version %" PRId64 ", expected %d", path, version,
-                          FORMAT_VERSION);
-    } else if (status == ERR_OK && (!jdoc_is_object(files) || jdoc_count(files) == 0)) {
-        status = ERR_FAIL(ERR_CORRUPT, "%s: it names no files", path);
-    } else if (status == ERR_OK) {
-        status = check_all_named(folder, path, files);
-    }
-    for (void *m = jdoc_first(files); m != NULL && status == ERR_OK; m = jdoc_next(files, m)) {
-        status = verify_file(folder, jdoc_member_key(m), jdoc_member_value(m));
-    }
-    jdoc_close(doc);
-    return status;
+    return snap_disk_verify(folder, needed, NEEDED_COUNT);
 }
 
 enum err checkpoint_find(const char *output_dir, char folder_out[FILE_PATH_BYTES_MAX])
 {
-    int64_t steps[CHECKPOINTS_MAX];
-    char text[1024];
-    const int count = list_steps(output_dir, steps);
-
-    for (int i = 0; i < count; i++) {
-        ERR_TRY(path_of_step(folder_out, output_dir, steps[i], ""));
-        if (checkpoint_verify(folder_out) == ERR_OK) {
-            return ERR_OK;
-        }
-        err_text(text, sizeof(text));
-        err_clear();
-        fprintf(stderr, "offramp: passed over %s: %s\n", folder_out, text);
-    }
-    if (count > 0) {
-        return ERR_FAIL(ERR_CORRUPT,
-                        "%s: none of its %d checkpoints is valid; to start anew set "
-                        "resume_from_checkpoint to none and overwrite_output_dir to true",
-                        output_dir, count);
-    }
-    folder_out[0] = '\0';
-    return ERR_OK;
-}
-
-int64_t checkpoint_step(const char *folder)
-{
-    const char *slash = strrchr(folder, '/');
-
-    return step_of(slash == NULL ? folder : slash + 1);
-}
-
-bool checkpoint_exists(const char *output_dir)
-{
-    int64_t steps[CHECKPOINTS_MAX];
-
-    return list_steps(output_dir, steps) > 0;
-}
-
-enum err checkpoint_remove_all(const char *output_dir)
-{
-    int64_t steps[CHECKPOINTS_MAX];
-    char folder[FILE_PATH_BYTES_MAX];
-    const int count = list_steps(output_dir, steps);
-
-    for (int i = 0; i < count; i++) {
-        ERR_TRY(path_of_step(folder, output_dir, steps[i], ""));
-        ERR_TRY(file_remove_tree(folder));
-    }
-    return ERR_OK;
+    return snap_disk_find(output_dir, needed, NEEDED_COUNT, folder_out);
 }

@@ -10,23 +10,24 @@
 
 #include "comm/base/file.h"
 #include "comm/base/memory.h"
+#include "launch/train_files.h"
 
 struct snapshots {
     struct train_run *run;
     struct snap *snap;
-    float *moments[SNAPSHOTS_PARTS][2];
-    int64_t moment_elems[SNAPSHOTS_PARTS];
-    int64_t counts[SNAPSHOTS_PARTS][OPTIM_GROUPS_MAX];
-    struct hash settings;        /* of the run that the state is of; protected */
+    const char *settings; /* train_settings_text(), lent */
+    struct train_moments moments;
+    int64_t counts[TRAIN_PARTS][OPTIM_GROUPS_MAX];
+    struct train_files files;
     struct snap_statistics told; /* what events.jsonl knows */
 };
 
-float *snapshots_moment(struct snapshots *snapshots, enum snapshots_part part, int which)
+float *snapshots_moment(struct snapshots *snapshots, enum train_part part, int which)
 {
-    return snapshots == NULL ? NULL : snapshots->moments[part][which];
+    return snapshots == NULL ? NULL : snapshots->moments.values[part][which];
 }
 
-int64_t *snapshots_counts(struct snapshots *snapshots, enum snapshots_part part)
+int64_t *snapshots_counts(struct snapshots *snapshots, enum train_part part)
 {
     return snapshots == NULL ? NULL : snapshots->counts[part];
 }
@@ -65,50 +66,27 @@ static void choose_folder(const struct train_run *run, struct hash key,
 
 static enum err allocate(struct snapshots *snapshots)
 {
-    const struct train_state *state = &snapshots->run->state;
-
-    snapshots->moment_elems[SNAPSHOTS_BACKBONE] = model_params(state->model)->block_elems;
-    snapshots->moment_elems[SNAPSHOTS_EXITS] =
-        state->net == NULL ? 0 : exits_net_params(state->net)->block_elems;
-    for (int part = 0; part < SNAPSHOTS_PARTS; part++) {
+    for (int part = 0; part < TRAIN_PARTS; part++) {
+        const int64_t elems = train_state_elems(&snapshots->run->state, (enum train_part)part);
         for (int which = 0; which < 2; which++) {
-            ERR_TRY(memory_open_f32(snapshots->moment_elems[part], "moments",
-                                    &snapshots->moments[part][which]));
+            ERR_TRY(memory_open_f32(elems, "moments", &snapshots->moments.values[part][which]));
         }
     }
-    return ERR_OK;
+    return train_files_open(&snapshots->run->state, &snapshots->moments, snapshots->settings,
+                            &snapshots->files);
 }
 
+/* The files of a checkpoint, byte for byte. */
 static enum err protect(struct snapshots *snapshots)
 {
-    struct train_state *state = &snapshots->run->state;
-    static const char *const names[SNAPSHOTS_PARTS][2] = {
-        {"backbone.exp_avg", "backbone.exp_avg_sq"}, {"exits.exp_avg", "exits.exp_avg_sq"}};
-    struct snap *snap = snapshots->snap;
+    char name[128];
 
-    ERR_TRY(snap_protect(snap, "settings", &snapshots->settings, sizeof(snapshots->settings),
-                         SNAP_REPLICATED));
-    ERR_TRY(snap_protect(snap, "step", &state->step, sizeof(state->step), SNAP_REPLICATED));
-    ERR_TRY(snap_protect(snap, "stage", &state->stage, sizeof(state->stage), SNAP_REPLICATED));
-    ERR_TRY(snap_protect(snap, "stage_step", &state->stage_step, sizeof(state->stage_step),
-                         SNAP_REPLICATED));
-    ERR_TRY(
-        snap_protect(snap, "balance", &state->balance, sizeof(state->balance), SNAP_REPLICATED));
-    ERR_TRY(snap_protect(snap, "counts", snapshots->counts, sizeof(snapshots->counts),
-                         SNAP_REPLICATED));
-    ERR_TRY(snap_protect(snap, "model", model_block(state->model),
-                         (size_t)snapshots->moment_elems[SNAPSHOTS_BACKBONE] * sizeof(float),
-                         SNAP_REPLICATED));
-    if (state->net != NULL) {
-        ERR_TRY(snap_protect(snap, "exits", exits_net_block(state->net),
-                             (size_t)snapshots->moment_elems[SNAPSHOTS_EXITS] * sizeof(float),
-                             SNAP_REPLICATED));
-    }
-    for (int part = 0; part < SNAPSHOTS_PARTS; part++) {
-        for (int which = 0; which < 2; which++) {
-            ERR_TRY(snap_protect(snap, names[part][which], snapshots->moments[part][which],
-                                 (size_t)snapshots->moment_elems[part] * sizeof(float),
-                                 SNAP_REPLICATED));
+    for (int i = 0; i < snapshots->files.count; i++) {
+        const struct train_file *file = &snapshots->files.files[i];
+        for (size_t p = 0; p < file->piece_count; p++) {
+            snprintf(name, sizeof(name), "%s, piece %zu", file->name, p);
+            ERR_TRY(snap_protect(snapshots->snap, name, (void *)(uintptr_t)file->pieces[p].bytes,
+                                 file->pieces[p].count, SNAP_REPLICATED));
         }
     }
     return ERR_OK;
@@ -129,12 +107,10 @@ static enum err remove_memory(const char *folder)
     return ERR_FAIL(status, "%s cannot be removed", folder);
 }
 
-static enum err open_all(struct snapshots *snapshots, const char *settings, bool discards,
-                         struct snap_restored *restored)
+static enum err open_all(struct snapshots *snapshots, bool discards, struct snap_restored *restored)
 {
     const struct train_run *run = snapshots->run;
     const struct options *options = &run->options->run;
-    const struct hash mine = hash_bytes(settings, strlen(settings));
     char folder[FILE_PATH_BYTES_MAX];
     struct hash key;
     int64_t ignored = 0;
@@ -155,16 +131,14 @@ static enum err open_all(struct snapshots *snapshots, const char *settings, bool
         .deadline_ms = options->collective_deadline_ms,
     };
     ERR_TRY(snap_open(&snap_options, &snapshots->snap));
-    snapshots->settings = mine;
     ERR_TRY(protect(snapshots));
     ERR_TRY(snap_restore(snapshots->snap, NULL, 0, restored));
-    if (!hash_is_same(snapshots->settings, mine)) {
-        return ERR_FAIL(ERR_CONFIG,
-                        "%s holds the state of a run with other settings: resume with those, or "
-                        "start anew with resume_from_checkpoint none",
-                        folder);
+    if (restored->version == 0) {
+        return ERR_OK;
     }
-    return ERR_OK;
+    return train_state_read(&snapshots->run->state, snapshots->files.text,
+                            snapshots->files.text_bytes, folder, snapshots->settings,
+                            snapshots->counts);
 }
 
 enum err snapshots_open(struct train_run *run, const char *settings, bool discards,
@@ -176,7 +150,8 @@ enum err snapshots_open(struct train_run *run, const char *settings, bool discar
         return ERR_FAIL(ERR_NO_MEMORY, "snapshots");
     }
     snapshots->run = run;
-    const enum err status = open_all(snapshots, settings, discards, restored_out);
+    snapshots->settings = settings;
+    const enum err status = open_all(snapshots, discards, restored_out);
     if (status != ERR_OK) {
         snapshots_close(snapshots, false);
         return err_context_(status, "snapshots");
@@ -191,9 +166,10 @@ void snapshots_close(struct snapshots *snapshots, bool finished)
         return;
     }
     snap_close(snapshots->snap, finished ? SNAP_FINISHED : SNAP_INTERRUPTED);
-    for (int part = 0; part < SNAPSHOTS_PARTS; part++) {
-        memory_close(snapshots->moments[part][0]);
-        memory_close(snapshots->moments[part][1]);
+    train_files_close(&snapshots->files);
+    for (int part = 0; part < TRAIN_PARTS; part++) {
+        memory_close(snapshots->moments.values[part][0]);
+        memory_close(snapshots->moments.values[part][1]);
     }
     free(snapshots);
 }
@@ -205,10 +181,12 @@ enum err snapshots_fence(struct snapshots *snapshots)
 
 void snapshots_clear_moments(struct snapshots *snapshots)
 {
-    for (int part = 0; part < SNAPSHOTS_PARTS && snapshots != NULL; part++) {
-        const size_t bytes = (size_t)snapshots->moment_elems[part] * sizeof(float);
-        memset(snapshots->moments[part][0], 0, bytes);
-        memset(snapshots->moments[part][1], 0, bytes);
+    for (int part = 0; part < TRAIN_PARTS && snapshots != NULL; part++) {
+        const size_t bytes =
+            (size_t)train_state_elems(&snapshots->run->state, (enum train_part)part) *
+            sizeof(float);
+        memset(snapshots->moments.values[part][0], 0, bytes);
+        memset(snapshots->moments.values[part][1], 0, bytes);
         memset(snapshots->counts[part], 0, sizeof(snapshots->counts[part]));
     }
 }
@@ -236,6 +214,8 @@ enum err snapshots_step(struct snapshots *snapshots, struct metrics *metrics)
     const int64_t step = snapshots->run->state.step;
     tell(snapshots, metrics);
     if (step % snapshots->run->options->run.snapshot_steps == 0) {
+        ERR_TRY(
+            train_files_refresh(&snapshots->files, &snapshots->run->state, snapshots->settings));
         return snap_begin(snapshots->snap, (uint64_t)step);
     }
     return ERR_OK;

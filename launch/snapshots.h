@@ -1,9 +1,9 @@
 /*
  * launch/snapshots.h - the training state in the memory of the nodes (snapshot/snap.h).
  *
- * What is protected has the same places and sizes in all stages of a run: parameters of backbone
- * and exits, both moments of both (whether a stage uses them or not), update counts, class counts,
- * and where the run is. So a snapshot of one stage can be restored before that stage is opened.
+ * What is protected is what a checkpoint is made of (train_files.h), with both moments of backbone
+ * and exits whether a stage uses them or not: so it has the same places and sizes in all stages,
+ * and a snapshot of one can be restored before that stage is opened.
  *
  * All functions do nothing, and give NULL, where `snapshots` is NULL: without snapshots.
  *
@@ -19,12 +19,10 @@
 
 struct snapshots;
 
-enum snapshots_part { SNAPSHOTS_BACKBONE, SNAPSHOTS_EXITS, SNAPSHOTS_PARTS };
-
 /*
  * Opens them for a run, whose memory this run's state then is, and restores the newest version
  * that is there into run->state; with `discards` what is there is removed first. `settings` is
- * train_settings_text(). Collective.
+ * train_settings_text(), lent until the close. Collective.
  *
  * Errors: ERR_BEYOND_REPAIR if too much was lost; ERR_CONFIG if the memory is of a run with other
  * settings; ERR_NO_MEMORY, and those of groups.
@@ -37,8 +35,8 @@ ERR_MUST_CHECK enum err snapshots_open(struct train_run *run, const char *settin
 void snapshots_close(struct snapshots *snapshots, bool finished);
 
 /* Memory for a part's optimizer, for optim_open(). */
-float *snapshots_moment(struct snapshots *snapshots, enum snapshots_part part, int which);
-int64_t *snapshots_counts(struct snapshots *snapshots, enum snapshots_part part);
+float *snapshots_moment(struct snapshots *snapshots, enum train_part part, int which);
+int64_t *snapshots_counts(struct snapshots *snapshots, enum train_part part);
 
 /* Before the state is written: waits until it is copied. Errors: what stopped the snapshots. */
 ERR_MUST_CHECK enum err snapshots_fence(struct snapshots *snapshots);

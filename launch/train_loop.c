@@ -12,6 +12,7 @@
 #include "launch/snapshots.h"
 #include "launch/train_settings.h"
 #include "launch/train_stage.h"
+#include "snapshot/snap_disk.h"
 
 /* What the loop needs in every step. */
 struct loop {
@@ -38,7 +39,7 @@ static enum err choose_checkpoint(const struct train_run *run, char folder[FILE_
         } else if (strcmp(wish, "none") != 0) {
             snprintf(folder, FILE_PATH_BYTES_MAX, "%s", wish);
             status = checkpoint_verify(folder);
-        } else if (!options->overwrite_output_dir && checkpoint_exists(options->output_dir)) {
+        } else if (!options->overwrite_output_dir && snap_disk_exists(options->output_dir)) {
             status = ERR_FAIL(ERR_CONFIG,
                               "%s has checkpoints of an earlier run: choose another output_dir, or "
                               "set overwrite_output_dir to true to remove them",
@@ -251,7 +252,7 @@ static enum err claim_folder(const struct train_run *run, bool resumes)
     ERR_TRY(file_path(path, folder, TRAIN_SUMMARY_FILE));
     ERR_TRY(file_remove_tree(path));
     if (!resumes) {
-        ERR_TRY(checkpoint_remove_all(folder));
+        ERR_TRY(snap_disk_remove_all(folder));
     }
     ERR_TRY(file_path(path, folder, "config.resolved.yaml"));
     ERR_TRY(options_text(run->options, &text));
@@ -317,7 +318,7 @@ static enum err restore(struct loop *loop, char checkpoint[FILE_PATH_BYTES_MAX])
     ERR_TRY(choose_checkpoint(run, checkpoint));
     ERR_TRY(open_snapshots(loop, checkpoint[0] != '\0'));
     if (loop->restored.version > 0 &&
-        checkpoint_step(checkpoint) < (int64_t)loop->restored.version) {
+        snap_disk_step(checkpoint) < (int64_t)loop->restored.version) {
         checkpoint[0] = '\0';
         return ERR_OK;
     }

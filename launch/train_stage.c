@@ -54,10 +54,10 @@ static bool uses_cache(const struct train_stage *stage)
 
 /* The ranges of a block: neighbours of one kind in one piece, so that kernels run long.
  * Each lambda's exits are clipped by their own norm, the backbone as a whole. */
-static enum err open_optim(const struct train_stage *stage, enum snapshots_part part,
+static enum err open_optim(const struct train_stage *stage, enum train_part part,
                            const struct param_list *params, struct optim **optim_out)
 {
-    const bool clips_parts = part == SNAPSHOTS_EXITS;
+    const bool clips_parts = part == TRAIN_EXITS;
     const struct options *options = stage->options;
     const struct optim_options optim_options = {
         .kind = (enum optim_kind)options->optim,
@@ -100,12 +100,11 @@ static enum err open_optims(struct train_stage *stage)
     struct train_state *state = &stage->run->state;
 
     if (trains_backbone(stage)) {
-        ERR_TRY(open_optim(stage, SNAPSHOTS_BACKBONE, model_params(state->model),
-                           &state->backbone_optim));
+        ERR_TRY(
+            open_optim(stage, TRAIN_BACKBONE, model_params(state->model), &state->backbone_optim));
     }
     if (trains_exits(stage)) {
-        ERR_TRY(
-            open_optim(stage, SNAPSHOTS_EXITS, exits_net_params(state->net), &state->exits_optim));
+        ERR_TRY(open_optim(stage, TRAIN_EXITS, exits_net_params(state->net), &state->exits_optim));
     }
     return ERR_OK;
 }

@@ -27,6 +27,11 @@
 #define TRAIN_STATE_MOMENTS_FILE "optimizer.safetensors"
 #define TRAIN_STATE_EXITS_FILE "exits.safetensors" /* if the run has exits */
 
+enum { TRAIN_STATE_FORMAT_VERSION = 1 };
+
+/* What has parameters, and an optimizer where a stage trains it. */
+enum train_part { TRAIN_BACKBONE, TRAIN_EXITS, TRAIN_PARTS };
+
 struct train_state {
     struct model *model;
     struct exits_net *net;        /* NULL if the run has no exits */
@@ -39,26 +44,45 @@ struct train_state {
     int64_t stage_step; /* steps of this stage so far */
 };
 
+/* First and second moments of the parts; NULL where there is none. */
+struct train_moments {
+    float *values[TRAIN_PARTS][2];
+};
+
+/* Those of the stage's optimizers, lent. */
+struct train_moments train_state_moments(const struct train_state *state);
+
+/* The tensor of a moment in TRAIN_STATE_MOMENTS_FILE: "backbone.exp_avg". */
+const char *train_moment_name(enum train_part part, int which);
+
+/* Elements of a part's block of parameters; 0 if the run does not have it. */
+int64_t train_state_elems(const struct train_state *state, enum train_part part);
+
+/* Counts of open targets that the state has: one for each exit of each set. */
+int train_state_open_count(const struct train_state *state);
+
 /* Errors: ERR_NO_MEMORY. Cost: one pass over the state. */
 ERR_MUST_CHECK enum err train_state_hash(const struct train_state *state, struct hash *hash_out);
 
-/*
- * Writes the state as the files of a checkpoint into `folder`, which exists:
- * model.safetensors, config.json, exits.safetensors, optimizer.safetensors and
- * trainer_state.json (with `settings`, the settings that fix the numbers).
- * Errors: ERR_IO, ERR_NO_MEMORY; ERR_NOT_FINITE, with nothing written, if a parameter is.
- */
-ERR_MUST_CHECK enum err train_state_save(const struct train_state *state, const char *folder,
-                                         const char *settings);
+/* Errors: ERR_NOT_FINITE if a parameter is NaN or infinite: a later run could not load it. */
+ERR_MUST_CHECK enum err train_state_check(const struct train_state *state);
 
 /*
- * The reverse, in two parts, since the optimizers are made with the stage, and the stage
- * needs the weights: `_load` reads step, stage, stage_step and all parameters, after
- * comparing the settings; `_load_optimizers` the moments, update counts and class counts.
- * Errors: ERR_MISSING, ERR_CORRUPT; ERR_CONFIG if the settings differ, naming the first.
+ * Reads the files of a checkpoint (train_files.h), in two parts, since the optimizers are made
+ * with the stage, and the stage needs the weights: `_load` reads step, stage, stage_step, class
+ * counts and all parameters, after comparing the settings; `_load_optimizers` moments and update
+ * counts. Errors: ERR_MISSING, ERR_CORRUPT; ERR_CONFIG if the settings differ, naming the first.
  */
 ERR_MUST_CHECK enum err train_state_load(struct train_state *state, const char *folder,
                                          const char *settings);
 ERR_MUST_CHECK enum err train_state_load_optimizers(struct train_state *state, const char *folder);
+
+/*
+ * Reads what `text`, a trainer_state.json, says: all of it, update counts into `counts`, which
+ * may be NULL. `what` names it in errors, which are the same.
+ */
+ERR_MUST_CHECK enum err train_state_read(struct train_state *state, const char *text,
+                                         size_t text_bytes, const char *what, const char *settings,
+                                         int64_t counts[TRAIN_PARTS][OPTIM_GROUPS_MAX]);
 
 #endif

@@ -7,7 +7,7 @@
 #include "snapshot/snap.h"
 #include "snapshot/snap_area.h"
 
-enum { SNAP_NAME_BYTES = 64, SNAP_QUEUE_MAX = 64 };
+enum { SNAP_NAME_BYTES = 128, SNAP_QUEUE_MAX = 64 };
 
 struct snap_range {
     char name[SNAP_NAME_BYTES];

@@ -283,7 +283,8 @@ static enum err check_fit(const struct restore *restore)
 
     if (layout->replicated_bytes != snap_bytes_of(snap, SNAP_REPLICATED)) {
         return ERR_FAIL(ERR_CONFIG,
-                        "the snapshot has %" PRIu64 " replicated bytes, this job %" PRIu64,
+                        "the snapshot has %" PRIu64 " replicated bytes, this job %" PRIu64
+                        ": it is of a job with other settings",
                         layout->replicated_bytes, snap_bytes_of(snap, SNAP_REPLICATED));
     }
     for (int m = 0; m < layout->rank_count; m++) {

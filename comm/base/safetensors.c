@@ -301,12 +301,12 @@ void safetensors_shape_text(const struct safetensors_tensor *tensor, char *text,
 
 static int by_dtype_then_name(const void *a, const void *b)
 {
-    const struct safetensors_tensor *const *x = a, *const *y = b;
+    const struct safetensors_tensor *x = a, *y = b;
 
-    if ((*x)->dtype != (*y)->dtype) {
-        return (*x)->dtype < (*y)->dtype ? -1 : 1;
+    if (x->dtype != y->dtype) {
+        return x->dtype < y->dtype ? -1 : 1;
     }
-    return strcmp((*x)->name, (*y)->name);
+    return strcmp(x->name, y->name);
 }
 
 static struct jdoc *entry_of(const struct safetensors_tensor *tensor, size_t begin)
@@ -326,59 +326,68 @@ static struct jdoc *entry_of(const struct safetensors_tensor *tensor, size_t beg
     return entry;
 }
 
-/* The header as text, without its padding; fills pieces[2 ...] with the tensors' bytes. */
-static enum err make_header(const struct safetensors_tensor *const *sorted, size_t count,
-                            const char *metadata_key, const char *metadata_value,
-                            struct file_piece *pieces, char **text_out)
+enum err safetensors_head(struct safetensors_tensor tensors[], size_t count,
+                          const char *metadata_key, const char *metadata_value, uint8_t **head_out,
+                          size_t *head_bytes_out)
 {
     struct jdoc *header = jdoc_object();
+    char *text = NULL;
     size_t at = 0;
 
+    qsort(tensors, count, sizeof(tensors[0]), by_dtype_then_name);
     if (metadata_key != NULL) {
         struct jdoc *metadata = jdoc_object();
         jdoc_set_text(metadata, metadata_key, metadata_value);
         jdoc_set(header, METADATA, metadata);
     }
     for (size_t i = 0; i < count; i++) {
-        jdoc_set(header, sorted[i]->name, entry_of(sorted[i], at));
-        pieces[i] = (struct file_piece){sorted[i]->bytes, sorted[i]->byte_count};
-        at += sorted[i]->byte_count;
+        jdoc_set(header, tensors[i].name, entry_of(&tensors[i], at));
+        at += tensors[i].byte_count;
     }
-    const enum err status = jdoc_text(header, 0, text_out);
+    const enum err status = jdoc_text(header, 0, &text);
     jdoc_close(header);
-    return status;
+    ERR_TRY(status);
+    const size_t text_bytes = strlen(text);
+    const size_t padded_bytes = (text_bytes + HEADER_ALIGN - 1) / HEADER_ALIGN * HEADER_ALIGN;
+    uint8_t *head = malloc(LENGTH_BYTES + padded_bytes);
+    if (head == NULL) {
+        free(text);
+        return ERR_FAIL(ERR_NO_MEMORY, "a safetensors header of %zu bytes", padded_bytes);
+    }
+    bytes_put_u64(head, padded_bytes);
+    memcpy(head + LENGTH_BYTES, text, text_bytes);
+    memset(head + LENGTH_BYTES + text_bytes, ' ', padded_bytes - text_bytes);
+    free(text);
+    *head_out = head;
+    *head_bytes_out = LENGTH_BYTES + padded_bytes;
+    return ERR_OK;
 }
 
 enum err safetensors_write(const char *path, const struct safetensors_tensor *tensors, size_t count,
                            const char *metadata_key, const char *metadata_value)
 {
-    static const char spaces[HEADER_ALIGN] = "       ";
-    enum { LENGTH, TEXT, PADDING, FIRST_TENSOR };
-    uint8_t length[LENGTH_BYTES];
-    char *text = NULL;
+    uint8_t *head = NULL;
+    size_t head_bytes = 0;
     enum err status = ERR_OK;
 
-    const struct safetensors_tensor **sorted = calloc(count + 1, sizeof(const void *));
-    struct file_piece *pieces = calloc(FIRST_TENSOR + count, sizeof(*pieces));
+    struct safetensors_tensor *sorted = calloc(count + 1, sizeof(*sorted));
+    struct file_piece *pieces = calloc(1 + count, sizeof(*pieces));
     if (sorted == NULL || pieces == NULL) {
         status = ERR_FAIL(ERR_NO_MEMORY, "%s: a list of %zu tensors", path, count);
         goto out;
     }
-    for (size_t i = 0; i < count; i++) {
-        sorted[i] = &tensors[i];
+    if (count > 0) {
+        memcpy(sorted, tensors, count * sizeof(*sorted));
     }
-    qsort(sorted, count, sizeof(const void *), by_dtype_then_name);
-    ERR_GOTO(
-        out, status,
-        make_header(sorted, count, metadata_key, metadata_value, pieces + FIRST_TENSOR, &text));
-    const size_t padding = (HEADER_ALIGN - strlen(text) % HEADER_ALIGN) % HEADER_ALIGN;
-    bytes_put_u64(length, strlen(text) + padding);
-    pieces[LENGTH] = (struct file_piece){length, LENGTH_BYTES};
-    pieces[TEXT] = (struct file_piece){text, strlen(text)};
-    pieces[PADDING] = (struct file_piece){spaces, padding};
-    status = file_write(path, pieces, FIRST_TENSOR + count);
+    ERR_GOTO(out, status,
+             safetensors_head(sorted, count, metadata_key, metadata_value, &head, &head_bytes));
+    pieces[0] = (struct file_piece){head, head_bytes};
+    for (size_t i = 0; i < count; i++) {
+        pieces[1 + i] = (struct file_piece){sorted[i].bytes, sorted[i].byte_count};
+    }
+    status = file_write(path, pieces, 1 + count);
 out:
-    free(text);
+    free(head);
     free(pieces);
     free(sorted);
     return status;

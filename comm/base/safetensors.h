@@ -80,14 +80,23 @@ const char *safetensors_dtype_name(enum safetensors_dtype dtype); /* "F32" */
 void safetensors_shape_text(const struct safetensors_tensor *tensor, char *text, size_t text_bytes);
 
 /*
- * Writes a file as the reference writer does: tensors ordered by dtype, widest first, then
- * by name; header padded with spaces to a multiple of 8; through a temporary file and a
- * rename, so that a reader who has the old file mapped keeps it.
+ * The head of a file as the reference writer makes it, all that stands before the tensors' bytes:
+ * tensors ordered by dtype, widest first, then by name; header padded with spaces to a multiple
+ * of 8. Sorts `tensors` [count] into that order, in which their bytes must follow.
  *
- * tensors   [count]  names unique; the order in memory does not matter
+ * tensors   names unique; `bytes` is not looked at
  * metadata  one key and its value ("format", "pt" is what Hugging Face writes); key NULL: none
  *
- * Errors: ERR_IO, ERR_NO_MEMORY; ERR_INVALID for a name that is not UTF-8.
+ * *head_out is the caller's to free(). Errors: ERR_NO_MEMORY; ERR_INVALID for a name that is not
+ * UTF-8.
+ */
+ERR_MUST_CHECK enum err safetensors_head(struct safetensors_tensor tensors[], size_t count,
+                                         const char *metadata_key, const char *metadata_value,
+                                         uint8_t **head_out, size_t *head_bytes_out);
+
+/*
+ * Writes such a file, through a temporary one and a rename, so that a reader who has the old file
+ * mapped keeps it; the order of `tensors` does not matter. Errors: those, and ERR_IO.
  */
 ERR_MUST_CHECK enum err safetensors_write(const char *path,
                                           const struct safetensors_tensor *tensors, size_t count,

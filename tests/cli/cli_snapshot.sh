@@ -78,5 +78,5 @@ same "state, begun anew" "$(hash_of gone)" "$(hash_of straight)"
 OFFRAMP_FAULT=snap.after_commit@1#9=kill nodes 2 other
 nodes 2 other --set seed=7
 same "exit code with other settings" $code 78
-grep -q "other settings" other.err || fail "$(cat other.err)"
+grep -q 'written with "seed: 42", the run has "seed: 7"' other.err || fail "$(cat other.err)"
 go_on other 1

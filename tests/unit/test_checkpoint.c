@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "comm/base/fault.h"
+#include "snapshot/snap_disk.h"
 #include "tests/support/checkpoint_case.h"
 #include "tests/support/test_suite.h"
 
@@ -231,7 +232,7 @@ START_TEST(find__refuses_when_there_are_checkpoints_and_none_is_valid)
     char found[FILE_PATH_BYTES_MAX];
     char said[4096];
     EXPECT_ERR(find(found, said), ERR_CORRUPT, "none of its 2 checkpoints is valid");
-    EXPECT_OK(checkpoint_remove_all(folder.path));
+    EXPECT_OK(snap_disk_remove_all(folder.path));
     ck_assert_int_eq(found_step(), 0);
 }
 END_TEST

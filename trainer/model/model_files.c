@@ -51,24 +51,13 @@ static struct jdoc *describe(const struct model_config *config)
     return doc;
 }
 
-enum err model_files_save(struct model *model, const char *folder)
+enum err model_files_config_text(const struct model_config *config, char **text_out)
 {
-    char path[FILE_PATH_BYTES_MAX];
-    char *text = NULL;
-    struct jdoc *doc = describe(model_config_of(model));
+    struct jdoc *doc = describe(config);
+    const enum err status = jdoc_text(doc, 2, text_out);
 
-    enum err status = jdoc_text(doc, 2, &text);
     jdoc_close(doc);
-    if (status == ERR_OK) {
-        status = file_path(path, folder, MODEL_CONFIG_FILE);
-    }
-    if (status == ERR_OK) {
-        status = file_write_text(path, text);
-    }
-    free(text);
-    ERR_TRY(status);
-    ERR_TRY(file_path(path, folder, MODEL_WEIGHTS_FILE));
-    return param_list_save(model_params(model), model_block(model), path);
+    return status;
 }
 
 static enum err read_activation(const struct jdoc *doc, const char *path, enum kern_gelu *form_out)

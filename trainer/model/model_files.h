@@ -13,8 +13,8 @@
 #define MODEL_CONFIG_FILE "config.json"
 #define MODEL_WEIGHTS_FILE "model.safetensors"
 
-/* Writes both files into `folder`, which exists. Errors: ERR_IO, ERR_NO_MEMORY. */
-ERR_MUST_CHECK enum err model_files_save(struct model *model, const char *folder);
+/* What config.json says; *text_out is the caller's to free(). Errors: ERR_NO_MEMORY. */
+ERR_MUST_CHECK enum err model_files_config_text(const struct model_config *config, char **text_out);
 
 /*
  * Reads config.json. Errors: ERR_MISSING, ERR_IO; ERR_CORRUPT for a file that is no such

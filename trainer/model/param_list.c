@@ -106,27 +106,20 @@ void param_list_init(const struct param_list *list, float *block, double std, ui
     }
 }
 
-enum err param_list_save(const struct param_list *list, const float *block, const char *path)
+void param_list_tensors(const struct param_list *list, const float *block,
+                        struct safetensors_tensor tensors_out[])
 {
-    struct safetensors_tensor *tensors = calloc((size_t)list->count + 1, sizeof(*tensors));
-
-    if (tensors == NULL) {
-        return ERR_FAIL(ERR_NO_MEMORY, "%s: a list of %" PRId64 " tensors", path, list->count);
-    }
     for (int64_t t = 0; t < list->count; t++) {
         const struct param *param = &list->params[t];
-        tensors[t] = (struct safetensors_tensor){
+        tensors_out[t] = (struct safetensors_tensor){
             .name = param->name,
             .dtype = SAFETENSORS_F32,
             .rank = param->rank,
             .bytes = block + param->offset,
             .byte_count = (size_t)param->count * sizeof(float),
         };
-        memcpy(tensors[t].shape, param->shape, sizeof(param->shape));
+        memcpy(tensors_out[t].shape, param->shape, sizeof(param->shape));
     }
-    const enum err status = safetensors_write(path, tensors, (size_t)list->count, "format", "pt");
-    free(tensors);
-    return status;
 }
 
 static bool fits(const struct param *param, const struct safetensors_tensor *tensor)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "comm/base/err.h"
+#include "comm/base/safetensors.h"
 
 enum { PARAM_NAME_BYTES = 112, PARAM_RANK_MAX = 4, PARAM_ALIGN_ELEMS = 64 /* 256 bytes */ };
 
@@ -58,9 +59,9 @@ void param_list_part(const struct param_list *list, int part, int64_t *begin_out
 void param_list_init(const struct param_list *list, float *block, double std, uint64_t seed,
                      uint32_t salt);
 
-/* Writes a block as a safetensors file. Errors: ERR_IO, ERR_NO_MEMORY. */
-ERR_MUST_CHECK enum err param_list_save(const struct param_list *list, const float *block,
-                                        const char *path);
+/* A block as the tensors of a file: tensors_out [list->count], which lend the block. */
+void param_list_tensors(const struct param_list *list, const float *block,
+                        struct safetensors_tensor tensors_out[]);
 
 /*
  * Reads a block from a safetensors file, in which every tensor must be there, in F32, of

@@ -1,0 +1,62 @@
+/*
+ * snapshot/snap_disk.h - checkpoints on disk: whole or absent.
+ *
+ *      OUT/checkpoint-500.partial/   being written
+ *      OUT/checkpoint-500/           complete: every file synced, then manifest.json with
+ *                                    size and hash of each, then the rename, then the folder
+ *      OUT/latest                    text: checkpoint-500; a hint for people, never trusted
+ *
+ * A checkpoint is valid if and only if its manifest is there, of this format version, and
+ * every file in it has the size and the XXH3-128 that it names.
+ *
+ * Threads: any, on different folders.
+ */
+#ifndef SNAPSHOT_SNAP_DISK_H
+#define SNAPSHOT_SNAP_DISK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "comm/base/err.h"
+#include "comm/base/file.h"
+
+/* A file that a manifest must name, or, if it is optional, must name where it is there. */
+struct snap_disk_file {
+    const char *name;
+    bool is_optional;
+};
+
+/* The folder in which the checkpoint of `step` is written. Errors: ERR_INVALID if it does not fit. */
+ERR_MUST_CHECK enum err snap_disk_partial(char path[FILE_PATH_BYTES_MAX], const char *output_dir,
+                                          int64_t step);
+
+/*
+ * Turns checkpoint-<step>.partial, all its files written and synced, into checkpoint-<step>,
+ * replaces one of the same step, and once it is durable removes the oldest beyond `keep_count`
+ * >= 1 of this step and earlier ones. Errors: ERR_IO, ERR_NO_MEMORY; then a valid folder of that
+ * name is the old one or all of the new. Cost: reads all files once, to hash them.
+ */
+ERR_MUST_CHECK enum err snap_disk_place(const char *output_dir, int64_t step, int64_t keep_count);
+
+/* Checks a checkpoint's manifest against its files. Errors: ERR_MISSING, ERR_IO, ERR_CORRUPT. */
+ERR_MUST_CHECK enum err snap_disk_verify(const char *folder, const struct snap_disk_file needed[],
+                                         int needed_count);
+
+/*
+ * The newest valid checkpoint of `output_dir` into folder_out; "" if there is none at
+ * all. Says on stderr which it passed over and why. Errors: ERR_CORRUPT if there are
+ * checkpoints and none is valid.
+ */
+ERR_MUST_CHECK enum err snap_disk_find(const char *output_dir, const struct snap_disk_file needed[],
+                                       int needed_count, char folder_out[FILE_PATH_BYTES_MAX]);
+
+/* The step in a checkpoint's name, "OUT/checkpoint-500"; -1 if it has none. */
+int64_t snap_disk_step(const char *folder);
+
+/* Whether `output_dir` has any checkpoint, valid or not. */
+bool snap_disk_exists(const char *output_dir);
+
+/* Removes all checkpoints of `output_dir`, whole or partial. Errors: ERR_IO. */
+ERR_MUST_CHECK enum err snap_disk_remove_all(const char *output_dir);
+
+#endif
