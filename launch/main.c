@@ -16,6 +16,7 @@ static const struct {
     {"train", command_train, "train a run, alone or as a rank of mpirun or srun"},
     {"eval", command_eval, "evaluate a run: accuracy against compute"},
     {"config", command_config, "check and print settings, or their reference"},
+    {"keeper", command_keeper, "keep the snapshots of a job on this node; ranks start it"},
     {"verify", command_verify, "check a checkpoint against its manifest"},
 };
 

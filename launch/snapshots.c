@@ -15,7 +15,8 @@
 struct snapshots {
     struct train_run *run;
     struct snap *snap;
-    const char *settings; /* train_settings_text(), lent */
+    char output_dir[FILE_PATH_BYTES_MAX]; /* absolute */
+    const char *settings;                 /* train_settings_text(), lent */
     struct train_moments moments;
     int64_t counts[TRAIN_PARTS][OPTIM_GROUPS_MAX];
     struct train_files files;
@@ -38,16 +39,27 @@ const char *snapshots_guarantee(const struct snapshots *snapshots)
 }
 
 /* The same for every start of the run with this output_dir, on any node. */
-static enum err hash_output_dir(const struct train_run *run, struct hash *key_out)
+static enum err hash_output_dir(const struct train_run *run, char path_out[FILE_PATH_BYTES_MAX],
+                                struct hash *key_out)
 {
     const char *folder = run->options->run.output_dir;
-    char *path = realpath(folder, NULL);
 
-    if (path == NULL) {
+    if (realpath(folder, path_out) == NULL) {
         return ERR_FAIL(ERR_IO, "output_dir %s is not there", folder);
     }
-    *key_out = hash_bytes(path, strlen(path));
-    free(path);
+    *key_out = hash_bytes(path_out, strlen(path_out));
+    return ERR_OK;
+}
+
+/* This program, to be run as a keeper. */
+static enum err find_program(char path_out[FILE_PATH_BYTES_MAX])
+{
+    const ssize_t length = readlink("/proc/self/exe", path_out, FILE_PATH_BYTES_MAX - 1);
+
+    if (length < 0) {
+        return ERR_FAIL(ERR_IO, "/proc/self/exe cannot be read");
+    }
+    path_out[length] = '\0';
     return ERR_OK;
 }
 
@@ -83,6 +95,7 @@ static enum err protect(struct snapshots *snapshots)
 
     for (int i = 0; i < snapshots->files.count; i++) {
         const struct train_file *file = &snapshots->files.files[i];
+        ERR_TRY(snap_file(snapshots->snap, file->name));
         for (size_t p = 0; p < file->piece_count; p++) {
             snprintf(name, sizeof(name), "%s, piece %zu", file->name, p);
             ERR_TRY(snap_protect(snapshots->snap, name, (void *)(uintptr_t)file->pieces[p].bytes,
@@ -92,35 +105,17 @@ static enum err protect(struct snapshots *snapshots)
     return ERR_OK;
 }
 
-/* Ranks of a node remove the same folder at once: each tries until it is gone. */
-static enum err remove_memory(const char *folder)
-{
-    enum err status = ERR_OK;
-
-    for (int tries = 0; tries < 10; tries++) {
-        status = file_remove_tree(folder);
-        if (status == ERR_OK) {
-            return ERR_OK;
-        }
-        err_clear();
-    }
-    return ERR_FAIL(status, "%s cannot be removed", folder);
-}
-
 static enum err open_all(struct snapshots *snapshots, bool discards, struct snap_restored *restored)
 {
     const struct train_run *run = snapshots->run;
     const struct options *options = &run->options->run;
     char folder[FILE_PATH_BYTES_MAX];
+    char program[FILE_PATH_BYTES_MAX];
     struct hash key;
-    int64_t ignored = 0;
 
-    ERR_TRY(hash_output_dir(run, &key));
+    ERR_TRY(hash_output_dir(run, snapshots->output_dir, &key));
     choose_folder(run, key, folder);
-    if (discards) {
-        ERR_TRY(remove_memory(folder));
-    }
-    ERR_TRY(comm_agree_max(run->world, 0, options->collective_deadline_ms, &ignored));
+    ERR_TRY(find_program(program));
     ERR_TRY(allocate(snapshots));
     const struct snap_options snap_options = {
         .world = run->world,
@@ -129,6 +124,14 @@ static enum err open_all(struct snapshots *snapshots, bool discards, struct snap
         .data_count = (int)options->snapshot_data_members,
         .parity_count = (int)options->snapshot_parity_members,
         .deadline_ms = options->collective_deadline_ms,
+        .incarnation = run->incarnation.number,
+        .fences = run->incarnation.fences,
+        .discards = discards,
+        .keeper_program = program,
+        .retain_s = (int)options->snapshot_retain_s,
+        .output_dir = snapshots->output_dir,
+        .keep_count = options->save_total_limit,
+        .bytes_per_s = (int64_t)(1e6 * options->save_mb_per_s),
     };
     ERR_TRY(snap_open(&snap_options, &snapshots->snap));
     ERR_TRY(protect(snapshots));
@@ -191,6 +194,27 @@ void snapshots_clear_moments(struct snapshots *snapshots)
     }
 }
 
+static void tell_saves(struct snapshots *snapshots, const struct snap_statistics *now,
+                       struct metrics *metrics)
+{
+    if (now->saved > snapshots->told.saved) {
+        struct jdoc *details = jdoc_object();
+        jdoc_set_int(details, "step", (int64_t)now->newest_saved);
+        jdoc_set_int(details, "bytes", now->saved_bytes);
+        jdoc_set_real(details, "save_s", now->save_s);
+        metrics_event(metrics, "checkpoint.saved", details);
+    }
+    if (now->saves_failed > snapshots->told.saves_failed) {
+        struct jdoc *details = jdoc_object();
+        metrics_show(metrics, true, "warning: no checkpoint of step %" PRIu64 ": %s",
+                     now->failed_save, now->failure);
+        jdoc_set_int(details, "step", (int64_t)now->failed_save);
+        jdoc_set_int(details, "failures", now->saves_failed);
+        jdoc_set_text(details, "error", now->failure);
+        metrics_event(metrics, "checkpoint.failed", details);
+    }
+}
+
 static void tell(struct snapshots *snapshots, struct metrics *metrics)
 {
     const struct snap_statistics now = snap_statistics(snapshots->snap);
@@ -202,21 +226,41 @@ static void tell(struct snapshots *snapshots, struct metrics *metrics)
         jdoc_set_real(details, "stall_s", now.stall_s - snapshots->told.stall_s);
         jdoc_set_int(details, "skipped", now.skipped - snapshots->told.skipped);
         metrics_event(metrics, "snapshot.committed", details);
-        snapshots->told = now;
     }
+    tell_saves(snapshots, &now, metrics);
+    snapshots->told = now;
 }
 
 enum err snapshots_step(struct snapshots *snapshots, struct metrics *metrics)
 {
+    const struct train_state *state = &snapshots->run->state;
+    const struct options *options = &snapshots->run->options->run;
+
+    tell(snapshots, metrics);
+    const bool saves = options->save_steps > 0 && state->step % options->save_steps == 0;
+    if (!saves && state->step % options->snapshot_steps != 0) {
+        return ERR_OK;
+    }
+    ERR_TRY(train_files_refresh(&snapshots->files, state, snapshots->settings));
+    if (saves) {
+        ERR_TRY(train_state_check(state));
+        return snap_save(snapshots->snap, (uint64_t)state->step);
+    }
+    return snap_begin(snapshots->snap, (uint64_t)state->step);
+}
+
+enum err snapshots_settle(struct snapshots *snapshots, struct metrics *metrics)
+{
     if (snapshots == NULL) {
         return ERR_OK;
     }
-    const int64_t step = snapshots->run->state.step;
+    ERR_TRY(snap_wait_saved(snapshots->snap, snapshots->run->options->run.serial_deadline_ms));
     tell(snapshots, metrics);
-    if (step % snapshots->run->options->run.snapshot_steps == 0) {
-        ERR_TRY(
-            train_files_refresh(&snapshots->files, &snapshots->run->state, snapshots->settings));
-        return snap_begin(snapshots->snap, (uint64_t)step);
-    }
     return ERR_OK;
+}
+
+int64_t snapshots_saved_step(const struct snapshots *snapshots)
+{
+    return snapshots == NULL || snapshots->told.saved == 0 ? -1
+                                                           : (int64_t)snapshots->told.newest_saved;
 }

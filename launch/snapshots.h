@@ -45,10 +45,17 @@ ERR_MUST_CHECK enum err snapshots_fence(struct snapshots *snapshots);
 void snapshots_clear_moments(struct snapshots *snapshots);
 
 /*
- * After a step: takes a snapshot if it is due, and writes what became of earlier ones to
- * events.jsonl. Errors: what stopped the snapshots.
+ * After a step: takes a snapshot if it is due, with save_steps also one that goes to disk in the
+ * background, and writes what became of earlier ones to events.jsonl. Not for NULL. Errors: what
+ * stopped the snapshots; ERR_NOT_FINITE if what is to be saved is.
  */
 ERR_MUST_CHECK enum err snapshots_step(struct snapshots *snapshots, struct metrics *metrics);
+
+/* Waits until what was begun is committed, and saved or has failed to be. */
+ERR_MUST_CHECK enum err snapshots_settle(struct snapshots *snapshots, struct metrics *metrics);
+
+/* The newest step that was saved in the background; -1: none. On rank 0. */
+int64_t snapshots_saved_step(const struct snapshots *snapshots);
 
 /* What is certain to survive, in words. */
 const char *snapshots_guarantee(const struct snapshots *snapshots);

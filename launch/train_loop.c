@@ -39,7 +39,7 @@ static enum err choose_checkpoint(const struct train_run *run, char folder[FILE_
         } else if (strcmp(wish, "none") != 0) {
             snprintf(folder, FILE_PATH_BYTES_MAX, "%s", wish);
             status = checkpoint_verify(folder);
-        } else if (!options->overwrite_output_dir && snap_disk_exists(options->output_dir)) {
+        } else if (!options->overwrite_output_dir && snap_disk_newest(options->output_dir) >= 0) {
             status = ERR_FAIL(ERR_CONFIG,
                               "%s has checkpoints of an earlier run: choose another output_dir, or "
                               "set overwrite_output_dir to true to remove them",
@@ -65,6 +65,10 @@ static enum err save(struct loop *loop)
     }
     enum err status = ERR_OK;
     if (comm_rank(run->world) == 0) {
+        status = incarnation_check(options->output_dir, run->incarnation.number);
+    }
+    if (comm_rank(run->world) == 0 && status == ERR_OK &&
+        snapshots_saved_step(run->snapshots) != run->state.step) {
         status = checkpoint_save(&run->state, options->output_dir, loop->settings,
                                  options->save_total_limit);
     }
@@ -211,11 +215,13 @@ static enum err run_stage(struct loop *loop, int index, const char *checkpoint)
         ERR_GOTO(out, status,
                  record_step(loop, &run->options->stages[index].options, index, &report));
         show_step(loop, stage, index, &report);
-        ERR_GOTO(out, status, snapshots_step(run->snapshots, loop->metrics));
-        if (save_steps > 0 && run->state.step % save_steps == 0) {
+        if (run->snapshots != NULL) {
+            ERR_GOTO(out, status, snapshots_step(run->snapshots, loop->metrics));
+        } else if (save_steps > 0 && run->state.step % save_steps == 0) {
             ERR_GOTO(out, status, save(loop));
         }
     }
+    ERR_GOTO(out, status, snapshots_settle(run->snapshots, loop->metrics));
     ERR_GOTO(out, status, save(loop));
     status = train_state_hash(&run->state, &loop->hash);
 out:
@@ -249,6 +255,7 @@ static enum err claim_folder(const struct train_run *run, bool resumes)
     if (comm_rank(run->world) != 0) {
         return ERR_OK;
     }
+    ERR_TRY(incarnation_claim(folder, run->incarnation.number));
     ERR_TRY(file_path(path, folder, TRAIN_SUMMARY_FILE));
     ERR_TRY(file_remove_tree(path));
     if (!resumes) {
@@ -275,8 +282,8 @@ static enum err open_snapshots(struct loop *loop, bool has_checkpoint)
     if (run->options->run.snapshot_steps == 0) {
         return ERR_OK;
     }
-    enum err status =
-        snapshots_open(run, loop->settings, !is_auto, &run->snapshots, &loop->restored);
+    enum err status = snapshots_open(run, loop->settings, !is_auto || run->incarnation.is_first,
+                                     &run->snapshots, &loop->restored);
     if (status == ERR_BEYOND_REPAIR && has_checkpoint) {
         err_text(text, sizeof(text));
         err_clear();
@@ -357,6 +364,8 @@ static enum err begin(struct loop *loop, char checkpoint[FILE_PATH_BYTES_MAX])
     struct train_run *run = loop->run;
     struct hash hash;
 
+    ERR_TRY(incarnation_next(run->world, run->options->run.output_dir,
+                             run->options->run.collective_deadline_ms, &run->incarnation));
     ERR_TRY(compare_ranks(run, hash_bytes(loop->settings, strlen(loop->settings)), "the settings"));
     ERR_TRY(restore(loop, checkpoint));
     ERR_TRY(train_state_hash(&run->state, &hash));

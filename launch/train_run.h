@@ -14,6 +14,7 @@
 #include "data/data_split.h"
 #include "exits/exits_cost.h"
 #include "exits/exits_train.h"
+#include "launch/incarnation.h"
 #include "launch/options.h"
 #include "launch/train_state.h"
 #include "trainer/kernels/kern_ops.h"
@@ -26,8 +27,9 @@ struct train_run {
     struct data_set *train, *test;
     struct data_split *split;
     struct data_normal normal;
-    struct train_state state;    /* without optimizers, which belong to a stage */
-    struct snapshots *snapshots; /* NULL: none are taken; of the training loop */
+    struct train_state state;       /* without optimizers, which belong to a stage */
+    struct incarnation incarnation; /* this start of the run; of the training loop, and the next: */
+    struct snapshots *snapshots;    /* NULL: none are taken */
     struct exits_cost_shape cost_shape;
     struct exits_train_config exits;    /* of the exits, if state.net is not NULL */
     int64_t macs[MODEL_LAYERS_MAX + 1]; /* [G + 1] multiply-adds of leaving at each exit */

@@ -22,11 +22,13 @@ static bool fixes_numbers(enum options_id option)
     case OPTION_logging_steps:
     case OPTION_hash_steps:
     case OPTION_save_steps:
+    case OPTION_save_mb_per_s:
     case OPTION_save_total_limit:
     case OPTION_max_eval_samples:
     case OPTION_timing_samples:
     case OPTION_snapshot_steps:
     case OPTION_snapshot_dir:
+    case OPTION_snapshot_retain_s:
     case OPTION_snapshot_data_members:
     case OPTION_snapshot_parity_members:
     case OPTION_collective_deadline_ms:

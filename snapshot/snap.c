@@ -11,6 +11,32 @@
 
 #include "comm/base/clock.h"
 
+/* Texts that are lent for snap_open() alone. */
+static enum err copy_disk_options(struct snap *snap)
+{
+    struct snap_options *options = &snap->options;
+
+    if (options->keeper_program != NULL) {
+        snap->keeper_program = strdup(options->keeper_program);
+        options->keeper_program = snap->keeper_program;
+        if (snap->keeper_program == NULL) {
+            return ERR_FAIL(ERR_NO_MEMORY, "snapshots");
+        }
+    }
+    if (options->output_dir != NULL) {
+        if (strlen(options->output_dir) >= sizeof(snap->plan.output_dir)) {
+            return ERR_FAIL(ERR_INVALID, "output_dir: a path of %zu bytes",
+                            strlen(options->output_dir));
+        }
+        snprintf(snap->plan.output_dir, sizeof(snap->plan.output_dir), "%s", options->output_dir);
+        options->output_dir = snap->plan.output_dir;
+    }
+    snap->plan.keep_count = options->keep_count;
+    snap->plan.bytes_per_s = options->bytes_per_s;
+    snap->plan.deadline_ms = options->deadline_ms;
+    return ERR_OK;
+}
+
 enum err snap_open(const struct snap_options *options, struct snap **snap_out)
 {
     struct snap *snap = calloc(1, sizeof(*snap));
@@ -29,6 +55,12 @@ enum err snap_open(const struct snap_options *options, struct snap **snap_out)
         goto err_close;
     }
     snap->options.folder = snap->folder;
+    snap->claim = (struct snap_claim){
+        .job_key = options->job_key,
+        .owner = {.launcher = strcmp(comm_launcher(options->world), "none") == 0 ? 0 : getppid(),
+                  .incarnation = options->incarnation,
+                  .fences = options->fences}};
+    ERR_GOTO(err_close, status, copy_disk_options(snap));
     ERR_GOTO(err_close, status, file_make_folder(snap->folder));
     struct stat info;
     if (lstat(snap->folder, &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != geteuid() ||
@@ -71,6 +103,23 @@ enum err snap_protect(struct snap *snap, const char *name, void *address, size_t
     struct snap_range *range = &snap->ranges[snap->range_count++];
     *range = (struct snap_range){.address = address, .bytes = bytes, .kind = kind};
     snprintf(range->name, sizeof(range->name), "%s", name);
+    if (kind == SNAP_REPLICATED && snap->plan.file_count > 0) {
+        snap->plan.files[snap->plan.file_count - 1].bytes += bytes;
+    }
+    return ERR_OK;
+}
+
+enum err snap_file(struct snap *snap, const char *name)
+{
+    struct snap_plan *plan = &snap->plan;
+
+    if (plan->file_count == SNAP_PLAN_FILES_MAX || strlen(name) >= SNAP_PLAN_NAME_BYTES) {
+        return ERR_FAIL(ERR_INVALID, "file %s: at most %d files, names of %d bytes", name,
+                        SNAP_PLAN_FILES_MAX, SNAP_PLAN_NAME_BYTES - 1);
+    }
+    struct snap_extent *file = &plan->files[plan->file_count++];
+    *file = (struct snap_extent){.at = snap_bytes_of(snap, SNAP_REPLICATED)};
+    snprintf(file->name, sizeof(file->name), "%s", name);
     return ERR_OK;
 }
 
@@ -137,13 +186,18 @@ const char *snap_guarantee(const struct snap *snap)
     return snap->guarantee;
 }
 
+uint64_t snap_node_bytes(const struct snap *snap)
+{
+    return snap->node_bytes;
+}
+
 /* What stopped the worker, as this thread's own error. */
 static enum err status_of(struct snap *snap)
 {
     return snap->status == ERR_OK ? ERR_OK : ERR_FAIL(snap->status, "snapshots: %s", snap->message);
 }
 
-enum err snap_begin(struct snap *snap, uint64_t version)
+static enum err begin(struct snap *snap, uint64_t version, bool saves)
 {
     const int64_t start_ns = clock_now_ns();
 
@@ -155,14 +209,32 @@ enum err snap_begin(struct snap *snap, uint64_t version)
     enum err status = status_of(snap);
     if (status == ERR_OK) {
         const bool skips = snap->is_busy || snap->queue_count > 0;
-        snap->queue[snap->queue_count++] = (struct snap_request){version, start_ns, skips};
+        snap->queue[snap->queue_count++] = (struct snap_request){version, start_ns, skips, saves};
         snap->must_copy = snap->must_copy || !skips;
         snap->statistics.begun++;
+        snap->statistics.saves_begun += saves;
         pthread_cond_broadcast(&snap->changed);
     }
     snap->statistics.stall_s += clock_since_s(start_ns);
     pthread_mutex_unlock(&snap->mutex);
     return status;
+}
+
+enum err snap_begin(struct snap *snap, uint64_t version)
+{
+    return begin(snap, version, false);
+}
+
+enum err snap_save(struct snap *snap, uint64_t version)
+{
+    const int64_t start_ns = clock_now_ns();
+
+    assert(snap->keeper != NULL && snap->options.output_dir != NULL);
+    ERR_TRY(snap_wait(snap));
+    pthread_mutex_lock(&snap->mutex);
+    snap->statistics.stall_s += clock_since_s(start_ns);
+    pthread_mutex_unlock(&snap->mutex);
+    return begin(snap, version, true);
 }
 
 enum err snap_fence(struct snap *snap)
@@ -190,6 +262,26 @@ enum err snap_wait(struct snap *snap)
     return status;
 }
 
+enum err snap_wait_saved(struct snap *snap, int64_t deadline_ms)
+{
+    const int64_t until_ms = clock_now_ms() + deadline_ms;
+
+    ERR_TRY(snap_wait(snap)); /* from here on the worker sleeps, and the keeper is this thread's */
+    while (comm_rank(snap->control) == 0) {
+        const struct snap_statistics now = snap_statistics(snap);
+        const int64_t left_ms = until_ms - clock_now_ms();
+        if (now.saves_begun == now.saved + now.saves_failed) {
+            break;
+        }
+        if (left_ms <= 0) {
+            return ERR_FAIL(ERR_TIMEOUT, "a checkpoint was not written within %" PRId64 " ms",
+                            deadline_ms);
+        }
+        snap_hear_keeper(snap, left_ms);
+    }
+    return ERR_OK;
+}
+
 struct snap_statistics snap_statistics(struct snap *snap)
 {
     pthread_mutex_lock(&snap->mutex);
@@ -211,7 +303,6 @@ static void remove_memory(struct snap *snap)
         return;
     }
     unlink(path);
-    rmdir(snap->folder); /* by the last rank of the node; the others find it not empty */
 }
 
 void snap_close(struct snap *snap, enum snap_end end)
@@ -220,8 +311,14 @@ void snap_close(struct snap *snap, enum snap_end end)
         return;
     }
     snap_worker_stop(snap);
-    if (end == SNAP_FINISHED && snap->area != NULL) {
+    const bool finished = end == SNAP_FINISHED && snap->area != NULL;
+    if (finished) {
         remove_memory(snap);
+    }
+    snap_keeper_close(snap->keeper, finished);
+    if (finished) {
+        rmdir(
+            snap->folder); /* by the last of the node, keeper or rank; the others find it not empty */
     }
     snap_transfer_close(snap->encode);
     snap_area_close(snap->area);
@@ -234,6 +331,7 @@ void snap_close(struct snap *snap, enum snap_end end)
     free(snap->host_of);
     free(snap->places);
     free(snap->ranges);
+    free(snap->keeper_program);
     free(snap->folder);
     free(snap);
 }

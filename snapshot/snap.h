@@ -1,5 +1,5 @@
 /*
- * snapshot/snap.h - snapshots that outlive their process: the whole of it, in nine calls.
+ * snapshot/snap.h - snapshots that outlive their process: the whole of it.
  *
  *      snap_open(&options, &snap);
  *      snap_protect(snap, "weights", weights, bytes, SNAP_REPLICATED);
@@ -45,6 +45,18 @@ struct snap_options {
     uint64_t domain;              /* failure domain of this node; 0: the node itself */
     int data_count, parity_count; /* k + m; 0 + 0: chosen by the number of nodes */
     int64_t deadline_ms;          /* of one wait for a peer */
+
+    /* Starts of this job count up; memory that a later one has written is not touched. 0: not counted. */
+    uint64_t incarnation;
+    bool fences;   /* whatever is left of earlier starts is ended, running or not */
+    bool discards; /* what is in memory is not wanted: removed instead of restored */
+
+    const char *keeper_program; /* which, called with "keeper ...", is a keeper; NULL: none */
+    int retain_s;               /* how long a keeper keeps the memory of a dead job */
+    const char
+        *output_dir;     /* where keepers write checkpoints, the same on all nodes; NULL: nowhere */
+    int64_t keep_count;  /* checkpoints that stay there */
+    int64_t bytes_per_s; /* that a keeper writes at most; 0: no bound */
 };
 
 struct snap;
@@ -59,6 +71,12 @@ ERR_MUST_CHECK enum err snap_open(const struct snap_options *options, struct sna
  */
 ERR_MUST_CHECK enum err snap_protect(struct snap *snap, const char *name, void *address,
                                      size_t bytes, enum snap_kind kind);
+
+/*
+ * Begins a file: what is protected REPLICATED from here on, up to the next call, is in that order
+ * the file `name` of every checkpoint that keepers write. Errors: ERR_INVALID for too many files.
+ */
+ERR_MUST_CHECK enum err snap_file(struct snap *snap, const char *name);
 
 /* Where a state came from. */
 enum snap_source {
@@ -78,8 +96,8 @@ struct snap_restored {
  * Finds the newest version that can be had, puts it into the protected memory of all ranks, and
  * makes this job's memory ready for more. `set_aside` [count] are versions not to be taken.
  * Collective. Errors: ERR_BEYOND_REPAIR if there are snapshots, none can be had, and none was
- * set aside; ERR_CONFIG if the layout cannot be met or private ranges do not fit the number of
- * ranks; ERR_NO_MEMORY, those of groups.
+ * set aside; ERR_CONFIG if the layout cannot be met, private ranges do not fit the number of
+ * ranks, or another start of this job runs or has run since; ERR_NO_MEMORY, those of groups.
  */
 ERR_MUST_CHECK enum err snap_restore(struct snap *snap, const uint64_t set_aside[],
                                      int set_aside_count, struct snap_restored *restored_out);
@@ -87,12 +105,25 @@ ERR_MUST_CHECK enum err snap_restore(struct snap *snap, const uint64_t set_aside
 /* In words, what is certain to survive: "any 2 of 6 nodes; any 2 failure domains". After restore. */
 const char *snap_guarantee(const struct snap *snap);
 
+/* Bytes of memory that this node needs for its ranks: two versions and their parity. After restore. */
+uint64_t snap_node_bytes(const struct snap *snap);
+
 /*
  * Asks for a snapshot of the protected memory as it is now, as `version`, larger than any
  * before; all ranks do, in the same order. Returns at once. If the one before is still under way
  * on any rank, this one is skipped on all, and counted. Errors: what stopped the worker.
  */
 ERR_MUST_CHECK enum err snap_begin(struct snap *snap, uint64_t version);
+
+/*
+ * The same, and keepers write that version to disk in the background once it is committed, as
+ * OUT/checkpoint-<version> (snap_disk.h). Waits for the snapshot before it, so that it is not
+ * skipped. What becomes of it is told in the statistics of rank 0. Errors: the same.
+ */
+ERR_MUST_CHECK enum err snap_save(struct snap *snap, uint64_t version);
+
+/* Waits until all that was begun is committed or skipped, and what was to be saved is, or has failed. */
+ERR_MUST_CHECK enum err snap_wait_saved(struct snap *snap, int64_t deadline_ms);
 
 /* Waits until the copy is made: from then on protected memory may be written. Errors: the same. */
 ERR_MUST_CHECK enum err snap_fence(struct snap *snap);
@@ -107,6 +138,14 @@ struct snap_statistics {
     double copy_s, encode_s;   /* of the worker, in all */
     double lag_s;              /* from snap_begin() to the commit, of the newest */
     int64_t copied_bytes;
+
+    /* Of rank 0: */
+    int64_t saves_begun, saved, saves_failed;
+    uint64_t newest_saved; /* version */
+    double save_s;         /* that the newest took from its commit on, in the background */
+    int64_t saved_bytes;   /* of it */
+    uint64_t failed_save;  /* version of the last that failed */
+    char failure[256];     /* why */
 };
 
 struct snap_statistics snap_statistics(struct snap *snap);

@@ -22,6 +22,7 @@ struct snap_area {
     struct snap_map map;
     struct snap_slots slots; /* as the headers say */
     struct snap_slot_header headers[SNAP_SLOTS];
+    uint64_t incarnation; /* of whoever writes */
 };
 
 enum err snap_area_path(char path[FILE_PATH_BYTES_MAX], const char *folder, struct hash layout_hash,
@@ -85,6 +86,7 @@ void snap_area_set(struct snap_area *area, int slot, const struct snap_slot_head
     assert(old->state == header->state.state ||
            snap_state_may_become(old->state, header->state.state));
     next.slot = slot;
+    next.incarnation = area->incarnation;
     next.sequence = area->headers[slot].sequence + 1;
     snap_slot_header_write(&next, bytes);
     atomic_thread_fence(memory_order_release); /* for a reader after this process's death */
@@ -112,22 +114,10 @@ static void read_slots(struct snap_area *area)
     }
 }
 
-static enum err lock(int file, const char *path)
+static enum err map_file(struct snap_area *area, uint64_t bytes, bool is_writable, const char *path)
 {
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-
-    if (fcntl(file, F_OFD_SETLK, &whole) != 0) {
-        return errno == EAGAIN || errno == EACCES
-                   ? ERR_FAIL(ERR_INVALID, "%s: another process has it open", path)
-                   : ERR_FAIL(ERR_IO, "%s: lock: %s", path, strerror(errno));
-    }
-    return ERR_OK;
-}
-
-static enum err map_file(struct snap_area *area, uint64_t bytes, const char *path)
-{
-    void *mapped =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, area->file, 0);
+    void *mapped = mmap(NULL, bytes, is_writable ? PROT_READ | PROT_WRITE : PROT_READ,
+                        MAP_SHARED | MAP_POPULATE, area->file, 0);
 
     if (mapped == MAP_FAILED) {
         return ERR_FAIL(ERR_NO_MEMORY, "%s: map %" PRIu64 " bytes: %s", path, bytes,
@@ -138,16 +128,16 @@ static enum err map_file(struct snap_area *area, uint64_t bytes, const char *pat
     return ERR_OK;
 }
 
-/* All pages now, so that a full file system is told here and not by a signal later. */
-static enum err reserve(const struct snap_area *area, uint64_t bytes, const char *path)
+/* A full file system is told here, and not by a signal at the first touch. */
+static enum err allocate(int file, uint64_t bytes, const char *path)
 {
     struct statvfs system;
-    const int code = posix_fallocate(area->file, 0, (off_t)bytes);
+    const int code = posix_fallocate(file, 0, (off_t)bytes);
 
     if (code == 0) {
         return ERR_OK;
     }
-    if (code == ENOSPC && fstatvfs(area->file, &system) == 0) {
+    if (code == ENOSPC && fstatvfs(file, &system) == 0) {
         return ERR_FAIL(ERR_NO_MEMORY,
                         "%s: a member's snapshots need %" PRIu64 " bytes of shared memory, %" PRIu64
                         " are free",
@@ -156,7 +146,28 @@ static enum err reserve(const struct snap_area *area, uint64_t bytes, const char
     return ERR_FAIL(ERR_IO, "%s: reserve %" PRIu64 " bytes: %s", path, bytes, strerror(code));
 }
 
-static void fill_new(const struct snap_area *area, struct hash job_key)
+enum err snap_area_reserve(const char *path, uint64_t bytes)
+{
+    ERR_TRY(file_remove_tree(path));
+    const int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (file < 0) {
+        return ERR_FAIL(ERR_IO, "%s: make: %s", path, strerror(errno));
+    }
+    struct snap_area area = {.file = file};
+    enum err status = allocate(file, bytes, path);
+    if (status == ERR_OK) {
+        status = map_file(&area, bytes, true, path); /* touches all pages */
+    }
+    if (status == ERR_OK) {
+        munmap(area.bytes, bytes);
+    } else {
+        unlink(path);
+    }
+    close(file);
+    return status;
+}
+
+static void write_header(const struct snap_area *area, struct hash job_key)
 {
     const struct snap_file_header header = {.rank = (uint32_t)area->rank,
                                             .layout_hash = area->layout->hash,
@@ -164,13 +175,27 @@ static void fill_new(const struct snap_area *area, struct hash job_key)
                                             .file_bytes = area->map.file_bytes,
                                             .terms_bytes = area->layout->byte_count};
 
-    memset(area->bytes, 0, area->map.file_bytes); /* the first touch */
     memcpy(area->bytes + SNAP_TERMS_AT, area->layout->bytes, area->layout->byte_count);
     snap_file_header_write(&header, area->bytes);
 }
 
+/* Takes the file that was reserved, fills in what it is, and gives it its name. */
+static enum err take_new(struct snap_area *area, const char *making, const char *path,
+                         const struct snap_claim *claim)
+{
+    area->file = open(making, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (area->file < 0) {
+        return ERR_FAIL(ERR_IO, "%s: open: %s", making, strerror(errno));
+    }
+    ERR_TRY(snap_owner_take(area->file, making, &claim->owner));
+    ERR_TRY(map_file(area, area->map.file_bytes, true, making));
+    write_header(area, claim->job_key);
+    return rename(making, path) == 0 ? ERR_OK
+                                     : ERR_FAIL(ERR_IO, "%s: rename: %s", making, strerror(errno));
+}
+
 static enum err create(struct snap_area *area, const char *folder, const struct snap_layout *layout,
-                       struct hash job_key)
+                       const struct snap_claim *claim)
 {
     char path[FILE_PATH_BYTES_MAX];
     char making[FILE_PATH_BYTES_MAX];
@@ -180,25 +205,10 @@ static enum err create(struct snap_area *area, const char *folder, const struct 
     snprintf(name, sizeof(name), "making-%016" PRIx64 "-%d", layout->hash.low, area->rank);
     ERR_TRY(file_path(making, folder, name));
     ERR_TRY(snap_layout_read(layout->bytes, layout->byte_count, &area->layout));
-    ERR_TRY(file_remove_tree(making));
-    area->file = open(making, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (area->file < 0) {
-        return ERR_FAIL(ERR_IO, "%s: make: %s", making, strerror(errno));
-    }
     area->map = snap_map_of(area->layout, area->rank);
-    enum err status = lock(area->file, making);
-    if (status == ERR_OK) {
-        status = reserve(area, area->map.file_bytes, making);
-    }
-    if (status == ERR_OK) {
-        status = map_file(area, area->map.file_bytes, making);
-    }
-    if (status == ERR_OK) {
-        fill_new(area, job_key);
-        status = rename(making, path) == 0
-                     ? ERR_OK
-                     : ERR_FAIL(ERR_IO, "%s: rename: %s", making, strerror(errno));
-    }
+    ERR_TRY(claim->keeper == NULL ? snap_area_reserve(making, area->map.file_bytes)
+                                  : snap_keeper_reserve(claim->keeper, name, area->map.file_bytes));
+    const enum err status = take_new(area, making, path, claim);
     if (status != ERR_OK) {
         unlink(making);
     }
@@ -206,7 +216,7 @@ static enum err create(struct snap_area *area, const char *folder, const struct 
 }
 
 enum err snap_area_create(const char *folder, const struct snap_layout *layout, int rank,
-                          struct hash job_key, struct snap_area **area_out)
+                          const struct snap_claim *claim, struct snap_area **area_out)
 {
     struct snap_area *area = calloc(1, sizeof(*area));
 
@@ -215,7 +225,8 @@ enum err snap_area_create(const char *folder, const struct snap_layout *layout, 
     }
     area->file = -1;
     area->rank = rank;
-    const enum err status = create(area, folder, layout, job_key);
+    area->incarnation = claim->owner.incarnation;
+    const enum err status = create(area, folder, layout, claim);
     if (status != ERR_OK) {
         snap_area_close(area);
         return status;
@@ -224,13 +235,13 @@ enum err snap_area_create(const char *folder, const struct snap_layout *layout, 
     return ERR_OK;
 }
 
-/* What the file says of itself must fit its size, its terms and this job. */
-static enum err check_file(struct snap_area *area, struct hash job_key, const char *path)
+/* What the file says of itself must fit its size, its terms and this job, if one is given. */
+static enum err check_file(struct snap_area *area, const struct hash *job_key, const char *path)
 {
     struct snap_file_header header;
 
     ERR_TRY_AS(snap_file_header_read(area->bytes, &header), "%s", path);
-    if (!hash_is_same(header.job_key, job_key)) {
+    if (job_key != NULL && !hash_is_same(header.job_key, *job_key)) {
         return ERR_FAIL(ERR_CORRUPT, "%s: of another job", path);
     }
     if (header.file_bytes != area->map.file_bytes ||
@@ -255,26 +266,30 @@ static enum err check_file(struct snap_area *area, struct hash job_key, const ch
     return ERR_OK;
 }
 
-static enum err open_file(struct snap_area *area, const char *path, struct hash job_key)
+/* Without a claim: to look at it only, whoever has it. */
+static enum err open_file(struct snap_area *area, const char *path, const struct snap_claim *claim)
 {
     struct stat info;
 
-    area->file = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    area->file = open(path, (claim == NULL ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW);
     if (area->file < 0) {
         return ERR_FAIL(errno == ENOENT ? ERR_MISSING : ERR_IO, "%s: open: %s", path,
                         strerror(errno));
     }
-    ERR_TRY(lock(area->file, path));
+    if (claim != NULL) {
+        ERR_TRY(snap_owner_take(area->file, path, &claim->owner));
+    }
     if (fstat(area->file, &info) != 0 || info.st_size < SNAP_TERMS_AT + SNAP_LAYOUT_HEAD_BYTES) {
         return ERR_FAIL(ERR_CORRUPT, "%s: too short to be a member's memory", path);
     }
-    ERR_TRY(map_file(area, (uint64_t)info.st_size, path));
-    ERR_TRY(check_file(area, job_key, path));
+    ERR_TRY(map_file(area, (uint64_t)info.st_size, claim != NULL, path));
+    ERR_TRY(check_file(area, claim == NULL ? NULL : &claim->job_key, path));
     read_slots(area);
     return ERR_OK;
 }
 
-enum err snap_area_open(const char *path, struct hash job_key, struct snap_area **area_out)
+static enum err open_area(const char *path, const struct snap_claim *claim,
+                          struct snap_area **area_out)
 {
     struct snap_area *area = calloc(1, sizeof(*area));
 
@@ -282,13 +297,26 @@ enum err snap_area_open(const char *path, struct hash job_key, struct snap_area 
         return ERR_FAIL(ERR_NO_MEMORY, "a member's memory");
     }
     area->file = -1;
-    const enum err status = open_file(area, path, job_key);
+    area->incarnation = claim == NULL ? 0 : claim->owner.incarnation;
+    const enum err status = open_file(area, path, claim);
     if (status != ERR_OK) {
         snap_area_close(area);
         return status;
     }
     *area_out = area;
     return ERR_OK;
+}
+
+enum err snap_area_open(const char *path, const struct snap_claim *claim,
+                        struct snap_area **area_out)
+{
+    assert(claim != NULL);
+    return open_area(path, claim, area_out);
+}
+
+enum err snap_area_peek(const char *path, struct snap_area **area_out)
+{
+    return open_area(path, NULL, area_out);
 }
 
 void snap_area_close(struct snap_area *area)

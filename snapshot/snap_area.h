@@ -18,26 +18,44 @@
 #include "comm/base/err.h"
 #include "comm/base/file.h"
 #include "snapshot/snap_format.h"
+#include "snapshot/snap_keeper.h"
+#include "snapshot/snap_owner.h"
 #include "snapshot/snap_recover.h"
 #include "snapshot/snap_transfer.h"
 
 struct snap_area;
 
+/* As whom a member's memory is opened for writing. */
+struct snap_claim {
+    struct hash job_key; /* what tells this job's memory from another's */
+    struct snap_owner owner;
+    struct snap_keeper *keeper; /* who makes new memory; NULL: this process */
+};
+
 /*
  * Makes the memory of `rank` in `folder`, which exists, both slots EMPTY; in place of one that is
  * there. End it with snap_area_close(). Errors: ERR_NO_MEMORY if the file system has not so many
- * bytes, telling needed and present; ERR_IO.
+ * bytes, telling needed and present; ERR_IO; those of the keeper.
  */
 ERR_MUST_CHECK enum err snap_area_create(const char *folder, const struct snap_layout *layout,
-                                         int rank, struct hash job_key,
+                                         int rank, const struct snap_claim *claim,
                                          struct snap_area **area_out);
+
+/* Makes the file `path` with all its pages, zero. Errors: ERR_NO_MEMORY as above, ERR_IO. */
+ERR_MUST_CHECK enum err snap_area_reserve(const char *path, uint64_t bytes);
 
 /*
  * Opens one that is there; slots are as their headers say. Errors: ERR_MISSING, ERR_IO; ERR_CORRUPT
- * if it is not whole or of another job; ERR_INVALID if another process has it open.
+ * if it is not whole or of another job; ERR_CONFIG if a process that runs has it open.
  */
-ERR_MUST_CHECK enum err snap_area_open(const char *path, struct hash job_key,
+ERR_MUST_CHECK enum err snap_area_open(const char *path, const struct snap_claim *claim,
                                        struct snap_area **area_out);
+
+/*
+ * Opens one to look at it only, of whatever job, also while its member writes to it: a slot's rows
+ * may then change under the reader's eyes, and only their hashes tell. Errors: as above.
+ */
+ERR_MUST_CHECK enum err snap_area_peek(const char *path, struct snap_area **area_out);
 
 /* Unmaps and unlocks; the file stays. NULL is allowed. */
 void snap_area_close(struct snap_area *area);
@@ -52,7 +70,7 @@ struct snap_rows snap_area_rows(const struct snap_area *area, int slot);
 struct hash *snap_area_roots(const struct snap_area *area, int slot);
 
 /*
- * Makes a slot's header say `header`; sequence and slot are filled in. Everything written to the
+ * Makes a slot's header say `header`; sequence, slot and incarnation are filled in. Everything written to the
  * slot before is there for whoever reads that header. A transition that snap_slot.h allows.
  */
 void snap_area_set(struct snap_area *area, int slot, const struct snap_slot_header *header);

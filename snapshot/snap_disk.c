@@ -156,13 +156,24 @@ static enum err put_in_place(const char *partial, const char *folder, const char
     return file_remove_tree(partial);
 }
 
-/* Those of later steps stay, and do not count: they are not what this run has made. */
+/*
+ * Those of later steps stay, and do not count: they are not what this run has made. Partial ones of
+ * this step and earlier are what saves left that did not come to their end.
+ */
 static enum err remove_oldest(const char *output_dir, int64_t step, int64_t keep_count)
 {
     int64_t steps[CHECKPOINTS_MAX];
     char folder[FILE_PATH_BYTES_MAX];
     int64_t kept_count = 0;
-    const int count = list_steps(output_dir, "", steps);
+    int count = list_steps(output_dir, PARTIAL, steps);
+
+    for (int i = 0; i < count; i++) {
+        if (steps[i] <= step) {
+            ERR_TRY(path_of_step(folder, output_dir, steps[i], PARTIAL));
+            ERR_TRY(file_remove_tree(folder));
+        }
+    }
+    count = list_steps(output_dir, "", steps);
 
     for (int i = 0; i < count; i++) {
         if (steps[i] > step || kept_count++ < keep_count) {
@@ -299,11 +310,11 @@ int64_t snap_disk_step(const char *folder)
     return step_of(slash == NULL ? folder : slash + 1, "");
 }
 
-bool snap_disk_exists(const char *output_dir)
+int64_t snap_disk_newest(const char *output_dir)
 {
     int64_t steps[CHECKPOINTS_MAX];
 
-    return list_steps(output_dir, "", steps) > 0;
+    return list_steps(output_dir, "", steps) > 0 ? steps[0] : -1;
 }
 
 enum err snap_disk_remove_all(const char *output_dir)

@@ -33,7 +33,7 @@ ERR_MUST_CHECK enum err snap_disk_partial(char path[FILE_PATH_BYTES_MAX], const 
 /*
  * Turns checkpoint-<step>.partial, all its files written and synced, into checkpoint-<step>,
  * replaces one of the same step, and once it is durable removes the oldest beyond `keep_count`
- * >= 1 of this step and earlier ones. Errors: ERR_IO, ERR_NO_MEMORY; then a valid folder of that
+ * >= 1 of this step and earlier ones, and partial ones of earlier steps. Errors: ERR_IO, ERR_NO_MEMORY; then a valid folder of that
  * name is the old one or all of the new. Cost: reads all files once, to hash them.
  */
 ERR_MUST_CHECK enum err snap_disk_place(const char *output_dir, int64_t step, int64_t keep_count);
@@ -53,8 +53,8 @@ ERR_MUST_CHECK enum err snap_disk_find(const char *output_dir, const struct snap
 /* The step in a checkpoint's name, "OUT/checkpoint-500"; -1 if it has none. */
 int64_t snap_disk_step(const char *folder);
 
-/* Whether `output_dir` has any checkpoint, valid or not. */
-bool snap_disk_exists(const char *output_dir);
+/* The step of the newest checkpoint of `output_dir`, valid or not; -1 if there is none. */
+int64_t snap_disk_newest(const char *output_dir);
 
 /* Removes all checkpoints of `output_dir`, whole or partial. Errors: ERR_IO. */
 ERR_MUST_CHECK enum err snap_disk_remove_all(const char *output_dir);

@@ -93,8 +93,7 @@ static enum err find_areas(struct restore *restore)
         if (status != ERR_OK) {
             break;
         }
-        status = snap_area_open(path, restore->snap->options.job_key,
-                                &restore->found[restore->found_count]);
+        status = snap_area_open(path, &restore->snap->claim, &restore->found[restore->found_count]);
         if (status == ERR_OK) {
             restore->found_count++;
         } else if (status == ERR_CORRUPT) {
@@ -118,6 +117,8 @@ static enum err describe_area(const struct restore *restore, const struct snap_a
                               .host = restore->rank};
     for (int slot = 0; slot < SNAP_SLOTS; slot++) {
         ERR_TRY(snap_area_verify(area, slot, &record->holdings[slot]));
+        const uint64_t incarnation = snap_area_header(area, slot)->incarnation;
+        record->incarnation = incarnation > record->incarnation ? incarnation : record->incarnation;
         record->data_roots[slot] = snap_area_header(area, slot)->data_root;
         record->job_roots[slot] = snap_area_header(area, slot)->job_root;
         if (record->holdings[slot].slot.state >= SNAP_ENCODED) {
@@ -264,6 +265,13 @@ static enum err choose(struct restore *restore, const uint64_t set_aside[], int 
         const struct record *record = &restore->records[i];
         struct snap_layout *layout = NULL;
         int s = 0;
+        if (record->incarnation > restore->snap->options.incarnation) {
+            return ERR_FAIL(ERR_CONFIG,
+                            "start %" PRIu64
+                            " of this job has written snapshots, this is start %" PRIu64
+                            ": a later one has taken over",
+                            record->incarnation, restore->snap->options.incarnation);
+        }
         for (int slot = 0; slot < SNAP_SLOTS; slot++) {
             had_any = had_any || record->holdings[slot].slot.state >= SNAP_ENCODED;
         }
@@ -289,6 +297,9 @@ enum err snap_find(struct restore *restore, const uint64_t set_aside[], int set_
 {
     ERR_TRY(fill_places(restore));
     ERR_TRY(find_areas(restore));
+    while (restore->snap->options.discards && restore->found_count > 0) {
+        ERR_TRY(snap_remove_area(restore, &restore->found[--restore->found_count]));
+    }
     ERR_TRY(share_records(restore));
     return choose(restore, set_aside, set_aside_count);
 }

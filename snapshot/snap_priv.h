@@ -6,6 +6,7 @@
 
 #include "snapshot/snap.h"
 #include "snapshot/snap_area.h"
+#include "snapshot/snap_plan.h"
 
 enum { SNAP_NAME_BYTES = 128, SNAP_QUEUE_MAX = 64 };
 
@@ -21,16 +22,21 @@ struct snap_request {
     uint64_t version;
     int64_t begun_ns;
     bool skips; /* the one before was under way: all ranks are to hear of it */
+    bool saves; /* once committed it goes to disk */
 };
 
 struct snap {
     struct snap_options options; /* without the world */
-    char *folder;
+    char *folder, *keeper_program;
     struct comm_group *control;   /* restore, then the worker: agreement on versions */
     struct comm_group *transfers; /* likewise: rows */
     struct snap_range *ranges;
     int range_count, range_capacity;
     char guarantee[160];
+    uint64_t node_bytes;
+    struct snap_plan plan; /* its files so far */
+    struct snap_claim claim;
+    struct snap_keeper *keeper; /* restore's, then the worker's, then whoever closes; NULL: none */
 
     struct snap_place *places; /* [size] of all ranks */
     struct snap_layout *layout;
@@ -66,6 +72,9 @@ uint64_t snap_bytes_of(const struct snap *snap, enum snap_kind kind);
  */
 ERR_MUST_CHECK enum err snap_take(struct snap *snap, const struct snap_request *request,
                                   bool *committed_out);
+
+/* Takes what the keeper has to tell into the statistics, waiting for it up to `wait_ms`. */
+void snap_hear_keeper(struct snap *snap, int64_t wait_ms);
 
 /* Starts and ends the worker thread. Errors: ERR_NO_MEMORY. */
 ERR_MUST_CHECK enum err snap_worker_start(struct snap *snap);

@@ -105,8 +105,8 @@ static enum err host_members(struct restore *restore)
             continue;
         }
         if (restore->areas[m] == NULL) {
-            ERR_TRY(snap_area_create(restore->snap->folder, layout, m,
-                                     restore->snap->options.job_key, &restore->areas[m]));
+            ERR_TRY(snap_area_create(restore->snap->folder, layout, m, &restore->snap->claim,
+                                     &restore->areas[m]));
         }
         restore->rows[m] = snap_area_rows(restore->areas[m], slot_for(restore, restore->areas[m]));
     }
@@ -317,144 +317,11 @@ static enum err load_all(struct restore *restore)
     return status;
 }
 
-/* The layout of the job as it runs now. */
-static enum err make_layout(struct restore *restore, uint64_t salt)
-{
-    struct snap *snap = restore->snap;
-    const struct snap_terms terms = {.rank_count = restore->size,
-                                     .data_count = snap->options.data_count,
-                                     .parity_count = snap->options.parity_count,
-                                     .replicated_bytes = snap_bytes_of(snap, SNAP_REPLICATED),
-                                     .salt = salt,
-                                     .places = snap->places};
-
-    snap_layout_close(snap->layout);
-    snap->layout = NULL;
-    return snap_layout_open(&terms, &snap->layout);
-}
-
-/* Whether every member's memory lies where its rank runs now, or can be made there. */
-static bool is_at_home(const struct restore *restore)
-{
-    if (restore->layout == NULL ||
-        !hash_is_same(restore->layout->hash, restore->snap->layout->hash)) {
-        return false;
-    }
-    for (int r = 0; r < restore->size; r++) {
-        if (restore->host_of[r] >= 0 && restore->host_of[r] != r) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/*
- * Chooses the layout to go on with: that of the version, if its memory is at home; else another
- * one, by its salt if by nothing else, so that no file takes the place of one that is needed.
- */
-static enum err choose_layout(struct restore *restore)
-{
-    struct snap *snap = restore->snap;
-    const uint64_t salt = restore->layout == NULL ? 0 : restore->layout->salt;
-    int different = -1;
-
-    ERR_TRY(make_layout(restore, salt));
-    restore->at_home = is_at_home(restore);
-    if (restore->layout != NULL && !restore->at_home) {
-        ERR_TRY(make_layout(restore, salt + 1));
-    }
-    ERR_TRY(comm_find_differing(snap->control, snap->layout->hash.low, snap->options.deadline_ms,
-                                &different));
-    if (different >= 0) {
-        return ERR_FAIL(ERR_CONFIG, "rank %d protects something else than rank 0", different);
-    }
-    snap_layout_describe(snap->layout, snap->guarantee, sizeof(snap->guarantee));
-    return ERR_OK;
-}
-
-/* What encodes every version from now on. */
-static enum err open_encode(struct restore *restore)
-{
-    struct snap *snap = restore->snap;
-    const size_t n = (size_t)restore->size;
-
-    snap->rows = calloc(n, sizeof(*snap->rows));
-    snap->host_of = calloc(n, sizeof(*snap->host_of));
-    struct snap_work *works = calloc(n, sizeof(*works));
-    if (snap->rows == NULL || snap->host_of == NULL || works == NULL) {
-        free(works);
-        return ERR_FAIL(ERR_NO_MEMORY, "a plan");
-    }
-    for (int r = 0; r < restore->size; r++) {
-        snap->host_of[r] = r;
-    }
-    const struct snap_transfer_options options = {
-        .comm = snap->transfers,
-        .layout = snap->layout,
-        .host_of = snap->host_of,
-        .works = works,
-        .work_count = snap_transfer_plan_encode(snap->layout, works),
-        .deadline_ms = snap->options.deadline_ms};
-    const enum err status = snap_transfer_open(&options, &snap->encode);
-    free(works);
-    return status;
-}
-
-static enum err remove_area(struct restore *restore, struct snap_area **area)
-{
-    char path[FILE_PATH_BYTES_MAX];
-
-    if (*area == NULL) {
-        return ERR_OK;
-    }
-    ERR_TRY(snap_area_path(path, restore->snap->folder, snap_area_layout(*area)->hash,
-                           snap_area_rank(*area)));
-    snap_area_close(*area);
-    *area = NULL;
-    return file_remove_tree(path);
-}
-
-/*
- * This rank's memory under the present layout: what is there, if it is at home; else made anew,
- * and the version taken again, before the old memory goes.
- */
-static enum err settle(struct restore *restore)
-{
-    struct snap *snap = restore->snap;
-    bool committed = false;
-
-    if (restore->at_home) {
-        snap->area = restore->areas[restore->rank];
-        restore->areas[restore->rank] = NULL;
-    } else {
-        ERR_TRY(snap_area_create(snap->folder, snap->layout, restore->rank, snap->options.job_key,
-                                 &snap->area));
-        if (restore->version > 0) {
-            const struct snap_request request = {.version = restore->version};
-            ERR_TRY(snap_take(snap, &request, &committed));
-            assert(committed);
-        }
-        for (int m = 0; restore->layout != NULL && m < restore->layout->rank_count; m++) {
-            ERR_TRY(remove_area(restore, &restore->areas[m]));
-        }
-    }
-    for (int i = 0; i < restore->found_count; i++) { /* of layouts that were not chosen */
-        if (snap_area_rank(restore->found[i]) == restore->rank &&
-            hash_is_same(snap_area_layout(restore->found[i])->hash, snap->layout->hash)) {
-            snap_area_close(restore->found[i]); /* replaced, too */
-            restore->found[i] = NULL;
-        }
-        ERR_TRY(remove_area(restore, &restore->found[i]));
-    }
-    return ERR_OK;
-}
-
 static enum err run(struct restore *restore, const uint64_t set_aside[], int set_aside_count,
                     struct snap_restored *restored)
 {
     ERR_TRY(snap_find(restore, set_aside, set_aside_count));
-    ERR_TRY(choose_layout(restore));
-    ERR_TRY(open_encode(restore));
+    ERR_TRY(snap_settle_layout(restore));
     if (restore->layout != NULL) {
         ERR_TRY(check_fit(restore));
         FAULT_POINT_FAIL(FAULT_SNAP_RESTORE, ERR_IO);
@@ -470,7 +337,7 @@ static enum err run(struct restore *restore, const uint64_t set_aside[], int set
         restored->version = restore->version;
         restored->source = restored->rows_rebuilt > 0 ? SNAP_FROM_REBUILT : SNAP_FROM_MEMORY;
     }
-    return settle(restore);
+    return snap_settle_memory(restore);
 }
 
 static void close_restore(struct restore *restore)

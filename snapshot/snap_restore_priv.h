@@ -1,6 +1,6 @@
 /*
- * snapshot/snap_restore_priv.h - one restore: what was found (snap_find.c), and what is made of it
- * (snap_restore.c).
+ * snapshot/snap_restore_priv.h - one restore: what was found (snap_find.c), what is made of it
+ * (snap_restore.c), and the memory that the job goes on with (snap_settle.c).
  */
 #ifndef SNAPSHOT_SNAP_RESTORE_PRIV_H
 #define SNAPSHOT_SNAP_RESTORE_PRIV_H
@@ -10,7 +10,7 @@
 /* What all ranks hear of one member's memory that one of them found. */
 struct record {
     struct hash layout_hash;
-    uint64_t terms_bytes;
+    uint64_t terms_bytes, incarnation;
     struct snap_holding holdings[SNAP_SLOTS];
     struct hash data_roots[SNAP_SLOTS], job_roots[SNAP_SLOTS];
     bool has_roots[SNAP_SLOTS]; /* the roots of all members, as its job root says */
@@ -39,10 +39,25 @@ struct restore {
 /*
  * Looks at the memory of this rank's node, verifies it, tells all ranks, and chooses the version to
  * go on with: fills all but the members' own memory. layout NULL: there is nothing. Collective.
- * Errors: ERR_BEYOND_REPAIR, ERR_INVALID if another process has some of it open, ERR_IO,
+ * Errors: ERR_BEYOND_REPAIR; ERR_CONFIG if another start of the job runs, or has run since; ERR_IO,
  * ERR_NO_MEMORY, those of groups.
  */
 ERR_MUST_CHECK enum err snap_find(struct restore *restore, const uint64_t set_aside[],
                                   int set_aside_count);
+
+/* Closes a member's memory, if there is any, and removes its file. Errors: ERR_IO. */
+ERR_MUST_CHECK enum err snap_remove_area(const struct restore *restore, struct snap_area **area);
+
+/*
+ * The layout that the job goes on with, a keeper for its memory, and what encodes it. Collective.
+ * Errors: ERR_CONFIG; ERR_NO_MEMORY if the node has not enough of it; ERR_IO, those of groups.
+ */
+ERR_MUST_CHECK enum err snap_settle_layout(struct restore *restore);
+
+/*
+ * This rank's memory under that layout, with the version that was restored; all other memory of
+ * the job goes. Collective. Errors: the same.
+ */
+ERR_MUST_CHECK enum err snap_settle_memory(struct restore *restore);
 
 #endif

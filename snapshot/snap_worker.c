@@ -1,6 +1,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -161,6 +162,52 @@ enum err snap_take(struct snap *snap, const struct snap_request *request, bool *
     return ERR_OK;
 }
 
+static void note_failed_save(struct snap *snap, uint64_t version, const char *text)
+{
+    snap->statistics.saves_failed++;
+    snap->statistics.failed_save = version;
+    snprintf(snap->statistics.failure, sizeof(snap->statistics.failure), "%.255s", text);
+}
+
+void snap_hear_keeper(struct snap *snap, int64_t wait_ms)
+{
+    struct snap_saved saved;
+
+    while (snap->keeper != NULL && snap_keeper_news(snap->keeper, wait_ms, &saved)) {
+        pthread_mutex_lock(&snap->mutex);
+        if (saved.status != ERR_OK) {
+            note_failed_save(snap, saved.version, saved.text);
+        } else {
+            snap->statistics.saved++;
+            snap->statistics.newest_saved = saved.version;
+            snap->statistics.save_s = saved.seconds;
+            snap->statistics.saved_bytes = (int64_t)saved.bytes;
+        }
+        pthread_mutex_unlock(&snap->mutex);
+        wait_ms = 0;
+    }
+}
+
+/* Has this member's part written. That it cannot be is no reason to stop. */
+static void save(struct snap *snap, uint64_t version)
+{
+    char path[FILE_PATH_BYTES_MAX];
+    char text[256];
+    const int rank = comm_rank(snap->control);
+
+    enum err status = snap_area_path(path, snap->folder, snap->layout->hash, rank);
+    if (status == ERR_OK) {
+        status = snap_keeper_save(snap->keeper, strrchr(path, '/') + 1, version);
+    }
+    if (status != ERR_OK) {
+        err_text(text, sizeof(text));
+        err_clear();
+        pthread_mutex_lock(&snap->mutex);
+        note_failed_save(snap, version, text);
+        pthread_mutex_unlock(&snap->mutex);
+    }
+}
+
 static void note(struct snap *snap, const struct snap_request *request, enum err status,
                  bool committed)
 {
@@ -206,6 +253,10 @@ static void *worker_main(void *argument)
         pthread_cond_broadcast(&snap->changed);
         pthread_mutex_unlock(&snap->mutex);
         const enum err status = snap_take(snap, &request, &committed);
+        if (status == ERR_OK && request.saves) {
+            save(snap, request.version);
+        }
+        snap_hear_keeper(snap, 0);
         note(snap, &request, status, committed);
     }
 }

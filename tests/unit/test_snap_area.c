@@ -18,14 +18,14 @@ static struct temp_folder folder;
 static struct snap_layout *layout;
 static struct snap_area *area;
 static char path[FILE_PATH_BYTES_MAX];
-static struct hash key;
+static struct snap_claim claim;
 
 static void set_up(void)
 {
     struct snap_place places[RANKS];
 
     temp_folder_open(&folder);
-    key = hash_bytes("area", 4);
+    claim = (struct snap_claim){.job_key = hash_bytes("area", 4), .owner = {.incarnation = 3}};
     for (uint32_t r = 0; r < RANKS; r++) {
         places[r] = (struct snap_place){r, r, 5000};
     }
@@ -81,14 +81,14 @@ static void reopen(void)
 {
     snap_area_close(area);
     area = NULL;
-    EXPECT_OK(snap_area_open(path, key, &area));
+    EXPECT_OK(snap_area_open(path, &claim, &area));
 }
 
 START_TEST(area__keeps_what_was_written_when_it_is_opened_again)
 {
     struct snap_holding holding;
 
-    EXPECT_OK(snap_area_create(folder.path, layout, MEMBER, key, &area));
+    EXPECT_OK(snap_area_create(folder.path, layout, MEMBER, &claim, &area));
     ck_assert_int_eq(snap_area_slots(area)->slots[0].state, SNAP_EMPTY);
     fill(0, VERSION, SNAP_COMMITTED);
     fill(1, VERSION + 1, SNAP_SEALED);
@@ -124,7 +124,7 @@ START_TEST(verify__finds_one_flipped_bit_in_any_part)
 {
     struct snap_holding holding;
 
-    EXPECT_OK(snap_area_create(folder.path, layout, MEMBER, key, &area));
+    EXPECT_OK(snap_area_create(folder.path, layout, MEMBER, &claim, &area));
     const struct snap_map map = snap_map_of(layout, MEMBER);
     const struct {
         uint64_t at, good_data, good_parity;
@@ -152,7 +152,7 @@ END_TEST
 /* Every byte of the newer copy of a slot's header: the older one counts then. */
 START_TEST(open__takes_the_older_header_where_the_newer_one_is_torn)
 {
-    EXPECT_OK(snap_area_create(folder.path, layout, MEMBER, key, &area));
+    EXPECT_OK(snap_area_create(folder.path, layout, MEMBER, &claim, &area));
     fill(0, VERSION, SNAP_ENCODED); /* headers 1 .. 3: COPYING, SEALED, ENCODED */
     for (uint64_t byte = 0; byte < SNAP_SLOT_HEADER_BYTES; byte++) {
         const uint64_t at = SNAP_SLOT_HEADERS_AT + SNAP_SLOT_HEADER_STRIDE + byte;
@@ -172,24 +172,25 @@ START_TEST(open__refuses_what_is_not_whole_or_of_another_job)
 {
     struct snap_area *other = NULL;
 
-    EXPECT_ERR(snap_area_open(path, key, &other), ERR_MISSING, "member-");
-    EXPECT_OK(snap_area_create(folder.path, layout, MEMBER, key, &area));
-    EXPECT_ERR(snap_area_open(path, key, &other), ERR_INVALID, "another process has it open");
+    EXPECT_ERR(snap_area_open(path, &claim, &other), ERR_MISSING, "member-");
+    EXPECT_OK(snap_area_create(folder.path, layout, MEMBER, &claim, &area));
+    EXPECT_ERR(snap_area_open(path, &claim, &other), ERR_CONFIG, "is running");
     snap_area_close(area);
     area = NULL;
-    EXPECT_ERR(snap_area_open(path, hash_bytes("b", 1), &other), ERR_CORRUPT, "of another job");
+    const struct snap_claim foreign = {.job_key = hash_bytes("b", 1)};
+    EXPECT_ERR(snap_area_open(path, &foreign, &other), ERR_CORRUPT, "of another job");
     for (uint64_t at = 0; at < SNAP_FILE_HEADER_BYTES; at++) {
         flip_byte(at);
-        EXPECT_ERR(snap_area_open(path, key, &other), ERR_CORRUPT, "member-");
+        EXPECT_ERR(snap_area_open(path, &claim, &other), ERR_CORRUPT, "member-");
         flip_byte(at);
     }
     flip_byte(SNAP_TERMS_AT + 30);
-    EXPECT_ERR(snap_area_open(path, key, &other), ERR_CORRUPT, "layout");
+    EXPECT_ERR(snap_area_open(path, &claim, &other), ERR_CORRUPT, "layout");
     flip_byte(SNAP_TERMS_AT + 30);
     ck_assert_int_eq(truncate(path, 100000), 0);
-    EXPECT_ERR(snap_area_open(path, key, &other), ERR_CORRUPT, "bytes");
+    EXPECT_ERR(snap_area_open(path, &claim, &other), ERR_CORRUPT, "bytes");
     ck_assert_int_eq(truncate(path, 100), 0);
-    EXPECT_ERR(snap_area_open(path, key, &other), ERR_CORRUPT, "too short");
+    EXPECT_ERR(snap_area_open(path, &claim, &other), ERR_CORRUPT, "too short");
 }
 END_TEST
 

@@ -1,0 +1,95 @@
+#include "launch/incarnation.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/base/file.h"
+
+static const char INCARNATION_FILE[] = "incarnation";
+static const char VARIABLE[] = "OFFRAMP_INCARNATION";
+
+/* A whole number from 1 in `text`; 0 for anything else. */
+static uint64_t number_in(const char *text)
+{
+    char *end = NULL;
+
+    errno = 0;
+    const unsigned long long number = strtoull(text, &end, 10);
+    const bool is_number = text[0] >= '0' && text[0] <= '9' && errno == 0;
+    return is_number && (*end == '\0' || strcmp(end, "\n") == 0) ? number : 0;
+}
+
+/* The folder's; 0 if it has none, or one that cannot be read. */
+static uint64_t number_of(const char *output_dir)
+{
+    char path[FILE_PATH_BYTES_MAX];
+    char text[32] = "";
+    struct file_map map;
+
+    if (file_path(path, output_dir, INCARNATION_FILE) != ERR_OK || file_map(path, &map) != ERR_OK) {
+        err_clear();
+        return 0;
+    }
+    memcpy(text, map.bytes, map.count < sizeof(text) ? map.count : sizeof(text) - 1);
+    file_unmap(&map);
+    return number_in(text);
+}
+
+static enum err choose(const char *output_dir, struct incarnation *incarnation)
+{
+    const uint64_t last = number_of(output_dir);
+    const char *given = getenv(VARIABLE);
+
+    *incarnation = (struct incarnation){.number = last + 1, .is_first = last == 0};
+    if (given == NULL || given[0] == '\0') {
+        return ERR_OK;
+    }
+    incarnation->number = number_in(given);
+    incarnation->fences = true;
+    if (incarnation->number == 0 || incarnation->number <= last) {
+        return ERR_FAIL(ERR_CONFIG,
+                        "%s is '%s', expected a number above %" PRIu64 ", the last start of %s",
+                        VARIABLE, given, last, output_dir);
+    }
+    return ERR_OK;
+}
+
+enum err incarnation_next(struct comm_group *world, const char *output_dir, int64_t deadline_ms,
+                          struct incarnation *incarnation_out)
+{
+    struct incarnation incarnation = {0};
+    int64_t ignored = 0;
+
+    if (comm_rank(world) == 0) {
+        ERR_TRY(choose(output_dir, &incarnation));
+    }
+    ERR_TRY(comm_agree_max(world, 0, deadline_ms, &ignored)); /* rank 0 may have failed */
+    ERR_TRY(comm_broadcast(world, &incarnation, sizeof(incarnation), 0, deadline_ms));
+    *incarnation_out = incarnation;
+    return ERR_OK;
+}
+
+enum err incarnation_claim(const char *output_dir, uint64_t number)
+{
+    char path[FILE_PATH_BYTES_MAX];
+    char text[32];
+
+    ERR_TRY(file_path(path, output_dir, INCARNATION_FILE));
+    snprintf(text, sizeof(text), "%" PRIu64 "\n", number);
+    return file_write_text(path, text);
+}
+
+enum err incarnation_check(const char *output_dir, uint64_t number)
+{
+    const uint64_t last = number_of(output_dir);
+
+    if (last > number) {
+        return ERR_FAIL(ERR_CONFIG,
+                        "start %" PRIu64 " of %s has taken over, this is start %" PRIu64, last,
+                        output_dir, number);
+    }
+    return ERR_OK;
+}

@@ -1,0 +1,42 @@
+/*
+ * snapshot/snap_plan.h - what the keeper of a node must know to write checkpoints: FOLDER/plan.json.
+ *
+ * A file of a checkpoint is an extent of the replicated bytes of the state, so that every member
+ * can write the part of each file that lies in its slice.
+ *
+ * Threads: any.
+ */
+#ifndef SNAPSHOT_SNAP_PLAN_H
+#define SNAPSHOT_SNAP_PLAN_H
+
+#include <stdint.h>
+
+#include "comm/base/err.h"
+#include "comm/base/file.h"
+
+enum { SNAP_PLAN_FILES_MAX = 16, SNAP_PLAN_NAME_BYTES = 64 };
+
+#define SNAP_PLAN_FILE "plan.json"
+
+struct snap_extent {
+    char name[SNAP_PLAN_NAME_BYTES];
+    uint64_t at, bytes; /* of the replicated bytes */
+};
+
+struct snap_plan {
+    char
+        output_dir[FILE_PATH_BYTES_MAX]; /* where checkpoints go; absolute; the same on all nodes */
+    int64_t keep_count;                  /* checkpoints that stay there; >= 1 */
+    int64_t bytes_per_s;                 /* a keeper writes at most so many; 0: no bound */
+    int64_t deadline_ms; /* of waiting for a member whose part does not grow any more */
+    struct snap_extent files[SNAP_PLAN_FILES_MAX];
+    int file_count;
+};
+
+/* Errors: ERR_IO, ERR_NO_MEMORY. */
+ERR_MUST_CHECK enum err snap_plan_write(const struct snap_plan *plan, const char *folder);
+
+/* Errors: ERR_MISSING, ERR_IO; ERR_CORRUPT, naming what is wrong with it. */
+ERR_MUST_CHECK enum err snap_plan_read(const char *folder, struct snap_plan *plan_out);
+
+#endif
