@@ -280,7 +280,8 @@ START_TEST(read__refuses_every_impossible_field)
         {HEAD, CHUNK, 4, "chunk 0: 4096 bytes stored as 2 of 4096"},
         {HEAD, UINT32_MAX, 4, "chunk 0"},
         {HEAD, 100, 4, "its table says"},
-        {HEAD + AT_HOW, 3, 4, "chunk 0"},
+        {HEAD + AT_HOW, 3, 4, "bytes stored as 3 of 4096"},
+        {12, 1, 4, "bytes stored as 2 of 4096"}, /* planes of elements of one byte */
         {HEAD + AT_HOW, ZSTD, 4, "chunk 0: checksum"},
         {HEAD + AT_HOW, RAW, 4, "chunk 0"},
         {HEAD + 2 * ENTRY, CHUNK - 1, 4, "chunk 2: 4095 bytes stored as 0"},
