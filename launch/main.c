@@ -18,6 +18,7 @@ static const struct {
     {"config", command_config, "check and print settings, or their reference"},
     {"keeper", command_keeper, "keep the snapshots of a job on this node; ranks start it"},
     {"verify", command_verify, "check a checkpoint against its manifest"},
+    {"inspect", command_inspect, "tell what a checkpoint, a run or its memory holds"},
 };
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };

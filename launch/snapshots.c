@@ -38,19 +38,6 @@ const char *snapshots_guarantee(const struct snapshots *snapshots)
     return snapshots == NULL ? NULL : snap_guarantee(snapshots->snap);
 }
 
-/* The same for every start of the run with this output_dir, on any node. */
-static enum err hash_output_dir(const struct train_run *run, char path_out[FILE_PATH_BYTES_MAX],
-                                struct hash *key_out)
-{
-    const char *folder = run->options->run.output_dir;
-
-    if (realpath(folder, path_out) == NULL) {
-        return ERR_FAIL(ERR_IO, "output_dir %s is not there", folder);
-    }
-    *key_out = hash_bytes(path_out, strlen(path_out));
-    return ERR_OK;
-}
-
 /* This program, to be run as a keeper. */
 static enum err find_program(char path_out[FILE_PATH_BYTES_MAX])
 {
@@ -63,17 +50,34 @@ static enum err find_program(char path_out[FILE_PATH_BYTES_MAX])
     return ERR_OK;
 }
 
-static void choose_folder(const struct train_run *run, struct hash key,
-                          char folder[FILE_PATH_BYTES_MAX])
+/*
+ * Where the snapshots of a run are on this node, and what tells its memory from another's: the same
+ * for every start with this output_dir.
+ */
+static enum err find_folder(const struct options_run *options, char output_dir[FILE_PATH_BYTES_MAX],
+                            struct hash *key_out, char folder[FILE_PATH_BYTES_MAX])
 {
-    const char *wish = run->options->run.snapshot_dir;
+    const char *wish = options->run.snapshot_dir;
 
+    if (realpath(options->run.output_dir, output_dir) == NULL) {
+        return ERR_FAIL(ERR_IO, "output_dir %s is not there", options->run.output_dir);
+    }
+    *key_out = hash_bytes(output_dir, strlen(output_dir));
     if (wish[0] != '\0') {
         snprintf(folder, FILE_PATH_BYTES_MAX, "%s", wish);
     } else {
         snprintf(folder, FILE_PATH_BYTES_MAX, "/dev/shm/offramp.%u.%016" PRIx64,
-                 (unsigned)geteuid(), key.low);
+                 (unsigned)geteuid(), key_out->low);
     }
+    return ERR_OK;
+}
+
+enum err snapshots_folder(const struct options_run *options, char folder_out[FILE_PATH_BYTES_MAX])
+{
+    char output_dir[FILE_PATH_BYTES_MAX];
+    struct hash key;
+
+    return find_folder(options, output_dir, &key, folder_out);
 }
 
 static enum err allocate(struct snapshots *snapshots)
@@ -113,8 +117,7 @@ static enum err open_all(struct snapshots *snapshots, bool discards, struct snap
     char program[FILE_PATH_BYTES_MAX];
     struct hash key;
 
-    ERR_TRY(hash_output_dir(run, snapshots->output_dir, &key));
-    choose_folder(run, key, folder);
+    ERR_TRY(find_folder(run->options, snapshots->output_dir, &key, folder));
     ERR_TRY(find_program(program));
     ERR_TRY(allocate(snapshots));
     const struct snap_options snap_options = {

@@ -13,7 +13,9 @@
 #define LAUNCH_SNAPSHOTS_H
 
 #include "comm/base/err.h"
+#include "comm/base/file.h"
 #include "launch/metrics.h"
+#include "launch/options.h"
 #include "launch/train_run.h"
 #include "snapshot/snap.h"
 
@@ -30,6 +32,10 @@ struct snapshots;
 ERR_MUST_CHECK enum err snapshots_open(struct train_run *run, const char *settings, bool discards,
                                        struct snapshots **snapshots_out,
                                        struct snap_restored *restored_out);
+
+/* Where the memory of a run with these settings lies, there or not. Errors: ERR_IO. */
+ERR_MUST_CHECK enum err snapshots_folder(const struct options_run *options,
+                                         char folder_out[FILE_PATH_BYTES_MAX]);
 
 /* `finished`: all is on disk, and the memory of no more use; collective then. NULL is allowed. */
 void snapshots_close(struct snapshots *snapshots, bool finished);

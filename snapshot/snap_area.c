@@ -103,7 +103,9 @@ static void read_slots(struct snap_area *area)
         struct snap_slot_header best = {.slot = slot};
         for (int copy = 0; copy < SNAP_SLOT_COPIES; copy++) {
             struct snap_slot_header header;
-            if (snap_slot_header_read(header_at(area, slot, copy), &header) != ERR_OK) {
+            uint8_t bytes[SNAP_SLOT_HEADER_BYTES]; /* a live writer may be at work on the other */
+            memcpy(bytes, header_at(area, slot, copy), sizeof(bytes));
+            if (snap_slot_header_read(bytes, &header) != ERR_OK) {
                 err_clear();
             } else if (header.slot == slot && header.sequence > best.sequence) {
                 best = header;
@@ -114,10 +116,11 @@ static void read_slots(struct snap_area *area)
     }
 }
 
-static enum err map_file(struct snap_area *area, uint64_t bytes, bool is_writable, const char *path)
+static enum err map_file(struct snap_area *area, uint64_t bytes, bool writes, const char *path)
 {
-    void *mapped = mmap(NULL, bytes, is_writable ? PROT_READ | PROT_WRITE : PROT_READ,
-                        MAP_SHARED | MAP_POPULATE, area->file, 0);
+    const int protection = writes ? PROT_READ | PROT_WRITE : PROT_READ;
+    const int flags = writes ? MAP_SHARED | MAP_POPULATE : MAP_SHARED;
+    void *mapped = mmap(NULL, bytes, protection, flags, area->file, 0);
 
     if (mapped == MAP_FAILED) {
         return ERR_FAIL(ERR_NO_MEMORY, "%s: map %" PRIu64 " bytes: %s", path, bytes,
@@ -317,6 +320,16 @@ enum err snap_area_open(const char *path, const struct snap_claim *claim,
 enum err snap_area_peek(const char *path, struct snap_area **area_out)
 {
     return open_area(path, NULL, area_out);
+}
+
+bool snap_area_is_in_use(const struct snap_area *area)
+{
+    return snap_owner_exists(area->file);
+}
+
+void snap_area_look_again(struct snap_area *area)
+{
+    read_slots(area);
 }
 
 void snap_area_close(struct snap_area *area)

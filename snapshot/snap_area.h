@@ -13,6 +13,7 @@
 #ifndef SNAPSHOT_SNAP_AREA_H
 #define SNAPSHOT_SNAP_AREA_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "comm/base/err.h"
@@ -52,10 +53,16 @@ ERR_MUST_CHECK enum err snap_area_open(const char *path, const struct snap_claim
                                        struct snap_area **area_out);
 
 /*
- * Opens one to look at it only, of whatever job, also while its member writes to it: a slot's rows
- * may then change under the reader's eyes, and only their hashes tell. Errors: as above.
+ * Opens one to look at it, whatever job it is of, and whoever has it open: without a lock, and
+ * mapped read-only, so that nothing below that writes is for it. Slots are as their headers were at
+ * that moment; snap_area_look_again() reads them anew, and a slot whose sequence number is the same
+ * then has not been written to meanwhile. Errors: ERR_MISSING, ERR_IO, ERR_CORRUPT, ERR_NO_MEMORY.
  */
 ERR_MUST_CHECK enum err snap_area_peek(const char *path, struct snap_area **area_out);
+void snap_area_look_again(struct snap_area *area);
+
+/* Whether another process, or this one by another area, has the file open for writing. */
+bool snap_area_is_in_use(const struct snap_area *area);
 
 /* Unmaps and unlocks; the file stays. NULL is allowed. */
 void snap_area_close(struct snap_area *area);

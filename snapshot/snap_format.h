@@ -10,8 +10,8 @@
  *                  [8 each], hashes of its parity tiles [8 each]; each to the next page
  *      then        for each slot: data segments, parity segments
  *
- * All integers are little-endian. A header ends with the XXH3-64 of the bytes before. A slot
- * has two copies of its header; a change is written to the older one with the next sequence
+ * All integers are little-endian. A header ends with the checksum of the bytes before, the low half
+ * of their XXH3-128. A slot has two copies of its header; a change is written to the older one with the next sequence
  * number, so one is whole whatever instruction the writer dies at; the valid one with the
  * higher number counts.
  *
@@ -23,9 +23,9 @@
  *      32  16 job key                         24  8  version: the training step
  *      48  8  bytes of the whole file         32  8  incarnation that wrote it
  *      56  8  bytes of the layout's terms     40  16 data root
- *      64  8  XXH3-64 of bytes 0 .. 63        56  16 parity root
+ *      64  8  checksum of bytes 0 .. 63       56  16 parity root
  *                                             72  16 job root
- *                                             88  8  XXH3-64 of bytes 0 .. 87
+ *                                             88  8  checksum of bytes 0 .. 87
  *
  * Roots bind content to place and time, so that no old version passes for a new one:
  *

@@ -8,7 +8,7 @@
  *      0   8  magic "OFOWNER\n"           24  8  start of the process, in clock ticks since boot
  *      8   4  process                     32  8  its PID namespace
  *      12  4  its launcher, 0: none       40  8  incarnation of the job
- *      16  8  host, hashed                48  8  XXH3-64 of bytes 0 .. 47
+ *      16  8  host, hashed                48  8  checksum: low half of the XXH3-128 of bytes 0 .. 47
  *
  * A holder is a leftover if its launcher is not its parent any more, or if the newcomer was told
  * to fence and has a higher incarnation: it was stopped, say, while the job went on without it.

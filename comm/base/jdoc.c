@@ -122,6 +122,11 @@ bool jdoc_is_int(const struct jdoc *doc)
     return doc != NULL && json_typeof(inner(doc)) == JSON_INTEGER;
 }
 
+bool jdoc_is_true(const struct jdoc *doc)
+{
+    return doc != NULL && json_is_true(inner(doc));
+}
+
 const char *jdoc_as_text(const struct jdoc *doc)
 {
     return json_string_value(inner(doc));

@@ -50,6 +50,7 @@ ERR_MUST_CHECK enum err jdoc_need_text(const struct jdoc *object, const char *ke
 bool jdoc_is_object(const struct jdoc *doc);
 bool jdoc_is_array(const struct jdoc *doc);
 bool jdoc_is_int(const struct jdoc *doc);
+bool jdoc_is_true(const struct jdoc *doc);
 const char *jdoc_as_text(const struct jdoc *doc);
 int64_t jdoc_as_int(const struct jdoc *doc);
 double jdoc_as_real(const struct jdoc *doc);

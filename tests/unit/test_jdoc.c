@@ -97,7 +97,7 @@ END_TEST
 
 START_TEST(walk__gives_members_in_the_order_of_the_text)
 {
-    struct jdoc *doc = parse("{\"z\": 1, \"a\": 2, \"m\": [3, 4.5, \"s\"]}");
+    struct jdoc *doc = parse("{\"z\": 1, \"a\": 2, \"m\": [3, 4.5, \"s\", true, false]}");
     static const char *const keys[] = {"z", "a", "m"};
     int at = 0;
 
@@ -109,11 +109,13 @@ START_TEST(walk__gives_members_in_the_order_of_the_text)
     ck_assert_int_eq(at, 3);
     const struct jdoc *list = jdoc_get(doc, "m");
     ck_assert(jdoc_is_object(doc) && jdoc_is_array(list) && !jdoc_is_array(doc));
-    ck_assert_uint_eq(jdoc_count(list), 3);
+    ck_assert_uint_eq(jdoc_count(list), 5);
     ck_assert_int_eq(jdoc_as_int(jdoc_at(list, 0)), 3);
     ck_assert_double_eq(jdoc_as_real(jdoc_at(list, 1)), 4.5);
     ck_assert_str_eq(jdoc_as_text(jdoc_at(list, 2)), "s");
-    ck_assert_ptr_null(jdoc_at(list, 3));
+    ck_assert(jdoc_is_true(jdoc_at(list, 3)));
+    ck_assert(!jdoc_is_true(jdoc_at(list, 4)) && !jdoc_is_true(jdoc_at(list, 0)));
+    ck_assert_ptr_null(jdoc_at(list, 5));
     ck_assert(!jdoc_is_int(jdoc_at(list, 1)));
     jdoc_close(doc);
 }
@@ -128,6 +130,7 @@ START_TEST(getters__accept_null_and_the_wrong_type)
     ck_assert_int_eq(jdoc_as_int(NULL), 0);
     ck_assert_uint_eq(jdoc_count(NULL), 0);
     ck_assert(!jdoc_is_object(NULL) && !jdoc_is_array(NULL) && !jdoc_is_int(NULL));
+    ck_assert(!jdoc_is_true(NULL));
     jdoc_close(NULL);
 }
 END_TEST

@@ -1,6 +1,7 @@
 /* Unit tests of snapshot/snap_area.h and snap_format.h: what is written is found; damage is, too. */
 #define _POSIX_C_SOURCE 200809L
 #include <check.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,6 +195,58 @@ START_TEST(open__refuses_what_is_not_whole_or_of_another_job)
 }
 END_TEST
 
+START_TEST(peek__shows_what_its_owner_does_when_that_has_it_open)
+{
+    struct snap_area *seen = NULL;
+
+    EXPECT_ERR(snap_area_peek(path, &seen), ERR_MISSING, "member-");
+    EXPECT_OK(snap_area_create(folder.path, layout, MEMBER, &claim, &area));
+    fill(0, VERSION, SNAP_COMMITTED);
+    EXPECT_OK(snap_area_peek(path, &seen));
+    ck_assert(snap_area_is_in_use(seen));
+    ck_assert_int_eq(snap_area_rank(seen), MEMBER);
+    ck_assert_int_eq(snap_area_header(seen, 0)->state.state, SNAP_COMMITTED);
+    const uint64_t sequence = snap_area_header(seen, 0)->sequence;
+    fill(1, VERSION + 1, SNAP_COMMITTED);
+    ck_assert_int_eq(snap_area_header(seen, 1)->state.state, SNAP_EMPTY);
+    snap_area_look_again(seen);
+    ck_assert_uint_eq(snap_area_header(seen, 0)->sequence, sequence);
+    ck_assert_int_eq(snap_area_header(seen, 1)->state.state, SNAP_COMMITTED);
+    fill(0, VERSION + 2, SNAP_COPYING);
+    snap_area_look_again(seen);
+    ck_assert_uint_gt(snap_area_header(seen, 0)->sequence, sequence);
+    snap_area_close(seen);
+    snap_area_close(area);
+    area = NULL;
+    EXPECT_OK(snap_area_peek(path, &seen));
+    ck_assert(!snap_area_is_in_use(seen));
+    snap_area_close(seen);
+}
+END_TEST
+
+START_TEST(peek__neither_locks_nor_can_be_written_to)
+{
+    struct snap_area *seen = NULL;
+    const int zeros = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+
+    ck_assert_int_ge(zeros, 0);
+    EXPECT_OK(snap_area_create(folder.path, layout, MEMBER, &claim, &area));
+    snap_area_close(area);
+    area = NULL;
+    EXPECT_OK(snap_area_peek(path, &seen));
+    EXPECT_OK(snap_area_open(path, &claim, &area)); /* nobody holds it */
+    ck_assert_int_eq(read(zeros, snap_area_rows(area, 0).data, 1), 1);
+    ck_assert_int_eq(read(zeros, snap_area_rows(seen, 0).data, 1), -1);
+    ck_assert_int_eq(errno, EFAULT);
+    snap_area_close(seen);
+    snap_area_close(area);
+    area = NULL;
+    flip_byte(20);
+    EXPECT_ERR(snap_area_peek(path, &seen), ERR_CORRUPT, "checksum");
+    close(zeros);
+}
+END_TEST
+
 START_TEST(header__reads_back_and_refuses_impossible_states)
 {
     const struct snap_slot_header header = {9, 1, {SNAP_ENCODED, 12}, 4, {1, 2}, {3, 4}, {5, 6}};
@@ -230,6 +283,8 @@ Suite *test_suite(void)
     tcase_add_test(tcase, verify__finds_one_flipped_bit_in_any_part);
     tcase_add_test(tcase, open__takes_the_older_header_where_the_newer_one_is_torn);
     tcase_add_test(tcase, open__refuses_what_is_not_whole_or_of_another_job);
+    tcase_add_test(tcase, peek__shows_what_its_owner_does_when_that_has_it_open);
+    tcase_add_test(tcase, peek__neither_locks_nor_can_be_written_to);
     tcase_add_test(tcase, header__reads_back_and_refuses_impossible_states);
     suite_add_tcase(suite, tcase);
     return suite;
