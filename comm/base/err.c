@@ -40,6 +40,7 @@ const char *err_phrase(enum err code)
     case ERR_PEER_LOST: return "peer lost";
     case ERR_COLLECTIVE: return "collective failed";
     case ERR_DEVICE: return "device failed";
+    case ERR_DIFFERS: return "ranks differ";
     case ERR_BEYOND_REPAIR: return "beyond repair";
     case ERR_NOT_FINITE: return "not finite";
     }

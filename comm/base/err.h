@@ -44,6 +44,7 @@ enum err {
 
     /* This process is unusable. It exits and the supervisor starts another. */
     ERR_DEVICE = -60,
+    ERR_DIFFERS = -61, /* what ranks must have the same, this one or another has otherwise */
 
     /* No process can go on. The run stops and a person is told. */
     ERR_BEYOND_REPAIR = -80,
