@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "comm/base/clock.h"
+#include "comm/base/fault.h"
 
 /* Texts that are lent for snap_open() alone. */
 static enum err copy_disk_options(struct snap *snap)
@@ -133,6 +134,20 @@ uint64_t snap_bytes_of(const struct snap *snap, enum snap_kind kind)
     return bytes;
 }
 
+struct hash snap_ranges_hash(const struct snap *snap)
+{
+    struct hash hash = {0, 0};
+
+    for (int i = 0; i < snap->range_count; i++) {
+        const struct snap_range *range = &snap->ranges[i];
+        const uint64_t bytes = range->kind == SNAP_REPLICATED ? range->bytes : 0;
+        const uint64_t parts[] = {hash.low, hash.high, range->kind, bytes,
+                                  hash_bytes(range->name, strlen(range->name)).low};
+        hash = hash_bytes(parts, sizeof(parts));
+    }
+    return hash;
+}
+
 /* The next piece of [at, at + bytes) that lies in one range. */
 static uint8_t *piece_at(const struct snap *snap, enum snap_kind kind, uint64_t at, uint64_t bytes,
                          uint64_t *piece_out)
@@ -197,11 +212,24 @@ static enum err status_of(struct snap *snap)
     return snap->status == ERR_OK ? ERR_OK : ERR_FAIL(snap->status, "snapshots: %s", snap->message);
 }
 
+/* For drills: memory goes wrong on this rank. */
+static void flip_bit(struct snap *snap)
+{
+    uint64_t ignored = 0;
+    const uint64_t bytes = snap_bytes_of(snap, SNAP_REPLICATED);
+
+    *piece_at(snap, SNAP_REPLICATED, bytes / 2, 1, &ignored) ^= 1;
+}
+
 static enum err begin(struct snap *snap, uint64_t version, bool saves)
 {
     const int64_t start_ns = clock_now_ns();
 
     assert(snap->is_running);
+    if (FAULT_POINT_DUE(FAULT_SNAP_FLIP)) {
+        ERR_TRY(snap_fence(snap));
+        flip_bit(snap);
+    }
     pthread_mutex_lock(&snap->mutex);
     while (snap->queue_count == SNAP_QUEUE_MAX && snap->status == ERR_OK) {
         pthread_cond_wait(&snap->changed, &snap->mutex);

@@ -45,6 +45,7 @@ struct snap_options {
     uint64_t domain;              /* failure domain of this node; 0: the node itself */
     int data_count, parity_count; /* k + m; 0 + 0: chosen by the number of nodes */
     int64_t deadline_ms;          /* of one wait for a peer */
+    bool compare;                 /* replicas over the ranks, at every snapshot: see snap_begin() */
 
     /* Starts of this job count up; memory that a later one has written is not touched. 0: not counted. */
     uint64_t incarnation;
@@ -112,6 +113,13 @@ uint64_t snap_node_bytes(const struct snap *snap);
  * Asks for a snapshot of the protected memory as it is now, as `version`, larger than any
  * before; all ranks do, in the same order. Returns at once. If the one before is still under way
  * on any rank, this one is skipped on all, and counted. Errors: what stopped the worker.
+ *
+ * With options.compare each rank also hashes all of its replicated memory. If ranks differ, the
+ * version is refused on all of them, the one before it stays, and the worker stops with
+ * ERR_DIFFERS, which names the ranks that differ from the majority, and the ranges. What went
+ * wrong on all ranks alike, and private memory, is not seen. Cost: before snap_fence() returns, one
+ * reading pass over the replicated memory on every rank; on one core of an AMD EPYC by itself
+ * 19 GB/s, beside 13 GB/s of memcpy() there. Ranks of one machine share its bandwidth.
  */
 ERR_MUST_CHECK enum err snap_begin(struct snap *snap, uint64_t version);
 
@@ -133,9 +141,11 @@ ERR_MUST_CHECK enum err snap_wait(struct snap *snap);
 
 struct snap_statistics {
     int64_t begun, committed, skipped;
+    int64_t refused;           /* since ranks differed */
     uint64_t newest_committed; /* version */
     double stall_s;            /* that snap_begin() and snap_fence() took, in all */
     double copy_s, encode_s;   /* of the worker, in all */
+    double compare_s;          /* of copy_s, hashing the replicated memory */
     double lag_s;              /* from snap_begin() to the commit, of the newest */
     int64_t copied_bytes;
 

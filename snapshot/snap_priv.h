@@ -15,6 +15,7 @@ struct snap_range {
     uint8_t *address;
     size_t bytes;
     enum snap_kind kind;
+    struct hash hash; /* of the version under way; the worker's */
 };
 
 /* What snap_begin() hands to the worker. */
@@ -65,6 +66,9 @@ void snap_gather(const struct snap *snap, enum snap_kind kind, uint64_t at, uint
 void snap_scatter(struct snap *snap, enum snap_kind kind, uint64_t at, const uint8_t *from,
                   uint64_t bytes);
 uint64_t snap_bytes_of(const struct snap *snap, enum snap_kind kind);
+
+/* Of what all ranks must protect alike: names, kinds and order, and sizes of replicated ranges. */
+struct hash snap_ranges_hash(const struct snap *snap);
 
 /*
  * One snapshot from beginning to end, by whoever owns the groups: the worker, or restore.

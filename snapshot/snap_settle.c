@@ -56,8 +56,8 @@ static enum err choose_layout(struct restore *restore)
     if (restore->layout != NULL && !restore->at_home) {
         ERR_TRY(make_layout(restore, salt + 1));
     }
-    ERR_TRY(comm_find_differing(snap->control, snap->layout->hash.low, snap->options.deadline_ms,
-                                &different));
+    ERR_TRY(comm_find_differing(snap->control, snap->layout->hash.low ^ snap_ranges_hash(snap).low,
+                                snap->options.deadline_ms, &different));
     if (different >= 0) {
         return ERR_FAIL(ERR_CONFIG, "rank %d protects something else than rank 0", different);
     }

@@ -7,12 +7,14 @@
 
 #include "comm/base/clock.h"
 #include "comm/base/fault.h"
+#include "snapshot/snap_compare.h"
 #include "snapshot/snap_priv.h"
 
 /* What ranks tell each other of a version, before any of it is coded. */
 struct seal {
     uint64_t version; /* 0: this rank skips it */
     struct hash data_root;
+    struct hash replicas; /* of all replicated bytes; 0 where they are not compared */
 };
 
 static void set_state(struct snap *snap, int slot, const struct snap_slots *slots,
@@ -64,9 +66,88 @@ static void tell_copied(struct snap *snap)
     pthread_mutex_unlock(&snap->mutex);
 }
 
-/* All ranks hear all roots; *all_out: nobody skips. roots_out [size]. */
-static enum err exchange_seals(struct snap *snap, uint64_t version, struct hash data_root,
-                               struct hash *roots_out, bool *all_out)
+/*
+ * All replicated bytes, range by range. After the copy, so that what goes wrong in this rank's
+ * slice before it is copied is in the hash, too.
+ */
+static struct hash hash_replicas(struct snap *snap)
+{
+    struct hash all = {0, 0};
+    const int64_t start_ns = clock_now_ns();
+
+    for (int i = 0; i < snap->range_count && snap->options.compare; i++) {
+        struct snap_range *range = &snap->ranges[i];
+        if (range->kind == SNAP_REPLICATED) {
+            range->hash = hash_bytes(range->address, range->bytes);
+            const struct hash both[] = {all, range->hash};
+            all = hash_bytes(both, sizeof(both));
+        }
+    }
+    add_s(snap, &snap->statistics.compare_s, clock_since_s(start_ns));
+    return all;
+}
+
+/* Names of the ranges whose hashes are not the same on all ranks. Collective. */
+static enum err name_ranges(struct snap *snap, char *text, size_t text_bytes)
+{
+    const size_t size = (size_t)comm_size(snap->control), count = (size_t)snap->range_count;
+    struct hash *hashes = calloc(size * count, sizeof(*hashes));
+    size_t used = 0;
+
+    if (hashes == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "hashes of %zu ranges", count);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (snap->ranges[i].kind == SNAP_REPLICATED) {
+            hashes[(size_t)comm_rank(snap->control) * count + i] = snap->ranges[i].hash;
+        }
+    }
+    const enum err status =
+        comm_allgather(snap->control, hashes, count * sizeof(*hashes), snap->options.deadline_ms);
+    text[0] = '\0';
+    for (size_t i = 0; i < count && status == ERR_OK; i++) {
+        size_t r = 1;
+        while (r < size && hash_is_same(hashes[r * count + i], hashes[i])) {
+            r++;
+        }
+        if (r < size && used < text_bytes) {
+            used += (size_t)snprintf(text + used, text_bytes - used, "%s%s", used > 0 ? ", " : "",
+                                     snap->ranges[i].name);
+        }
+    }
+    free(hashes);
+    return status;
+}
+
+/* Whether all ranks copied from the same. Errors: ERR_DIFFERS, on all of them. */
+static enum err check_replicas(struct snap *snap, const struct seal *seals)
+{
+    const int size = comm_size(snap->control);
+    struct hash *hashes = calloc((size_t)size, sizeof(*hashes));
+    char who[256], ranges[256];
+
+    if (hashes == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "hashes of %d ranks", size);
+    }
+    for (int r = 0; r < size; r++) {
+        hashes[r] = seals[r].replicas;
+    }
+    const bool is_same = snap_compare(hashes, size, who, sizeof(who));
+    free(hashes);
+    if (is_same) {
+        return ERR_OK;
+    }
+    ERR_TRY(name_ranges(snap, ranges, sizeof(ranges)));
+    return ERR_FAIL(ERR_DIFFERS, "replicated memory of %s at version %" PRIu64 ": %s", who,
+                    seals[0].version, ranges);
+}
+
+/*
+ * All ranks hear all seals; *all_out: nobody skips. roots_out [size]. Errors: ERR_DIFFERS if
+ * nobody does and replicas are not the same.
+ */
+static enum err exchange_seals(struct snap *snap, const struct seal *mine, struct hash *roots_out,
+                               bool *all_out)
 {
     const int size = comm_size(snap->control);
     struct seal *seals = calloc((size_t)size, sizeof(*seals));
@@ -74,15 +155,18 @@ static enum err exchange_seals(struct snap *snap, uint64_t version, struct hash 
     if (seals == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "%d seals", size);
     }
-    seals[comm_rank(snap->control)] = (struct seal){version, data_root};
-    const enum err status =
+    seals[comm_rank(snap->control)] = *mine;
+    enum err status =
         comm_allgather(snap->control, seals, sizeof(*seals), snap->options.deadline_ms);
     *all_out = status == ERR_OK;
     for (int r = 0; r < size && status == ERR_OK; r++) {
-        *all_out = *all_out && seals[r].version == version && version != 0;
+        *all_out = *all_out && seals[r].version == mine->version && mine->version != 0;
         if (roots_out != NULL) {
             roots_out[r] = seals[r].data_root;
         }
+    }
+    if (*all_out) {
+        status = check_replicas(snap, seals);
     }
     free(seals);
     return status;
@@ -104,18 +188,19 @@ static enum err encode(struct snap *snap, int slot, struct snap_slot_header *hea
 
 /* From SEALED on: what the ranks do together. */
 static enum err finish(struct snap *snap, int slot, struct snap_slots *slots,
-                       struct snap_slot_header *header, bool *committed_out)
+                       struct snap_slot_header *header, struct hash replicas, bool *committed_out)
 {
+    const struct seal seal = {header->state.version, header->data_root, replicas};
     int64_t ignored = 0;
     bool all = false;
 
-    ERR_TRY(exchange_seals(snap, header->state.version, header->data_root,
-                           snap_area_roots(snap->area, slot), &all));
-    if (!all) {
+    const enum err status = exchange_seals(snap, &seal, snap_area_roots(snap->area, slot), &all);
+    if (status == ERR_DIFFERS || (status == ERR_OK && !all)) {
         snap_slots_abort(slots, slot);
         set_state(snap, slot, slots, &(struct snap_slot_header){0});
-        return ERR_OK;
+        return status;
     }
+    ERR_TRY(status);
     FAULT_POINT_FAIL(FAULT_SNAP_BEFORE_ENCODE, ERR_IO);
     ERR_TRY(encode(snap, slot, header));
     snap_slots_encoded(slots, slot);
@@ -140,12 +225,13 @@ enum err snap_take(struct snap *snap, const struct snap_request *request, bool *
     *committed_out = false;
     if (slot == SNAP_NO_SLOT) {
         tell_copied(snap);
-        return exchange_seals(snap, 0, header.data_root, NULL, &all);
+        return exchange_seals(snap, &(struct seal){0}, NULL, &all);
     }
     snap_slots_begin(&slots, slot, request->version);
     set_state(snap, slot, &slots, &header);
     FAULT_POINT_FAIL(FAULT_SNAP_COPY, ERR_IO);
     copy_slice(snap, slot);
+    const struct hash replicas = hash_replicas(snap);
     tell_copied(snap);
     add_s(snap, &snap->statistics.copy_s, clock_since_s(start_ns));
     header.state = slots.slots[slot];
@@ -157,7 +243,7 @@ enum err snap_take(struct snap *snap, const struct snap_request *request, bool *
     set_state(snap, slot, &slots, &header);
     FAULT_POINT_FAIL(FAULT_SNAP_AFTER_SEAL, ERR_IO);
     const int64_t sealed_ns = clock_now_ns();
-    ERR_TRY(finish(snap, slot, &slots, &header, committed_out));
+    ERR_TRY(finish(snap, slot, &slots, &header, replicas, committed_out));
     add_s(snap, &snap->statistics.encode_s, clock_since_s(sealed_ns));
     return ERR_OK;
 }
@@ -214,6 +300,7 @@ static void note(struct snap *snap, const struct snap_request *request, enum err
     pthread_mutex_lock(&snap->mutex);
     snap->is_busy = false;
     if (status != ERR_OK) {
+        snap->statistics.refused += status == ERR_DIFFERS;
         snap->status = status;
         err_text(snap->message, sizeof(snap->message));
         err_clear();

@@ -25,7 +25,8 @@ static enum err run(const char *folder, uint64_t steps, int64_t step_us)
     const struct snap_options options = {.world = world,
                                          .folder = folder,
                                          .job_key = hash_bytes("counter", 7),
-                                         .deadline_ms = 10000};
+                                         .deadline_ms = 10000,
+                                         .compare = true};
     ERR_TRY(snap_open(&options, &snap));
     ERR_TRY(snap_protect(snap, "numbers", numbers, sizeof(numbers), SNAP_REPLICATED));
     ERR_TRY(snap_restore(snap, NULL, 0, &from));

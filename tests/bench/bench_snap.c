@@ -1,11 +1,12 @@
 /*
  * Encoding and rebuilding of snapshots over the ranks of mpirun, hashing included, beside one
- * thread of plain ec_encode_data() on the same bytes, which is the ceiling.
+ * thread of plain ec_encode_data() on the same bytes, which is the ceiling; and the hash of all
+ * data by every rank, which is what the comparison of replicas costs.
  *
  *      mpirun -n 4 bench_snap MIB M ROUNDS
  *
  * Every rank is a member that keeps MIB of data, in a group of k + M. Encoding makes all parity;
- * rebuilding makes members 1 .. M from the others. MiB/s are of all data for encoding and of lost
+ * rebuilding makes members 1 .. M from the others. MiB/s are of all data for encoding and hashing, of lost
  * data for rebuilding, as LLNL's redset reports them; median (least-most) of the rounds, alternated.
  */
 #include <inttypes.h>
@@ -20,9 +21,10 @@
 #include "comm/base/rng.h"
 #include "snapshot/snap_transfer.h"
 
-enum { ROUNDS_MAX = 64, RANKS_MAX = 64, DEADLINE_MS = 60000, VERSION = 1, KINDS = 3 };
+enum { ROUNDS_MAX = 64, RANKS_MAX = 64, DEADLINE_MS = 60000, VERSION = 1, KINDS = 4 };
 
-static const char *const kind_names[KINDS] = {"encode", "rebuild", "ec_encode_data, 1 thread"};
+static const char *const kind_names[KINDS] = {"encode", "rebuild", "ec_encode_data, 1 thread",
+                                              "hash of all data by each rank"};
 
 struct bench {
     struct comm_group *world, *transfers;
@@ -30,6 +32,7 @@ struct bench {
     struct snap_rows rows[RANKS_MAX];
     int host_of[RANKS_MAX];
     struct snap_transfer *encode, *rebuild;
+    uint8_t *replica; /* [size x MIB] */
     uint64_t mib;
     int rank, size, m;
 };
@@ -100,6 +103,7 @@ static void open_bench(struct bench *bench)
     for (uint64_t i = 0; i < data / 8; i++) {
         words[i] = rng_u64(1, RNG_TEST, i, (uint32_t)bench->rank);
     }
+    bench->replica = block_of((bench->mib << 20) * (uint64_t)n);
     bench->encode = open_transfer(bench, works, snap_transfer_plan_encode(bench->layout, works));
     const struct snap_inventory inventory = {bench->layout,
                                              (const struct snap_holding(*)[SNAP_SLOTS])holdings};
@@ -141,6 +145,8 @@ static double run_once(struct bench *bench, int kind)
         die_on(snap_transfer_run(bench->encode, bench->rows));
     } else if (kind == 1) {
         die_on(snap_transfer_run(bench->rebuild, bench->rows));
+    } else if (kind == 3) {
+        (void)hash_bytes(bench->replica, (bench->mib << 20) * (uint64_t)bench->size);
     } else if (bench->rank == 0) {
         encode_alone(bench);
     }

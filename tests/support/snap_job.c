@@ -112,7 +112,8 @@ static enum err run(const struct settings *settings)
                                          .job_key = hash_bytes("snap_job", 8),
                                          .data_count = settings->k,
                                          .parity_count = settings->m,
-                                         .deadline_ms = DEADLINE_MS};
+                                         .deadline_ms = DEADLINE_MS,
+                                         .compare = true};
     ERR_TRY(snap_open(&options, &snap));
     ERR_TRY(protect(snap, settings));
     ERR_TRY(snap_restore(snap, NULL, 0, &from));

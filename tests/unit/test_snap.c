@@ -23,6 +23,8 @@ struct plan {
     enum snap_end end;
     bool waits;
     uint64_t set_aside; /* 0: none */
+    uint64_t flip_step; /* 0: none; in flip_rank's replicated memory */
+    int flip_rank;
     uint64_t expected_version;
     enum snap_source expected_source;
     struct snap_statistics statistics; /* of rank 0 */
@@ -70,14 +72,13 @@ static enum err train(struct snap *snap, struct plan *plan, struct numbers *numb
     for (uint64_t step = from.version + 1; step <= plan->last_step; step++) {
         ERR_TRY(snap_fence(snap));
         update(numbers, step, rank);
+        if (step == plan->flip_step && rank == plan->flip_rank) {
+            numbers->shared[SHARED / 2] ^= 1024;
+        }
         ERR_TRY(snap_begin(snap, step));
         ERR_TRY(plan->waits ? snap_wait(snap) : ERR_OK);
     }
-    ERR_TRY(snap_wait(snap));
-    if (rank == 0) {
-        plan->statistics = snap_statistics(snap);
-    }
-    return ERR_OK;
+    return snap_wait(snap);
 }
 
 static enum err open_and_train(struct comm_group *world, struct plan *plan, struct numbers *numbers)
@@ -89,9 +90,13 @@ static enum err open_and_train(struct comm_group *world, struct plan *plan, stru
     const struct snap_options options = {.world = world,
                                          .folder = path,
                                          .job_key = hash_bytes("test", 4),
-                                         .deadline_ms = DEADLINE_MS};
+                                         .deadline_ms = DEADLINE_MS,
+                                         .compare = true};
     ERR_TRY(snap_open(&options, &snap));
     const enum err status = train(snap, plan, numbers, comm_rank(world));
+    if (comm_rank(world) == 0) {
+        plan->statistics = snap_statistics(snap);
+    }
     snap_close(snap, status == ERR_OK ? plan->end : SNAP_INTERRUPTED);
     return status;
 }
@@ -212,6 +217,73 @@ START_TEST(restore__refuses_when_more_is_lost_than_is_covered)
 }
 END_TEST
 
+/* What ranks have of their own differs in every test here, and is not compared. */
+START_TEST(begin__refuses_a_version_whose_replicas_differ)
+{
+    static const char *const who[] = {
+        [2] = "memory of rank 1 differs from that of rank 0, and no majority tells which is right",
+        [3] = "memory of rank 2 differs from that of the other 2 ranks",
+        [4] = "memory of rank 3 differs from that of the other 3 ranks"};
+    struct local_rank ranks[COMM_LOCAL_RANKS_MAX];
+
+    for (int count = 2; count <= RANKS; count++) {
+        struct plan plan = {.last_step = 9,
+                            .end = SNAP_INTERRUPTED,
+                            .waits = true,
+                            .flip_step = 6,
+                            .flip_rank = count - 1};
+        local_ranks_try(count, run_rank, &plan, ranks);
+        for (int r = 0; r < count; r++) {
+            ck_assert_int_eq(ranks[r].status, ERR_DIFFERS);
+            ck_assert_msg(strstr(ranks[r].text, who[count]) != NULL, "%s", ranks[r].text);
+            ck_assert_msg(strstr(ranks[r].text, "at version 6: shared") != NULL, "%s",
+                          ranks[r].text);
+        }
+        ck_assert_int_eq(plan.statistics.refused, 1);
+        ck_assert_uint_eq(plan.statistics.newest_committed, 5);
+        plan = (struct plan){.last_step = 9,
+                             .end = SNAP_FINISHED,
+                             .expected_version = 5,
+                             .expected_source = SNAP_FROM_MEMORY};
+        local_ranks_run(count, run_rank, &plan);
+        expect_nothing_left();
+    }
+}
+END_TEST
+
+static enum err protect_another_name(struct comm_group *world, void *context)
+{
+    char path[FILE_PATH_BYTES_MAX];
+    static uint64_t numbers[RANKS];
+    struct snap *snap = NULL;
+    struct snap_restored from;
+    const int rank = comm_rank(world);
+
+    (void)context;
+    snprintf(path, sizeof(path), "%.4000s/node%d", folder.path, rank);
+    const struct snap_options options = {
+        .world = world, .folder = path, .deadline_ms = DEADLINE_MS};
+    ERR_TRY(snap_open(&options, &snap));
+    enum err status = snap_protect(snap, rank == 1 ? "b" : "a", &numbers[rank], 8, SNAP_REPLICATED);
+    if (status == ERR_OK) {
+        status = snap_restore(snap, NULL, 0, &from);
+    }
+    snap_close(snap, SNAP_INTERRUPTED);
+    return status;
+}
+
+START_TEST(restore__refuses_ranks_that_protect_other_things)
+{
+    struct local_rank ranks[COMM_LOCAL_RANKS_MAX];
+
+    local_ranks_try(3, protect_another_name, NULL, ranks);
+    for (int r = 0; r < 3; r++) {
+        ck_assert_int_eq(ranks[r].status, ERR_CONFIG);
+        ck_assert_str_eq(ranks[r].text, "rank 1 protects something else than rank 0");
+    }
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("snap");
@@ -223,6 +295,8 @@ Suite *test_suite(void)
     tcase_add_test(tcase, begin__skips_on_all_ranks_what_comes_too_soon);
     tcase_add_test(tcase, restore__steps_back_from_what_is_set_aside);
     tcase_add_test(tcase, restore__refuses_when_more_is_lost_than_is_covered);
+    tcase_add_test(tcase, begin__refuses_a_version_whose_replicas_differ);
+    tcase_add_test(tcase, restore__refuses_ranks_that_protect_other_things);
     suite_add_tcase(suite, tcase);
     return suite;
 }
