@@ -12,6 +12,7 @@ enum exit_code exit_code_of(enum err status)
     case ERR_MISSING: return EXIT_NO_INPUT;
     case ERR_IO: return EXIT_IO;
     case ERR_CONFIG: return EXIT_BAD_CONFIG;
+    case ERR_DIFFERS: return EXIT_DIFFERS;
     case ERR_BEYOND_REPAIR: return EXIT_BEYOND_REPAIR;
     case ERR_NOT_FINITE: return EXIT_DO_NOT_RESTART;
     case ERR_INVALID:

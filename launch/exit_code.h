@@ -15,6 +15,7 @@ enum exit_code {
     EXIT_DATA = 65,           /* a data file or checkpoint is bad */
     EXIT_NO_INPUT = 66,       /* a file or folder is missing */
     EXIT_INTERNAL = 70,       /* memory, a peer, or our own mistake */
+    EXIT_DIFFERS = 71,        /* a rank's memory is not that of the others */
     EXIT_IO = 74,             /* disk full, fsync failed, not writable */
     EXIT_REQUEUE = 75,        /* halted on request, state is on disk */
     EXIT_BEYOND_REPAIR = 76,  /* memory lost beyond repair, disk intact */

@@ -127,6 +127,7 @@ static enum err open_all(struct snapshots *snapshots, bool discards, struct snap
         .data_count = (int)options->snapshot_data_members,
         .parity_count = (int)options->snapshot_parity_members,
         .deadline_ms = options->collective_deadline_ms,
+        .compare = true,
         .incarnation = run->incarnation.number,
         .fences = run->incarnation.fences,
         .discards = discards,

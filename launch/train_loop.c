@@ -12,6 +12,7 @@
 #include "launch/snapshots.h"
 #include "launch/train_settings.h"
 #include "launch/train_stage.h"
+#include "snapshot/snap_compare.h"
 #include "snapshot/snap_disk.h"
 
 /* What the loop needs in every step. */
@@ -52,6 +53,28 @@ static enum err choose_checkpoint(const struct train_run *run, char folder[FILE_
                           options->collective_deadline_ms);
 }
 
+/* A checkpoint is rank 0's state, and worth something only if all ranks have the same. */
+static enum err check_replicas(const struct train_run *run)
+{
+    const int size = comm_size(run->world);
+    struct hash *hashes = calloc((size_t)size, sizeof(*hashes));
+    char who[256];
+
+    if (hashes == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "hashes of %d ranks", size);
+    }
+    enum err status = train_state_hash(&run->state, &hashes[comm_rank(run->world)]);
+    if (status == ERR_OK) {
+        status = comm_allgather(run->world, hashes, sizeof(*hashes),
+                                run->options->run.collective_deadline_ms);
+    }
+    if (status == ERR_OK && !snap_compare(hashes, size, who, sizeof(who))) {
+        status = ERR_FAIL(ERR_DIFFERS, "replicated memory of %s: no checkpoint is written", who);
+    }
+    free(hashes);
+    return status;
+}
+
 static enum err save(struct loop *loop)
 {
     struct train_run *run = loop->run;
@@ -63,8 +86,8 @@ static enum err save(struct loop *loop)
         jdoc_close(details);
         return ERR_OK;
     }
-    enum err status = ERR_OK;
-    if (comm_rank(run->world) == 0) {
+    enum err status = check_replicas(run);
+    if (comm_rank(run->world) == 0 && status == ERR_OK) {
         status = incarnation_check(options->output_dir, run->incarnation.number);
     }
     if (comm_rank(run->world) == 0 && status == ERR_OK &&
