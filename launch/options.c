@@ -374,9 +374,10 @@ enum err options_text(const struct options_run *run, char **text_out)
 static void print_reference_row(const struct options_schema *schema)
 {
     static const char *const types[] = {
-        [OPTIONS_I64] = "integer", [OPTIONS_F64] = "number",    [OPTIONS_BOOL] = "true/false",
-        [OPTIONS_TEXT] = "text",   [OPTIONS_CHOICE] = "one of", [OPTIONS_I64S] = "integers",
-        [OPTIONS_F64S] = "numbers"};
+        [OPTIONS_I64] = "integer",   [OPTIONS_I64_AUTO] = "`auto` or integer",
+        [OPTIONS_F64] = "number",    [OPTIONS_BOOL] = "true/false",
+        [OPTIONS_TEXT] = "text",     [OPTIONS_CHOICE] = "one of",
+        [OPTIONS_I64S] = "integers", [OPTIONS_F64S] = "numbers"};
 
     printf("| `%s`%s | %s", schema->name, schema->scope == OPTIONS_STAGE ? " *" : "",
            types[schema->type]);

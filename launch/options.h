@@ -18,7 +18,7 @@
 
 #include "comm/base/err.h"
 
-enum { OPTIONS_LIST_MAX = 256, OPTIONS_STAGES_MAX = 16 };
+enum { OPTIONS_LIST_MAX = 256, OPTIONS_STAGES_MAX = 16, OPTIONS_AUTO = -1 };
 
 struct options_i64s {
     int64_t values[OPTIONS_LIST_MAX];
@@ -31,6 +31,7 @@ struct options_f64s {
 };
 
 typedef int64_t options_type_I64;
+typedef int64_t options_type_I64_AUTO; /* or OPTIONS_AUTO */
 typedef double options_type_F64;
 typedef bool options_type_BOOL;
 typedef const char *options_type_TEXT;

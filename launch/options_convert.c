@@ -73,9 +73,10 @@ const char *options_nearest(const char *name)
 static enum err refuse(const struct options_schema *schema, const char *text, const char *place)
 {
     static const char *const expected[] = {
-        [OPTIONS_I64] = "a whole number",           [OPTIONS_F64] = "a number",
-        [OPTIONS_BOOL] = "true or false",           [OPTIONS_TEXT] = "a text",
-        [OPTIONS_I64S] = "a list of whole numbers", [OPTIONS_F64S] = "a list of numbers"};
+        [OPTIONS_I64] = "a whole number",    [OPTIONS_I64_AUTO] = "auto or a whole number",
+        [OPTIONS_F64] = "a number",          [OPTIONS_BOOL] = "true or false",
+        [OPTIONS_TEXT] = "a text",           [OPTIONS_I64S] = "a list of whole numbers",
+        [OPTIONS_F64S] = "a list of numbers"};
 
     if (schema->type == OPTIONS_CHOICE) {
         return ERR_FAIL(ERR_CONFIG, "%s: %s is \"%.60s\", it must be one of %s", place,
@@ -215,6 +216,11 @@ enum err options_convert(const struct options_schema *schema, const char *text, 
     double value = 0;
 
     switch (schema->type) {
+    case OPTIONS_I64_AUTO:
+        if (strcmp(text, "auto") == 0) {
+            *(int64_t *)to = OPTIONS_AUTO;
+            return ERR_OK;
+        } /* fall through */
     case OPTIONS_I64:
         ERR_TRY(read_number(schema, text, true, place, &value));
         *(int64_t *)to = (int64_t)value;
@@ -245,6 +251,11 @@ void options_print_value(FILE *to, const struct options_schema *schema,
     const void *from = (const char *)options + schema->offset;
 
     switch (schema->type) {
+    case OPTIONS_I64_AUTO:
+        if (*(const int64_t *)from == OPTIONS_AUTO) {
+            fputs("auto", to);
+            return;
+        } /* fall through */
     case OPTIONS_I64: fprintf(to, "%" PRId64, *(const int64_t *)from); return;
     case OPTIONS_F64: fprintf(to, "%.17g", *(const double *)from); return;
     case OPTIONS_BOOL: fputs(*(const bool *)from ? "true" : "false", to); return;

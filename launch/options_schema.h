@@ -14,6 +14,7 @@ enum options_scope { OPTIONS_RUN, OPTIONS_STAGE };
 
 enum options_type {
     OPTIONS_I64,
+    OPTIONS_I64_AUTO,
     OPTIONS_F64,
     OPTIONS_BOOL,
     OPTIONS_TEXT,

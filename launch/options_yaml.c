@@ -22,7 +22,7 @@ struct yaml_list {
     unsigned count;
 };
 
-typedef yaml_scalar yaml_I64, yaml_F64, yaml_BOOL, yaml_TEXT, yaml_CHOICE;
+typedef yaml_scalar yaml_I64, yaml_F64, yaml_BOOL, yaml_TEXT, yaml_CHOICE, yaml_I64_AUTO;
 typedef struct yaml_list yaml_I64S, yaml_F64S;
 
 struct yaml_layer {
@@ -63,6 +63,7 @@ static const cyaml_schema_value_t text_schema = {
 #define FIELD_BOOL FIELD_SCALAR
 #define FIELD_TEXT FIELD_SCALAR
 #define FIELD_CHOICE FIELD_SCALAR
+#define FIELD_I64_AUTO FIELD_SCALAR
 #define FIELD_I64S FIELD_LIST
 #define FIELD_F64S FIELD_LIST
 
@@ -257,6 +258,7 @@ static size_t joined_bytes(const struct yaml_list *list)
 #define TEXT_OF_BOOL TEXT_OF_SCALAR
 #define TEXT_OF_TEXT TEXT_OF_SCALAR
 #define TEXT_OF_CHOICE TEXT_OF_SCALAR
+#define TEXT_OF_I64_AUTO TEXT_OF_SCALAR
 #define TEXT_OF_I64S TEXT_OF_LIST
 #define TEXT_OF_F64S TEXT_OF_LIST
 
@@ -353,6 +355,7 @@ static size_t layer_bytes(const struct yaml_layer *yaml)
 #define BYTES_BOOL BYTES_SCALAR
 #define BYTES_TEXT BYTES_SCALAR
 #define BYTES_CHOICE BYTES_SCALAR
+#define BYTES_I64_AUTO BYTES_SCALAR
 #define BYTES_I64S BYTES_LIST
 #define BYTES_F64S BYTES_LIST
 #define SECTION(title)

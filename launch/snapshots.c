@@ -10,6 +10,7 @@
 
 #include "comm/base/file.h"
 #include "comm/base/memory.h"
+#include "launch/snapshot_interval.h"
 #include "launch/train_files.h"
 
 struct snapshots {
@@ -21,6 +22,8 @@ struct snapshots {
     int64_t counts[TRAIN_PARTS][OPTIM_GROUPS_MAX];
     struct train_files files;
     struct snap_statistics told; /* what events.jsonl knows */
+    struct snapshot_pace pace;   /* with snapshot_steps auto */
+    int64_t told_interval;
 };
 
 float *snapshots_moment(struct snapshots *snapshots, enum train_part part, int which)
@@ -158,6 +161,7 @@ enum err snapshots_open(struct train_run *run, const char *settings, bool discar
     }
     snapshots->run = run;
     snapshots->settings = settings;
+    snapshot_pace_init(&snapshots->pace, -1);
     const enum err status = open_all(snapshots, discards, restored_out);
     if (status != ERR_OK) {
         snapshots_close(snapshots, false);
@@ -235,14 +239,82 @@ static void tell(struct snapshots *snapshots, struct metrics *metrics)
     snapshots->told = now;
 }
 
-enum err snapshots_step(struct snapshots *snapshots, struct metrics *metrics)
+/* The interval in words and as an event, with what failures would ask for if that is known. */
+static void tell_interval(const struct snapshots *snapshots, struct metrics *metrics)
+{
+    const struct options *options = &snapshots->run->options->run;
+    const int64_t interval = snapshots->pace.interval;
+    const double mtbf_s = 3600 * options->mtbf_hours;
+    struct jdoc *details = jdoc_object();
+    struct snapshot_costs costs;
+    char other[120] = "";
+
+    jdoc_set_int(details, "step", snapshots->run->state.step);
+    jdoc_set_int(details, "interval_steps", interval);
+    if (!snapshot_pace_costs(&snapshots->pace, &costs)) {
+        metrics_show(metrics, true, "snapshots every %" PRId64 " steps, to be measured", interval);
+        metrics_event(metrics, "snapshot.interval", details);
+        return;
+    }
+    const double cost_s = snapshot_cost_s(&costs);
+    const double percent = 100 * cost_s / (costs.step_s * (double)interval);
+    jdoc_set_real(details, "overhead_percent", percent);
+    jdoc_set_real(details, "step_s", costs.step_s);
+    jdoc_set_real(details, "cost_s", cost_s);
+    jdoc_set_real(details, "stall_s", costs.stall_s);
+    jdoc_set_real(details, "busy_steps", costs.busy_steps);
+    if (mtbf_s > 0) {
+        const double young = snapshot_young_s(cost_s, mtbf_s) / costs.step_s;
+        const double daly = snapshot_daly_s(cost_s, mtbf_s) / costs.step_s;
+        jdoc_set_real(details, "young_steps", young);
+        jdoc_set_real(details, "daly_steps", daly);
+        snprintf(other, sizeof(other), "; for an MTBF of %g h Young has %.0f, Daly %.0f",
+                 options->mtbf_hours, young, daly);
+    }
+    metrics_show(metrics, true,
+                 "snapshots every %" PRId64 " steps: %.2g %% of the time, %g %% allowed%s",
+                 interval, percent, options->snapshot_overhead_percent, other);
+    metrics_event(metrics, "snapshot.interval", details);
+}
+
+/* Whether one is due, where the interval follows what snapshots cost. */
+static enum err pace_step(struct snapshots *snapshots, double step_s, struct metrics *metrics,
+                          bool *is_due_out)
+{
+    const struct train_run *run = snapshots->run;
+    const struct options *options = &run->options->run;
+    const struct snap_statistics now = snap_statistics(snapshots->snap);
+    const bool is_under_way = now.begun > now.committed + now.skipped;
+    struct snapshot_pace *pace = &snapshots->pace;
+
+    snapshot_pace_step(pace, run->state.stage, step_s, now.stall_s, is_under_way);
+    if (snapshot_pace_reviews(pace)) {
+        int64_t interval = snapshot_pace_wish(pace, options->snapshot_overhead_percent);
+        ERR_TRY(comm_broadcast(run->world, &interval, sizeof(interval), 0,
+                               options->collective_deadline_ms));
+        snapshot_pace_set(pace, interval);
+        if (interval != snapshots->told_interval) {
+            tell_interval(snapshots, metrics);
+            snapshots->told_interval = interval;
+        }
+    }
+    *is_due_out = snapshot_pace_is_due(pace, now.stall_s);
+    return ERR_OK;
+}
+
+enum err snapshots_step(struct snapshots *snapshots, double step_s, struct metrics *metrics)
 {
     const struct train_state *state = &snapshots->run->state;
     const struct options *options = &snapshots->run->options->run;
+    const int64_t interval = options->snapshot_steps;
+    const bool saves = options->save_steps > 0 && state->step % options->save_steps == 0;
+    bool is_due = interval > 0 && state->step % interval == 0;
 
     tell(snapshots, metrics);
-    const bool saves = options->save_steps > 0 && state->step % options->save_steps == 0;
-    if (!saves && state->step % options->snapshot_steps != 0) {
+    if (interval == OPTIONS_AUTO) {
+        ERR_TRY(pace_step(snapshots, step_s, metrics, &is_due));
+    }
+    if (!saves && !is_due) {
         return ERR_OK;
     }
     ERR_TRY(train_files_refresh(&snapshots->files, state, snapshots->settings));

@@ -51,11 +51,13 @@ ERR_MUST_CHECK enum err snapshots_fence(struct snapshots *snapshots);
 void snapshots_clear_moments(struct snapshots *snapshots);
 
 /*
- * After a step: takes a snapshot if it is due, with save_steps also one that goes to disk in the
- * background, and writes what became of earlier ones to events.jsonl. Not for NULL. Errors: what
- * stopped the snapshots; ERR_NOT_FINITE if what is to be saved is.
+ * After a step that took step_s: takes a snapshot if it is due, with save_steps also one that goes
+ * to disk in the background, and writes what became of earlier ones to events.jsonl. With
+ * snapshot_steps auto a collective now and then: rank 0's interval is that of all. Not for NULL.
+ * Errors: what stopped the snapshots; ERR_NOT_FINITE if what is to be saved is; those of groups.
  */
-ERR_MUST_CHECK enum err snapshots_step(struct snapshots *snapshots, struct metrics *metrics);
+ERR_MUST_CHECK enum err snapshots_step(struct snapshots *snapshots, double step_s,
+                                       struct metrics *metrics);
 
 /* Waits until what was begun is committed, and saved or has failed to be. */
 ERR_MUST_CHECK enum err snapshots_settle(struct snapshots *snapshots, struct metrics *metrics);

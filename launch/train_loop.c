@@ -239,7 +239,7 @@ static enum err run_stage(struct loop *loop, int index, const char *checkpoint)
                  record_step(loop, &run->options->stages[index].options, index, &report));
         show_step(loop, stage, index, &report);
         if (run->snapshots != NULL) {
-            ERR_GOTO(out, status, snapshots_step(run->snapshots, loop->metrics));
+            ERR_GOTO(out, status, snapshots_step(run->snapshots, report.step_s, loop->metrics));
         } else if (save_steps > 0 && run->state.step % save_steps == 0) {
             ERR_GOTO(out, status, save(loop));
         }

@@ -27,6 +27,8 @@ static bool fixes_numbers(enum options_id option)
     case OPTION_max_eval_samples:
     case OPTION_timing_samples:
     case OPTION_snapshot_steps:
+    case OPTION_snapshot_overhead_percent:
+    case OPTION_mtbf_hours:
     case OPTION_snapshot_dir:
     case OPTION_snapshot_retain_s:
     case OPTION_snapshot_data_members:

@@ -36,6 +36,7 @@ static void check_same(const struct options *a, const struct options *b)
 #define SAME_F64(name) same = same && memcmp(&a->name, &b->name, sizeof(a->name)) == 0;
 #define SAME_BOOL SAME_I64
 #define SAME_CHOICE SAME_I64
+#define SAME_I64_AUTO SAME_I64
 #define SAME_TEXT(name) same = same && strcmp(a->name, b->name) == 0;
 #define SAME_LIST(name)                                                                            \
     same = same && same_list(a->name.values, b->name.values, a->name.count, b->name.count,         \

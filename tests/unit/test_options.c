@@ -128,6 +128,7 @@ START_TEST(load__reads_every_type)
                    "data_dir: \"\"\n"
                    "exit_head: norm_mlp\n"
                    "exit_layers: [3, 1]\n"
+                   "snapshot_steps: auto\n"
                    "image_mean:\n  - 0.25\n  - -1\n",
                    NULL, 0));
     const struct options *const options = &run->run;
@@ -139,6 +140,7 @@ START_TEST(load__reads_every_type)
     ck_assert_str_eq(options->output_dir, "a # b");
     ck_assert_str_eq(options->data_dir, "");
     ck_assert_int_eq(options->exit_head, 2);
+    ck_assert_int_eq(options->snapshot_steps, OPTIONS_AUTO);
     ck_assert_int_eq(options->exit_layers.count, 2);
     ck_assert_int_eq(options->exit_layers.values[0], 3);
     ck_assert_int_eq(options->exit_layers.values[1], 1);
@@ -215,6 +217,10 @@ static const struct {
     {"isa: aut\n", "isa is \"aut\""},
     {"isa: auto|portable\n", "isa is \"auto|portable\""},
     {"isa: \"\"\n", "isa is \"\""},
+    {"snapshot_steps: Auto\n", "snapshot_steps is \"Auto\", it must be auto or a whole number"},
+    {"snapshot_steps: -1\n", "snapshot_steps is -1, it must lie in 0 .. 1e+09"},
+    {"snapshot_steps: 1.5\n", "snapshot_steps is \"1.5\""},
+    {"seed: auto\n", "seed is \"auto\", it must be a whole number"},
     {"lambdas: [0.1, x]\n", "lambdas is \"x\", it must be a list of numbers such as [1, 2]"},
     {"lambdas: [0.1, -1]\n", "lambdas is -1, it must lie in 0 .. 1000"},
     {"lambdas: [0.1, \"\"]\n", "lambdas is \"[0.1, ]\""},
@@ -332,6 +338,7 @@ static void expect_same(const struct options *a, const struct options *b)
 #define SAME_I64(name) ck_assert_int_eq(a->name, b->name);
 #define SAME_BOOL SAME_I64
 #define SAME_CHOICE SAME_I64
+#define SAME_I64_AUTO SAME_I64
 #define SAME_F64(name) ck_assert_double_eq(a->name, b->name);
 #define SAME_TEXT(name) ck_assert_str_eq(a->name, b->name);
 #define SAME_LIST(name)                                                                            \
@@ -401,8 +408,10 @@ END_TEST
 START_TEST(print_value__gives_equal_values_equal_words)
 {
     static const char *const spellings[] = {
-        "seed: 7\nlearning_rate: 1e-3\ngate_balance: yes\nlambdas: [0.10, 2]\nisa: avx2\n",
-        "seed: 7.0\nlearning_rate: 0.001\ngate_balance: true\nlambdas: [1e-1, 2.0]\nisa: avx2\n"};
+        "seed: 7\nlearning_rate: 1e-3\ngate_balance: yes\nlambdas: [0.10, 2]\nisa: avx2\n"
+        "snapshot_steps: auto\nsave_steps: 1e1\n",
+        "seed: 7.0\nlearning_rate: 0.001\ngate_balance: true\nlambdas: [1e-1, 2.0]\nisa: avx2\n"
+        "snapshot_steps: \"auto\"\nsave_steps: 10\n"};
     char *texts[2] = {NULL, NULL};
     size_t bytes = 0;
 
@@ -421,6 +430,7 @@ START_TEST(print_value__gives_equal_values_equal_words)
     ck_assert_str_eq(texts[0], texts[1]);
     ck_assert_ptr_nonnull(strstr(texts[0], "\n0.10000000000000001, 2\n"));
     ck_assert_ptr_nonnull(strstr(texts[0], "\navx2\n"));
+    ck_assert_ptr_nonnull(strstr(texts[0], "\nauto\n3.5\n"));
     free(texts[0]);
     free(texts[1]);
 }
