@@ -43,6 +43,7 @@ struct snap_options {
     const char *folder;           /* of this node, in memory; made if it is not there */
     struct hash job_key;          /* what tells this job's memory from another's */
     uint64_t domain;              /* failure domain of this node; 0: the node itself */
+    int min_domains;              /* any so many must be covered, or snap_restore() refuses */
     int data_count, parity_count; /* k + m; 0 + 0: chosen by the number of nodes */
     int64_t deadline_ms;          /* of one wait for a peer */
     bool compare;                 /* replicas over the ranks, at every snapshot: see snap_begin() */
@@ -97,13 +98,14 @@ struct snap_restored {
  * Finds the newest version that can be had, puts it into the protected memory of all ranks, and
  * makes this job's memory ready for more. `set_aside` [count] are versions not to be taken.
  * Collective. Errors: ERR_BEYOND_REPAIR if there are snapshots, none can be had, and none was
- * set aside; ERR_CONFIG if the layout cannot be met, private ranges do not fit the number of
- * ranks, or another start of this job runs or has run since; ERR_NO_MEMORY, those of groups.
+ * set aside; ERR_CONFIG if the layout cannot be met or covers fewer domains than asked for,
+ * private ranges do not fit the number of ranks, or another start of this job runs or has run
+ * since; ERR_NO_MEMORY, those of groups.
  */
 ERR_MUST_CHECK enum err snap_restore(struct snap *snap, const uint64_t set_aside[],
                                      int set_aside_count, struct snap_restored *restored_out);
 
-/* In words, what is certain to survive: "any 2 of 6 nodes; any 2 failure domains". After restore. */
+/* In words, whose loss is certain to be survived: "any 2 of 6 nodes; any 1 of 3 domains". After restore. */
 const char *snap_guarantee(const struct snap *snap);
 
 /* Bytes of memory that this node needs for its ranks: two versions and their parity. After restore. */

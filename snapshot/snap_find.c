@@ -34,13 +34,16 @@ static enum err fill_places(struct restore *restore)
     const enum err status =
         comm_allgather(snap->control, all, sizeof(*all), snap->options.deadline_ms);
     for (int r = 0; r < restore->size && status == ERR_OK; r++) {
-        int node = 0;
+        int node = 0, first = 0;
         while (memcmp(&all[node].node, &all[r].node, sizeof(all[r].node)) != 0) {
             node++;
         }
+        while (all[first].domain != all[r].domain) {
+            first++;
+        }
         /* A domain that is given is told from a node's own by its highest bit. */
         const uint32_t domain =
-            all[r].domain == 0 ? (uint32_t)node : (uint32_t)all[r].domain | (uint32_t)1 << 31;
+            all[r].domain == 0 ? (uint32_t)node : (uint32_t)first | (uint32_t)1 << 31;
         snap->places[r] = (struct snap_place){(uint32_t)node, domain, all[r].private_bytes};
     }
     free(all);

@@ -37,6 +37,13 @@ static int by_place(const void *a, const void *b)
     return (x->rank > y->rank) - (x->rank < y->rank);
 }
 
+static int descending(const void *a, const void *b)
+{
+    const int x = *(const int *)a, y = *(const int *)b;
+
+    return (y > x) - (y < x);
+}
+
 static uint64_t round_up(uint64_t bytes, uint64_t to)
 {
     return (bytes + to - 1) / to * to;
@@ -116,8 +123,9 @@ static int deal_rounds(struct snap_layout *layout, struct ranked *ranks, int *so
             (struct ranked){layout->members[r].place.domain, layout->members[r].place.node, r, 0};
     }
     qsort(ranks, (size_t)n, sizeof(*ranks), by_place);
-    layout->node_count = 0;
+    layout->node_count = layout->domain_count = 0;
     for (int i = 0; i < n; i++) {
+        layout->domain_count += i == 0 || ranks[i].domain != ranks[i - 1].domain;
         layout->node_count += i == 0 || ranks[i].node != ranks[i - 1].node;
     }
     if (layout->node_count == 1) {
@@ -358,20 +366,25 @@ struct snap_piece snap_layout_piece(const struct snap_group *group, int stripe, 
     return (struct snap_piece){group->members[index], false, segment};
 }
 
-/* Members of one group in the domain that has most of them. */
-static int most_in_a_domain(const struct snap_layout *layout, const struct snap_group *group)
+/* How many domains one group can lose, whichever they are: those with the most members come first. */
+static int domains_covered(const struct snap_layout *layout, const struct snap_group *group)
 {
-    int most = 0;
+    int sizes[SNAP_ROWS_MAX] = {0};
+    int lost = 0, covered = 0;
 
     for (int i = 0; i < group->member_count; i++) {
-        int same = 0;
-        for (int j = 0; j < group->member_count; j++) {
-            same += layout->members[group->members[i]].place.domain ==
-                    layout->members[group->members[j]].place.domain;
+        const uint32_t domain = layout->members[group->members[i]].place.domain;
+        int first = 0;
+        while (layout->members[group->members[first]].place.domain != domain) {
+            first++;
         }
-        most = same > most ? same : most;
+        sizes[first]++;
     }
-    return most;
+    qsort(sizes, (size_t)group->member_count, sizeof(sizes[0]), descending);
+    while (lost + sizes[covered] <= group->parity_count) { /* k >= 1 of the members remain */
+        lost += sizes[covered++];
+    }
+    return covered;
 }
 
 struct snap_guarantee snap_layout_guarantee(const struct snap_layout *layout)
@@ -381,9 +394,7 @@ struct snap_guarantee snap_layout_guarantee(const struct snap_layout *layout)
 
     for (int g = 0; g < layout->group_count; g++) {
         const struct snap_group *group = &layout->groups[g];
-        const int most = most_in_a_domain(layout, group);
-        assert(most >= 1); /* every member is in its own */
-        const int domains = group->parity_count / most;
+        const int domains = domains_covered(layout, group);
         if (group->parity_count < guarantee.nodes) {
             guarantee.nodes = group->parity_count;
         }
@@ -412,6 +423,19 @@ void snap_layout_describe(const struct snap_layout *layout, char *text, size_t t
                  layout->node_count);
         return;
     }
-    snprintf(text, text_bytes, "any %d of %d nodes; any %d failure domain%s", guarantee.nodes,
-             layout->node_count, guarantee.domains, guarantee.domains == 1 ? "" : "s");
+    bool has_domains = false; /* else each node is its own, and there is nothing more to say */
+    for (int r = 0; r < layout->rank_count; r++) {
+        const struct snap_place *place = &layout->members[r].place;
+        has_domains = has_domains || place->domain != place->node;
+    }
+    const int used =
+        snprintf(text, text_bytes, "any %d of %d nodes", guarantee.nodes, layout->node_count);
+    if (has_domains && used > 0 && (size_t)used < text_bytes) {
+        char domains[48] = "no whole domain";
+        if (guarantee.domains > 0) {
+            snprintf(domains, sizeof(domains), "any %d of %d domains", guarantee.domains,
+                     layout->domain_count);
+        }
+        snprintf(text + used, text_bytes - (size_t)used, "; %s", domains);
+    }
 }

@@ -72,7 +72,7 @@ struct snap_group {
 };
 
 struct snap_layout {
-    int rank_count, group_count, node_count;
+    int rank_count, group_count, node_count, domain_count;
     uint64_t replicated_bytes, salt;
     struct snap_member *members; /* [rank_count] */
     struct snap_group *groups;   /* [group_count] */
@@ -117,7 +117,7 @@ struct snap_guarantee {
 
 struct snap_guarantee snap_layout_guarantee(const struct snap_layout *layout);
 
-/* The same in words: "any 2 of 6 nodes, any 1 domain". */
+/* The same in words: "any 2 of 6 nodes"; where domains are known "any 2 of 6 nodes; any 1 of 3 domains". */
 void snap_layout_describe(const struct snap_layout *layout, char *text, size_t text_bytes);
 
 #endif

@@ -62,6 +62,12 @@ static enum err choose_layout(struct restore *restore)
         return ERR_FAIL(ERR_CONFIG, "rank %d protects something else than rank 0", different);
     }
     snap_layout_describe(snap->layout, snap->guarantee, sizeof(snap->guarantee));
+    if (snap_layout_guarantee(snap->layout).domains < snap->options.min_domains) {
+        return ERR_FAIL(
+            ERR_CONFIG,
+            "the loss of any %d domain%s is to be survived, but what is survived is that of %s",
+            snap->options.min_domains, snap->options.min_domains == 1 ? "" : "s", snap->guarantee);
+    }
     return ERR_OK;
 }
 

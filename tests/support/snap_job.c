@@ -2,10 +2,11 @@
  * A small job for the drills of snapshot/: deterministic numbers that depend on every step.
  *
  *      snap_job ROOT STEPS [-n NODES] [-r ROTATION] [-c K+M] [-p] [-s] [-w STEP_MS] [-e EVERY]
+ *               [-d DOMAINS]
  *
  * Rank r runs on node (r + ROTATION) mod NODES (default: 0, and as many as ranks), whose memory
  * is the folder ROOT/node<that number>. With -p every rank has numbers of its own as well; with
- * -s every snapshot is waited for, so that none is skipped. OFFRAMP_FAULT arms a
+ * -s every snapshot is waited for, so that none is skipped. With -d node n is in failure domain n mod DOMAINS. OFFRAMP_FAULT arms a
  * fault point (comm/base/fault.h). The first rank prints where the state came from and, at the
  * end, its hash. Exit code 0, 2 usage, 3 beyond repair, 1 any other error.
  */
@@ -25,7 +26,7 @@ enum { SHARED = 200003, OWN = 50001, DEADLINE_MS = 10000 };
 struct settings {
     const char *root;
     uint64_t steps, every;
-    int nodes, rotation, k, m;
+    int nodes, rotation, domains, k, m;
     int64_t step_us;
     bool has_private, waits;
 };
@@ -105,15 +106,17 @@ static enum err run(const struct settings *settings)
     const int rank = comm_rank(world);
     const int nodes = settings->nodes > 0 ? settings->nodes : comm_size(world);
     ERR_TRY(fault_arm(getenv("OFFRAMP_FAULT"), rank));
-    snprintf(folder, sizeof(folder), "%s/node%d", settings->root,
-             (rank + settings->rotation) % nodes);
-    const struct snap_options options = {.world = world,
-                                         .folder = folder,
-                                         .job_key = hash_bytes("snap_job", 8),
-                                         .data_count = settings->k,
-                                         .parity_count = settings->m,
-                                         .deadline_ms = DEADLINE_MS,
-                                         .compare = true};
+    const int node = (rank + settings->rotation) % nodes;
+    snprintf(folder, sizeof(folder), "%s/node%d", settings->root, node);
+    const struct snap_options options = {
+        .world = world,
+        .folder = folder,
+        .job_key = hash_bytes("snap_job", 8),
+        .domain = settings->domains == 0 ? 0 : (uint64_t)(node % settings->domains) + 1,
+        .data_count = settings->k,
+        .parity_count = settings->m,
+        .deadline_ms = DEADLINE_MS,
+        .compare = true};
     ERR_TRY(snap_open(&options, &snap));
     ERR_TRY(protect(snap, settings));
     ERR_TRY(snap_restore(snap, NULL, 0, &from));
@@ -139,10 +142,11 @@ int main(int argc, char **argv)
     char text[512];
     int option = 0;
 
-    while ((option = getopt(argc, argv, "n:r:c:psw:e:")) != -1) {
+    while ((option = getopt(argc, argv, "n:r:c:psw:e:d:")) != -1) {
         switch (option) {
         case 'n': settings.nodes = (int)strtol(optarg, NULL, 10); break;
         case 'r': settings.rotation = (int)strtol(optarg, NULL, 10); break;
+        case 'd': settings.domains = (int)strtol(optarg, NULL, 10); break;
         case 'p': settings.has_private = true; break;
         case 's': settings.waits = true; break;
         case 'w': settings.step_us = 1000 * strtoll(optarg, NULL, 10); break;

@@ -284,6 +284,51 @@ START_TEST(restore__refuses_ranks_that_protect_other_things)
 }
 END_TEST
 
+/* Four nodes in two racks under 2 + 2. The upper halves of the domains' numbers are all that differs. */
+static enum err ask_for_domains(struct comm_group *world, void *context)
+{
+    char path[FILE_PATH_BYTES_MAX];
+    static uint64_t number[RANKS];
+    struct snap *snap = NULL;
+    struct snap_restored from;
+    const int rank = comm_rank(world);
+
+    snprintf(path, sizeof(path), "%.4000s/node%d", folder.path, rank);
+    const struct snap_options options = {.world = world,
+                                         .folder = path,
+                                         .domain = ((uint64_t)(rank % 2) << 40) + 1,
+                                         .min_domains = *(const int *)context,
+                                         .deadline_ms = DEADLINE_MS};
+    ERR_TRY(snap_open(&options, &snap));
+    enum err status = snap_protect(snap, "a", &number[rank], 8, SNAP_REPLICATED);
+    if (status == ERR_OK) {
+        status = snap_restore(snap, NULL, 0, &from);
+    }
+    if (status == ERR_OK &&
+        strcmp(snap_guarantee(snap), "any 2 of 4 nodes; any 1 of 2 domains") != 0) {
+        status = ERR_FAIL(ERR_CORRUPT, "%s", snap_guarantee(snap));
+    }
+    snap_close(snap, SNAP_INTERRUPTED);
+    return status;
+}
+
+START_TEST(restore__refuses_to_cover_fewer_domains_than_asked_for)
+{
+    struct local_rank ranks[COMM_LOCAL_RANKS_MAX];
+    int domains = 1;
+
+    local_ranks_run(RANKS, ask_for_domains, &domains);
+    domains = 2;
+    local_ranks_try(RANKS, ask_for_domains, &domains, ranks);
+    for (int r = 0; r < RANKS; r++) {
+        ck_assert_int_eq(ranks[r].status, ERR_CONFIG);
+        ck_assert_str_eq(ranks[r].text,
+                         "the loss of any 2 domains is to be survived, but what is survived is "
+                         "that of any 2 of 4 nodes; any 1 of 2 domains");
+    }
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("snap");
@@ -297,6 +342,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, restore__refuses_when_more_is_lost_than_is_covered);
     tcase_add_test(tcase, begin__refuses_a_version_whose_replicas_differ);
     tcase_add_test(tcase, restore__refuses_ranks_that_protect_other_things);
+    tcase_add_test(tcase, restore__refuses_to_cover_fewer_domains_than_asked_for);
     suite_add_tcase(suite, tcase);
     return suite;
 }

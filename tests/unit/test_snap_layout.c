@@ -184,13 +184,34 @@ START_TEST(layout__keeps_domains_apart_where_that_is_possible)
     ck_assert_int_eq(snap_layout_guarantee(layout).nodes, 2);
     ck_assert_int_eq(snap_layout_guarantee(layout).domains, 2);
     snap_layout_describe(layout, text, sizeof(text));
-    ck_assert_str_eq(text, "any 2 of 12 nodes; any 2 failure domains");
+    ck_assert_str_eq(text, "any 2 of 12 nodes; any 2 of 6 domains");
     tear_down();
     const struct snap_terms crowded = job(6, 1, 2, 4, 2); /* 3 racks of 2 in one group */
     EXPECT_OK(snap_layout_open(&crowded, &layout));
     ck_assert_int_eq(snap_layout_guarantee(layout).domains, 1);
     snap_layout_describe(layout, text, sizeof(text));
-    ck_assert_str_eq(text, "any 2 of 6 nodes; any 1 failure domain");
+    ck_assert_str_eq(text, "any 2 of 6 nodes; any 1 of 3 domains");
+    tear_down();
+    const struct snap_terms one = job(4, 1, 4, 2, 2); /* all in one rack */
+    EXPECT_OK(snap_layout_open(&one, &layout));
+    ck_assert_int_eq(snap_layout_guarantee(layout).domains, 0);
+    snap_layout_describe(layout, text, sizeof(text));
+    ck_assert_str_eq(text, "any 2 of 4 nodes; no whole domain");
+    tear_down();
+    const struct snap_terms unknown = job(4, 1, 1, 2, 2); /* each node a domain */
+    EXPECT_OK(snap_layout_open(&unknown, &layout));
+    ck_assert_int_eq(snap_layout_guarantee(layout).domains, 2);
+    snap_layout_describe(layout, text, sizeof(text));
+    ck_assert_str_eq(text, "any 2 of 4 nodes");
+    tear_down();
+    job(4, 1, 1, 1, 3);
+    places[1].domain = places[0].domain; /* racks of 2, 1 and 1: the largest two have three */
+    const struct snap_terms uneven = {
+        .rank_count = 4, .data_count = 1, .parity_count = 3, .places = places};
+    EXPECT_OK(snap_layout_open(&uneven, &layout));
+    ck_assert_int_eq(snap_layout_guarantee(layout).domains, 2);
+    snap_layout_describe(layout, text, sizeof(text));
+    ck_assert_str_eq(text, "any 3 of 4 nodes; any 2 of 3 domains");
     tear_down();
     const struct snap_terms alone = job(1, 4, 1, 0, 0);
     EXPECT_OK(snap_layout_open(&alone, &layout));
