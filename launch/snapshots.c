@@ -10,6 +10,7 @@
 
 #include "comm/base/file.h"
 #include "comm/base/memory.h"
+#include "launch/failure_domains.h"
 #include "launch/snapshot_interval.h"
 #include "launch/train_files.h"
 
@@ -119,14 +120,19 @@ static enum err open_all(struct snapshots *snapshots, bool discards, struct snap
     char folder[FILE_PATH_BYTES_MAX];
     char program[FILE_PATH_BYTES_MAX];
     struct hash key;
+    uint64_t domain = 0;
 
     ERR_TRY(find_folder(run->options, snapshots->output_dir, &key, folder));
     ERR_TRY(find_program(program));
+    ERR_TRY(failure_domains_of_node(run->world, options->failure_domains, folder,
+                                    options->collective_deadline_ms, &domain));
     ERR_TRY(allocate(snapshots));
     const struct snap_options snap_options = {
         .world = run->world,
         .folder = folder,
         .job_key = key,
+        .domain = domain,
+        .min_domains = (int)options->snapshot_min_domains,
         .data_count = (int)options->snapshot_data_members,
         .parity_count = (int)options->snapshot_parity_members,
         .deadline_ms = options->collective_deadline_ms,

@@ -33,6 +33,8 @@ static bool fixes_numbers(enum options_id option)
     case OPTION_snapshot_retain_s:
     case OPTION_snapshot_data_members:
     case OPTION_snapshot_parity_members:
+    case OPTION_failure_domains:
+    case OPTION_snapshot_min_domains:
     case OPTION_collective_deadline_ms:
     case OPTION_serial_deadline_ms: return false;
     default: return true;

@@ -41,6 +41,20 @@ train_well() {
     }
 }
 
+# nodes RANKS OUT [ARGUMENT...]: the same with $steps, each rank with a folder of memory of its own in
+# $memory, as if on its own node; its exit code is in $code.
+nodes() {
+    node_ranks=$1
+    out=$2
+    shift 2
+    code=0
+    # shellcheck disable=SC2016,SC2086
+    mpirun -n "$node_ranks" --oversubscribe --mca mpi_yield_when_idle 1 sh -c \
+        'm=$1; shift; OFFRAMP_SNAPSHOT_DIR=$m/node$OMPI_COMM_WORLD_RANK exec "$@"' sh "$memory" \
+        "$offramp" train "$tiny" --output-dir "$out" --set data_dir="$data" $steps "$@" \
+        >"$out.out" 2>"$out.err" || code=$?
+}
+
 # text FILE KEY: the value of "KEY" at the top level of a summary.
 value() {
     sed -n "s/^  \"$2\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}\$/\1/p" "$1"

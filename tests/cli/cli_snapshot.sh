@@ -9,19 +9,6 @@ steps="--set num_steps=30 --set save_steps=0 --set snapshot_steps=1 --set hash_s
 # shellcheck disable=SC2086
 train_well 1 straight $steps --set snapshot_steps=0
 
-# nodes RANKS OUT [ARGUMENT...]: each rank with a folder of memory of its own, as if on its own node.
-nodes() {
-    node_ranks=$1
-    out=$2
-    shift 2
-    code=0
-    # shellcheck disable=SC2016,SC2086
-    mpirun -n "$node_ranks" --oversubscribe --mca mpi_yield_when_idle 1 sh -c \
-        'm=$1; shift; OFFRAMP_SNAPSHOT_DIR=$m/node$OMPI_COMM_WORLD_RANK exec "$@"' sh "$memory" \
-        "$offramp" train "$tiny" --output-dir "$out" --set data_dir="$data" $steps "$@" \
-        >"$out.out" 2>"$out.err" || code=$?
-}
-
 # go_on OUT LEAST: the same command again, from memory, at that step or later.
 go_on() {
     nodes "$ranks" "$1"
