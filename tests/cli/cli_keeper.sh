@@ -1,14 +1,17 @@
 #!/bin/sh
-# The process that keeps snapshots: nothing of it is left after a run that ended well; killed
-# whenever, it does not stop the run; after a run that was killed it writes what it has to disk;
-# and processes of an earlier start that were stopped meanwhile do not wake up and write.
+# The process that keeps snapshots. Nothing of it is left after a run that ended well. Killed
+# whenever, it does not stop the run. After a run that was killed it writes what it has to disk. What
+# is left of an earlier start does not wake up and write, and a run that runs is not touched.
 . "$(dirname "$0")/cli_run.sh"
 
 memory=/dev/shm/offramp-test.$$
-trap 'rm -rf "$memory"' EXIT
-steps="--set num_steps=30 --set snapshot_steps=1 --set hash_steps=10 --set snapshot_dir=$memory"
+job=
+launcher=
+trap 'rm -rf "$memory"; [ -z "$job" ] || kill -9 $job $launcher 2>/dev/null || true' EXIT
+steps="--set num_steps=30 --set hash_steps=10 --set snapshot_dir=$memory"
 # shellcheck disable=SC2086
-train_well 1 straight $steps --set snapshot_steps=0 --set save_steps=0
+train_well 1 straight $steps --set save_steps=0
+steps="$steps --set snapshot_steps=1"
 
 keeper() { # its pid; nothing if there is none
     pgrep -f "keeper --folder $memory " || true
@@ -24,9 +27,18 @@ within() {
         sleep 0.05
     done
 }
-gone() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.*zombie' "/proc/$1/status" 2>/dev/null; }
+
+state_of() { # of a process: R, S, T, Z; nothing if it is gone
+    sed -n 's/^State:[[:space:]]*\([A-Z]\).*/\1/p' "/proc/$1/status" 2>/dev/null || true
+}
+
+gone() {
+    case $(state_of "$1") in '' | Z) return 0 ;; *) return 1 ;; esac
+}
+
 has_keeper() { [ -n "$(keeper)" ]; }
 has_event() { grep -q "\"event\":\"$2\"" "$1/events.jsonl" 2>/dev/null; }
+has_steps() { [ -e "$1/metrics.jsonl" ] && [ "$(wc -l <"$1/metrics.jsonl")" -ge "$2" ]; }
 
 nothing_left() {
     [ ! -e "$memory" ] || fail "left behind: $(ls -la "$memory")"
@@ -34,46 +46,101 @@ nothing_left() {
     [ -z "$left" ] || within 2 gone "$left"
 }
 
-ends_well() { # ends_well OUT: it has the state of a run that nothing happened to
-    same "state of $1" "$(hash_of "$1")" "$(hash_of straight)"
-    nothing_left
-}
-
 # shellcheck disable=SC2086
 train_well 2 well $steps --set save_steps=7
-ends_well well
-grep -q '"event":"checkpoint.saved".*"save_s"' well/events.jsonl || {
-    grep -q '"save_s":.*"event":"checkpoint.saved"' well/events.jsonl ||
-        fail "nothing was saved in the background: $(cat well/events.jsonl)"
-}
+same "state" "$(hash_of well)" "$(hash_of straight)"
+nothing_left
+grep -q '"save_s":.*"event":"checkpoint.saved"' well/events.jsonl ||
+    fail "nothing was saved in the background: $(cat well/events.jsonl)"
+for checkpoint in well/checkpoint-*; do
+    "$offramp" verify "$checkpoint" >/dev/null || fail "$checkpoint is not whole"
+done
 
-# Killed while it is idle, takes a copy, writes, and completes a checkpoint: in each case the run
-# goes on, another keeper is there for the next snapshot, and later checkpoints are written.
-if ! "$offramp" keeper --help >/dev/null || grep -q "no fault points" well.err; then exit 1; fi
+# Killed while it is idle, takes a copy, writes, and completes a checkpoint: the run goes on, and
+# another keeper is there for the next snapshots.
 for point in idle keeper.take keeper.write keeper.place; do
     out=killed.$point
+    OFFRAMP_FAULT=
+    [ $point = idle ] || OFFRAMP_FAULT="$point@0#1=stall:60000"
+    export OFFRAMP_FAULT
     # shellcheck disable=SC2086
-    OFFRAMP_FAULT=$point@0#1=stall:60000
-    [ $point != idle ] && export OFFRAMP_FAULT || unset OFFRAMP_FAULT
-    # shellcheck disable=SC2086
-    train 2 "$out" $steps --set save_steps=5 &
+    train 2 "$out" $steps --set save_steps=25 &
     job=$!
     unset OFFRAMP_FAULT
-    within 10 has_event "$out" snapshot.committed
-    if [ $point != idle ]; then sleep 0.5; fi # it has come to the point by then
-    first=$(keeper)
-    kill -9 "$first"
-    within 20 has_keeper
-    while [ "$point" != idle ] && kill -0 $job 2>/dev/null; do # it stalls at the same point again
-        for pid in $(keeper); do kill -9 "$pid" 2>/dev/null || true; done
-        sleep 0.3
+    within 20 has_event "$out" snapshot.committed
+    [ $point = idle ] || sleep 1 # a save is due at step 25, and stands still in the keeper
+    kill -9 "$(keeper)"
+    while ! gone $job; do # its successors come to the same point
+        [ $point = idle ] || for pid in $(keeper); do kill -9 "$pid" 2>/dev/null || true; done
+        sleep 0.2
     done
-    wait $job || fail "a keeper killed at $point stopped the run: $(cat "$out.err")"
+    wait $job || fail "a keeper that was killed at $point stopped the run: $(cat "$out.err")"
     same "state of $out" "$(hash_of "$out")" "$(hash_of straight)"
     if [ $point != idle ]; then
-        has_event "$out" checkpoint.failed || fail "$point: no save failed: $(cat "$out/events.jsonl")"
-        rm -rf "$memory"
-        for pid in $(keeper); do kill -9 "$pid"; done
+        has_event "$out" checkpoint.failed || fail "$point: no save failed"
+        [ -z "$(find "$out" -name '*.partial' -newer "$out/summary.json")" ] || fail "a late partial"
     fi
-    nothing_left
+    rm -rf "$memory" # where the last keeper was killed while it said goodbye
+    for pid in $(keeper); do within 12 gone "$pid"; done
 done
+
+# A whole job is stopped, and the supervisor goes on without it: it is dead before it can write.
+long="--set num_steps=2000 --set save_steps=0"
+# shellcheck disable=SC2086
+train 2 fenced $steps $long --set max_steps=300 &
+job=$!
+within 20 has_steps fenced 40
+launcher=$(pgrep -f "mpirun .*--output-dir fenced " | head -1)
+members=$(pgrep -P "$launcher")
+# shellcheck disable=SC2086
+kill -STOP "$launcher" $members
+cp fenced.out stopped.out
+# shellcheck disable=SC2086
+OFFRAMP_INCARNATION=2 train_well 2 fenced $steps $long --set max_steps=300
+for pid in $members; do
+    within 2 gone "$pid"
+    grep -q "process $pid of an earlier start still had it: killed" fenced.err ||
+        fail "$pid was not killed: $(cat fenced.err)"
+done
+grep -q "^resumed from memory at step" fenced.out || fail "$(cat fenced.out)"
+summary=$(cat fenced/summary.json)
+kill -CONT "$launcher"
+wait $job && fail "a job whose ranks were killed ended well"
+same "summary after the old launcher woke up" "$(cat fenced/summary.json)" "$summary"
+nothing_left
+code=0
+OFFRAMP_INCARNATION=2 train 2 fenced $long || code=$?
+same "exit code of a start that was left behind" $code 78
+grep -q "expected a number above 2" fenced.err || fail "$(cat fenced.err)"
+
+# A run that runs is not touched by another start of it.
+# shellcheck disable=SC2086
+train 2 runs $steps --set num_steps=4000 --set save_steps=0 --set max_steps=4000 &
+job=$!
+within 20 has_steps runs 10
+mkdir second
+code=0
+# shellcheck disable=SC2086
+"$offramp" train "$tiny" --output-dir runs --set data_dir="$data" $steps --set num_steps=4000 \
+    --set save_steps=0 --set max_steps=4000 >second/out 2>second/err || code=$?
+same "exit code of a second start" $code 78
+grep -q "another start of this job (incarnation 1) is running" second/err || fail "$(cat second/err)"
+kill -0 $job || fail "the first start was stopped by the second"
+
+# All its processes are killed: the keeper saves the newest version, and leaves when it may.
+launcher=$(pgrep -f "mpirun .*--output-dir runs " | head -1)
+# shellcheck disable=SC2046
+kill -9 $(pgrep -P "$launcher") "$launcher"
+wait $job 2>/dev/null || true
+at=$(sed -n 's/^{"step":\([0-9]*\),.*"event":"snapshot.committed".*/\1/p' runs/events.jsonl | tail -1)
+kill -TERM "$(keeper)" # now, not after some time
+saved() { ls -d runs/checkpoint-[0-9]* >/dev/null 2>&1; }
+within 20 saved
+within 5 gone "$(keeper || echo 1000000)"
+newest=$(ls -d runs/checkpoint-* | sed 's/.*-//' | sort -n | tail -1)
+[ "$newest" -ge "$at" ] || fail "step $newest was saved, step $at was committed"
+rm -rf "$memory" # and the node is lost
+# shellcheck disable=SC2086
+train_well 2 runs $steps --set num_steps=4000 --set save_steps=0 --set max_steps=$((newest + 5))
+grep -q "^resumed from runs/checkpoint-$newest" runs.out || fail "$(cat runs.out)"
+nothing_left
