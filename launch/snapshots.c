@@ -23,7 +23,8 @@ struct snapshots {
     int64_t counts[TRAIN_PARTS][OPTIM_GROUPS_MAX];
     struct train_files files;
     struct snap_statistics told; /* what events.jsonl knows */
-    struct snapshot_pace pace;   /* with snapshot_steps auto */
+    int64_t failed_saves;
+    struct snapshot_pace pace; /* with snapshot_steps auto */
     int64_t told_interval;
 };
 
@@ -208,6 +209,28 @@ void snapshots_clear_moments(struct snapshots *snapshots)
     }
 }
 
+static void tell_failed_save(struct snapshots *snapshots, int64_t step, const char *text,
+                             struct metrics *metrics)
+{
+    struct jdoc *details = jdoc_object();
+
+    snapshots->failed_saves++;
+    metrics_show(metrics, true, "warning: no checkpoint of step %" PRId64 ": %s", step, text);
+    jdoc_set_int(details, "step", step);
+    jdoc_set_int(details, "failures", snapshots->failed_saves);
+    jdoc_set_text(details, "error", text);
+    metrics_event(metrics, "checkpoint.failed", details);
+}
+
+void snapshots_count_failure(struct snapshots *snapshots, struct metrics *metrics)
+{
+    char text[512];
+
+    err_text(text, sizeof(text));
+    err_clear();
+    tell_failed_save(snapshots, snapshots->run->state.step, text, metrics);
+}
+
 static void tell_saves(struct snapshots *snapshots, const struct snap_statistics *now,
                        struct metrics *metrics)
 {
@@ -219,13 +242,7 @@ static void tell_saves(struct snapshots *snapshots, const struct snap_statistics
         metrics_event(metrics, "checkpoint.saved", details);
     }
     if (now->saves_failed > snapshots->told.saves_failed) {
-        struct jdoc *details = jdoc_object();
-        metrics_show(metrics, true, "warning: no checkpoint of step %" PRIu64 ": %s",
-                     now->failed_save, now->failure);
-        jdoc_set_int(details, "step", (int64_t)now->failed_save);
-        jdoc_set_int(details, "failures", now->saves_failed);
-        jdoc_set_text(details, "error", now->failure);
-        metrics_event(metrics, "checkpoint.failed", details);
+        tell_failed_save(snapshots, (int64_t)now->failed_save, now->failure, metrics);
     }
 }
 

@@ -62,6 +62,9 @@ ERR_MUST_CHECK enum err snapshots_step(struct snapshots *snapshots, double step_
 /* Waits until what was begun is committed, and saved or has failed to be. */
 ERR_MUST_CHECK enum err snapshots_settle(struct snapshots *snapshots, struct metrics *metrics);
 
+/* Tells and clears this thread's error, why the state could not be saved; the run goes on. Rank 0. */
+void snapshots_count_failure(struct snapshots *snapshots, struct metrics *metrics);
+
 /* The newest step that was saved in the background; -1: none. On rank 0. */
 int64_t snapshots_saved_step(const struct snapshots *snapshots);
 

@@ -75,35 +75,47 @@ static enum err check_replicas(const struct train_run *run)
     return status;
 }
 
-static enum err save(struct loop *loop)
+/* Rank 0's part of a save. */
+static enum err write_checkpoint(struct loop *loop)
 {
     struct train_run *run = loop->run;
     const struct options *options = &run->options->run;
-    struct jdoc *details = jdoc_object();
+    struct jdoc *details = NULL;
+
+    ERR_TRY(incarnation_check(options->output_dir, run->incarnation.number));
+    ERR_TRY(checkpoint_save(&run->state, options->output_dir, loop->settings,
+                            options->save_total_limit));
+    details = jdoc_object();
+    jdoc_set_int(details, "step", run->state.step);
+    metrics_event(loop->metrics, "checkpoint.saved", details);
+    return ERR_OK;
+}
+
+/*
+ * Saves, unless the step is on disk. With snapshots a disk that cannot be written to is no reason to
+ * stop before the end of the run, which `is_last` is.
+ */
+static enum err save(struct loop *loop, bool is_last)
+{
+    struct train_run *run = loop->run;
+    enum err status = ERR_OK;
     int64_t ignored = 0;
 
     if (loop->saved_step == run->state.step) {
-        jdoc_close(details);
         return ERR_OK;
     }
-    enum err status = check_replicas(run);
-    if (comm_rank(run->world) == 0 && status == ERR_OK) {
-        status = incarnation_check(options->output_dir, run->incarnation.number);
+    ERR_TRY(check_replicas(run));
+    if (comm_rank(run->world) == 0 && snapshots_saved_step(run->snapshots) != run->state.step) {
+        status = write_checkpoint(loop);
     }
-    if (comm_rank(run->world) == 0 && status == ERR_OK &&
-        snapshots_saved_step(run->snapshots) != run->state.step) {
-        status = checkpoint_save(&run->state, options->output_dir, loop->settings,
-                                 options->save_total_limit);
-    }
-    if (status == ERR_OK) {
-        jdoc_set_int(details, "step", run->state.step);
-        metrics_event(loop->metrics, "checkpoint.saved", details);
+    if (status == ERR_IO && run->snapshots != NULL && !is_last) {
+        snapshots_count_failure(run->snapshots, loop->metrics);
+        status = ERR_OK;
+    } else if (status == ERR_OK) {
         loop->saved_step = run->state.step;
-    } else {
-        jdoc_close(details);
     }
     ERR_TRY(status);
-    return comm_agree_max(run->world, 0, options->serial_deadline_ms, &ignored);
+    return comm_agree_max(run->world, 0, run->options->run.serial_deadline_ms, &ignored);
 }
 
 static struct jdoc *reals(const float *values, int count, double scale)
@@ -241,11 +253,12 @@ static enum err run_stage(struct loop *loop, int index, const char *checkpoint)
         if (run->snapshots != NULL) {
             ERR_GOTO(out, status, snapshots_step(run->snapshots, report.step_s, loop->metrics));
         } else if (save_steps > 0 && run->state.step % save_steps == 0) {
-            ERR_GOTO(out, status, save(loop));
+            ERR_GOTO(out, status, save(loop, true));
         }
     }
     ERR_GOTO(out, status, snapshots_settle(run->snapshots, loop->metrics));
-    ERR_GOTO(out, status, save(loop));
+    const bool is_last = index + 1 == run->options->stage_count || is_over(run);
+    ERR_GOTO(out, status, save(loop, is_last));
     status = train_state_hash(&run->state, &loop->hash);
 out:
     train_stage_close(stage);

@@ -17,17 +17,6 @@ keeper() { # its pid; nothing if there is none
     pgrep -f "keeper --folder $memory " || true
 }
 
-# within SECONDS CONDITION...: waits until the command succeeds.
-within() {
-    tries=$((20 * $1))
-    shift
-    while ! "$@"; do
-        tries=$((tries - 1))
-        [ $tries -gt 0 ] || fail "not in time: $*"
-        sleep 0.05
-    done
-}
-
 state_of() { # of a process: R, S, T, Z; nothing if it is gone
     sed -n 's/^State:[[:space:]]*\([A-Z]\).*/\1/p' "/proc/$1/status" 2>/dev/null || true
 }

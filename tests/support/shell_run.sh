@@ -20,6 +20,17 @@ same() { # same WHAT FOUND EXPECTED
     [ "$2" = "$3" ] || fail "$1: found '$2', expected '$3'"
 }
 
+# within SECONDS CONDITION...: waits until the command succeeds.
+within() {
+    tries=$((20 * $1))
+    shift
+    while ! "$@"; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || fail "not in time: $*"
+        sleep 0.05
+    done
+}
+
 # flip FILE OFFSET: one bit of the byte there.
 flip() {
     byte=$(od -An -tu1 -j"$2" -N1 "$1" | tr -d ' ')
