@@ -294,9 +294,7 @@ static enum err claim_folder(const struct train_run *run, bool resumes)
     ERR_TRY(incarnation_claim(folder, run->incarnation.number));
     ERR_TRY(file_path(path, folder, TRAIN_SUMMARY_FILE));
     ERR_TRY(file_remove_tree(path));
-    if (!resumes) {
-        ERR_TRY(snap_disk_remove_all(folder));
-    }
+    ERR_TRY(resumes ? snap_disk_tidy(folder) : snap_disk_remove_all(folder));
     ERR_TRY(file_path(path, folder, "config.resolved.yaml"));
     ERR_TRY(options_text(run->options, &text));
     const enum err status = file_write_text(path, text);

@@ -156,16 +156,12 @@ static enum err put_in_place(const char *partial, const char *folder, const char
     return file_remove_tree(partial);
 }
 
-/*
- * Those of later steps stay, and do not count: they are not what this run has made. Partial ones of
- * this step and earlier are what saves left that did not come to their end.
- */
-static enum err remove_oldest(const char *output_dir, int64_t step, int64_t keep_count)
+/* Of that step and earlier: what saves left that did not come to their end. */
+static enum err remove_partials(const char *output_dir, int64_t step)
 {
     int64_t steps[CHECKPOINTS_MAX];
     char folder[FILE_PATH_BYTES_MAX];
-    int64_t kept_count = 0;
-    int count = list_steps(output_dir, PARTIAL, steps);
+    const int count = list_steps(output_dir, PARTIAL, steps);
 
     for (int i = 0; i < count; i++) {
         if (steps[i] <= step) {
@@ -173,7 +169,16 @@ static enum err remove_oldest(const char *output_dir, int64_t step, int64_t keep
             ERR_TRY(file_remove_tree(folder));
         }
     }
-    count = list_steps(output_dir, "", steps);
+    return ERR_OK;
+}
+
+/* Those of later steps stay, and do not count: they are not what this run has made. */
+static enum err remove_oldest(const char *output_dir, int64_t step, int64_t keep_count)
+{
+    int64_t steps[CHECKPOINTS_MAX];
+    char folder[FILE_PATH_BYTES_MAX];
+    int64_t kept_count = 0;
+    const int count = list_steps(output_dir, "", steps);
 
     for (int i = 0; i < count; i++) {
         if (steps[i] > step || kept_count++ < keep_count) {
@@ -182,7 +187,7 @@ static enum err remove_oldest(const char *output_dir, int64_t step, int64_t keep
         ERR_TRY(path_of_step(folder, output_dir, steps[i], ""));
         ERR_TRY(file_remove_tree(folder));
     }
-    return ERR_OK;
+    return remove_partials(output_dir, step);
 }
 
 enum err snap_disk_partial(char path[FILE_PATH_BYTES_MAX], const char *output_dir, int64_t step)
@@ -315,6 +320,11 @@ int64_t snap_disk_newest(const char *output_dir)
     int64_t steps[CHECKPOINTS_MAX];
 
     return list_steps(output_dir, "", steps) > 0 ? steps[0] : -1;
+}
+
+enum err snap_disk_tidy(const char *output_dir)
+{
+    return remove_partials(output_dir, snap_disk_newest(output_dir));
 }
 
 enum err snap_disk_remove_all(const char *output_dir)

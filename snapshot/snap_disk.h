@@ -56,6 +56,9 @@ int64_t snap_disk_step(const char *folder);
 /* The step of the newest checkpoint of `output_dir`, valid or not; -1 if there is none. */
 int64_t snap_disk_newest(const char *output_dir);
 
+/* Removes partial ones that whole ones have overtaken, of saves that were interrupted. Errors: ERR_IO. */
+ERR_MUST_CHECK enum err snap_disk_tidy(const char *output_dir);
+
 /* Removes all checkpoints of `output_dir`, whole or partial. Errors: ERR_IO. */
 ERR_MUST_CHECK enum err snap_disk_remove_all(const char *output_dir);
 

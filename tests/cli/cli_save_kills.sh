@@ -30,7 +30,7 @@ run_killed() {
 
 # The checkpoint that the run is to go on from: the newest that is whole.
 newest_whole() {
-    for step in 12 8; do
+    for step in 16 15 14 13 12 11 10 9 8; do
         if "$offramp" verify "$1/checkpoint-$step" >/dev/null 2>&1; then
             echo "$1/checkpoint-$step"
             return
@@ -46,9 +46,19 @@ check_name() {
         fail "$1, call $calls: half of a checkpoint has the name $newest: $(ls $newest)"
 }
 
-# Without what an interrupted write left, which nobody reads.
 names_in() {
-    (cd "$1" && find . -name '*.partial' -prune -o -print | sort)
+    (cd "$1" && find . | sort)
+}
+
+# check_go_on BEFORE: the same command goes on from the newest that is whole, to the same end.
+check_go_on() {
+    whole=$(newest_whole case)
+    [ -n "$whole" ] || fail "$1, call $calls: nothing whole is left"
+    run case || fail "$1, call $calls: $(cat case.err)"
+    grep -qx "resumed from $whole" case.out ||
+        fail "$1, call $calls: $whole is whole: $(grep resumed case.out)"
+    same "state after call $calls from $1" "$(hash_of case)" "$(hash_of straight)"
+    names_in case | cmp - names || fail "$1, call $calls: other files are left"
 }
 
 # kill_at_all_calls BEFORE: from copies of that folder.
@@ -61,13 +71,7 @@ kill_at_all_calls() {
     do
         calls=$((calls + 1))
         check_name "$1"
-        whole=$(newest_whole case)
-        [ -n "$whole" ] || fail "$1, call $calls: nothing whole is left"
-        run case || fail "$1, call $calls: $(cat case.err)"
-        grep -qx "resumed from $whole" case.out ||
-            fail "$1, call $calls: $whole is whole: $(grep resumed case.out)"
-        same "state after call $calls from $1" "$(hash_of case)" "$(hash_of straight)"
-        names_in case | cmp - names || fail "$1, call $calls: other files are left"
+        check_go_on "$1"
     done
     # A checkpoint has six files of five calls at least; then their folder, and `latest`.
     [ $calls -ge 40 ] || fail "$1: only $calls calls were seen"
@@ -80,6 +84,41 @@ names_in straight >names
 # The first save of its step.
 run first --max-steps 8 || fail "$(cat first.err)"
 kill_at_all_calls first
+
+# The same save by a keeper, after the run was killed with its newest version in memory alone.
+memory=/dev/shm/offramp-test.$$
+trap 'rm -rf "$memory"' EXIT
+cp -r first alone
+OFFRAMP_FAULT=snap.after_commit@0#3=kill run alone --set snapshot_steps=1 \
+    --set snapshot_dir="$memory" --set save_steps=0 && fail "it was not killed"
+pkill -9 -f "keeper --folder $memory "
+rm -rf alone/*.partial
+cp -r "$memory" memory
+step=$("$offramp" inspect "$memory" | sed -n 's/.*COMMITTED  step \([0-9]*\),.*/\1/p' | sort -n | tail -1)
+calls=0
+while
+    rm -rf case "$memory"
+    cp -r alone case
+    sed "s|$scratch/alone|$scratch/case|" memory/plan.json >plan.json
+    cp -r memory "$memory"
+    cp plan.json "$memory"
+    code=0
+    LD_PRELOAD="$KILL_AT_CALL_LIBRARY" KILL_AT_CALL=$((calls + 1)) KILL_AT_CALL_IN=keeper \
+        KILL_AT_CALL_AFTER="checkpoint-$step" "$offramp" keeper --folder "$memory" --grace-s 0 \
+        --retain-s 0 2>keeper.err || code=$?
+    [ $code != 0 ]
+do
+    same "exit code of the keeper at call $((calls + 1))" $code 137
+    calls=$((calls + 1))
+    rm -rf "$memory"
+    [ ! -e "case/checkpoint-$step" ] || "$offramp" verify "case/checkpoint-$step" >/dev/null ||
+        fail "keeper, call $calls: half of a checkpoint has its name"
+    check_go_on alone
+done
+[ ! -e "$memory" ] || fail "left behind: $(ls "$memory")"
+"$offramp" verify "case/checkpoint-$step" >/dev/null || fail "the keeper saved nothing: $(cat keeper.err)"
+[ $calls -ge 40 ] || fail "keeper: only $calls calls were seen"
+echo "keeper: killed before each of $calls calls"
 
 # A save where a damaged checkpoint has its place, and an interrupted one left a part.
 cp -r first second
