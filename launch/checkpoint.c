@@ -51,7 +51,8 @@ enum err checkpoint_verify(const char *folder)
     return snap_disk_verify(folder, needed, NEEDED_COUNT);
 }
 
-enum err checkpoint_find(const char *output_dir, char folder_out[FILE_PATH_BYTES_MAX])
+enum err checkpoint_find(const char *output_dir, int64_t set_aside,
+                         char folder_out[FILE_PATH_BYTES_MAX])
 {
-    return snap_disk_find(output_dir, needed, NEEDED_COUNT, folder_out);
+    return snap_disk_find(output_dir, needed, NEEDED_COUNT, set_aside, folder_out);
 }

@@ -21,7 +21,7 @@ ERR_MUST_CHECK enum err checkpoint_save(const struct train_state *state, const c
 
 /* snap_disk_verify() and snap_disk_find() for the files that a run needs. */
 ERR_MUST_CHECK enum err checkpoint_verify(const char *folder);
-ERR_MUST_CHECK enum err checkpoint_find(const char *output_dir,
+ERR_MUST_CHECK enum err checkpoint_find(const char *output_dir, int64_t set_aside,
                                         char folder_out[FILE_PATH_BYTES_MAX]);
 
 #endif

@@ -80,7 +80,8 @@ static enum err find_checkpoint(const struct session *session, const char *run_d
     int64_t worst = 0;
 
     folder[0] = '\0';
-    const enum err status = session_is_first(session) ? checkpoint_find(run_dir, folder) : ERR_OK;
+    const enum err status =
+        session_is_first(session) ? checkpoint_find(run_dir, -1, folder) : ERR_OK;
     ERR_TRY(status);
     ERR_TRY(comm_agree_max(session->world, 0, FIND_DEADLINE_MS, &worst));
     ERR_TRY(comm_broadcast(session->world, folder, FILE_PATH_BYTES_MAX, 0, FIND_DEADLINE_MS));

@@ -11,6 +11,8 @@
 static const char INCARNATION_FILE[] = "incarnation";
 static const char VARIABLE[] = "OFFRAMP_INCARNATION";
 
+enum { TRIES_MAX = 2 };
+
 /* A whole number from 1 in `text`; 0 for anything else. */
 static uint64_t number_in(const char *text)
 {
@@ -19,40 +21,60 @@ static uint64_t number_in(const char *text)
     errno = 0;
     const unsigned long long number = strtoull(text, &end, 10);
     const bool is_number = text[0] >= '0' && text[0] <= '9' && errno == 0;
-    return is_number && (*end == '\0' || strcmp(end, "\n") == 0) ? number : 0;
+    return is_number && *end == '\0' ? number : 0;
 }
 
-/* The folder's; 0 if it has none, or one that cannot be read. */
-static uint64_t number_of(const char *output_dir)
+/* What the folder says; number 0 if it says nothing that can be read. */
+static struct incarnation read_last(const char *output_dir)
 {
+    struct incarnation last = {.tried = -1};
     char path[FILE_PATH_BYTES_MAX];
-    char text[32] = "";
+    char text[96] = "";
     struct file_map map;
 
     if (file_path(path, output_dir, INCARNATION_FILE) != ERR_OK || file_map(path, &map) != ERR_OK) {
         err_clear();
-        return 0;
+        return last;
     }
     memcpy(text, map.bytes, map.count < sizeof(text) ? map.count : sizeof(text) - 1);
     file_unmap(&map);
-    return number_in(text);
+    if (sscanf(text, "%" SCNu64 " %" SCNd64 " %d", &last.number, &last.tried, &last.tries) != 3) {
+        return (struct incarnation){.number = last.number, .tried = -1};
+    }
+    return last;
+}
+
+static enum err write_line(const char *output_dir, const struct incarnation *incarnation)
+{
+    char path[FILE_PATH_BYTES_MAX];
+    char text[96];
+
+    ERR_TRY(file_path(path, output_dir, INCARNATION_FILE));
+    snprintf(text, sizeof(text), "%" PRIu64 " %" PRId64 " %d\n", incarnation->number,
+             incarnation->tried, incarnation->tries);
+    return file_write_text(path, text);
 }
 
 static enum err choose(const char *output_dir, struct incarnation *incarnation)
 {
-    const uint64_t last = number_of(output_dir);
+    const struct incarnation last = read_last(output_dir);
     const char *given = getenv(VARIABLE);
 
-    *incarnation = (struct incarnation){.number = last + 1, .is_first = last == 0};
+    *incarnation = (struct incarnation){
+        .number = last.number + 1,
+        .is_first = last.number == 0,
+        .tried = last.tried,
+        .tries = last.tries,
+        .set_aside = last.tries >= TRIES_MAX && last.tried > 0 ? last.tried : -1};
     if (given == NULL || given[0] == '\0') {
         return ERR_OK;
     }
     incarnation->number = number_in(given);
     incarnation->fences = true;
-    if (incarnation->number == 0 || incarnation->number <= last) {
+    if (incarnation->number <= last.number) {
         return ERR_FAIL(ERR_CONFIG,
                         "%s is '%s', expected a number above %" PRIu64 ", the last start of %s",
-                        VARIABLE, given, last, output_dir);
+                        VARIABLE, given, last.number, output_dir);
     }
     return ERR_OK;
 }
@@ -72,24 +94,31 @@ enum err incarnation_next(struct comm_group *world, const char *output_dir, int6
     return ERR_OK;
 }
 
-enum err incarnation_claim(const char *output_dir, uint64_t number)
+enum err incarnation_claim(const char *output_dir, struct incarnation *incarnation, int64_t step)
 {
-    char path[FILE_PATH_BYTES_MAX];
-    char text[32];
+    incarnation->tries = incarnation->tried == step ? incarnation->tries + 1 : 1;
+    incarnation->tried = step;
+    return write_line(output_dir, incarnation);
+}
 
-    ERR_TRY(file_path(path, output_dir, INCARNATION_FILE));
-    snprintf(text, sizeof(text), "%" PRIu64 "\n", number);
-    return file_write_text(path, text);
+enum err incarnation_succeed(const char *output_dir, struct incarnation *incarnation)
+{
+    if (incarnation->tried < 0) {
+        return ERR_OK;
+    }
+    incarnation->tried = -1;
+    incarnation->tries = 0;
+    return write_line(output_dir, incarnation);
 }
 
 enum err incarnation_check(const char *output_dir, uint64_t number)
 {
-    const uint64_t last = number_of(output_dir);
+    const struct incarnation last = read_last(output_dir);
 
-    if (last > number) {
+    if (last.number > number) {
         return ERR_FAIL(ERR_CONFIG,
-                        "start %" PRIu64 " of %s has taken over, this is start %" PRIu64, last,
-                        output_dir, number);
+                        "start %" PRIu64 " of %s has taken over, this is start %" PRIu64,
+                        last.number, output_dir, number);
     }
     return ERR_OK;
 }

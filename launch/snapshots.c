@@ -149,7 +149,8 @@ static enum err open_all(struct snapshots *snapshots, bool discards, struct snap
     };
     ERR_TRY(snap_open(&snap_options, &snapshots->snap));
     ERR_TRY(protect(snapshots));
-    ERR_TRY(snap_restore(snapshots->snap, NULL, 0, restored));
+    const uint64_t set_aside = (uint64_t)run->incarnation.set_aside;
+    ERR_TRY(snap_restore(snapshots->snap, &set_aside, run->incarnation.set_aside > 0, restored));
     if (restored->version == 0) {
         return ERR_OK;
     }

@@ -10,6 +10,7 @@
 #include "launch/checkpoint.h"
 #include "launch/metrics.h"
 #include "launch/snapshots.h"
+#include "launch/train_resume.h"
 #include "launch/train_settings.h"
 #include "launch/train_stage.h"
 #include "snapshot/snap_compare.h"
@@ -20,38 +21,10 @@ struct loop {
     struct train_run *run;
     struct metrics *metrics;
     char *settings;
-    int64_t saved_step;            /* -1: nothing is saved yet */
-    struct snap_restored restored; /* from memory; version 0: nothing */
-    struct hash hash;              /* of the state at the end of the last stage that ran */
+    int64_t saved_step;           /* -1: nothing is saved yet */
+    struct train_resumed resumed; /* what the run goes on from */
+    struct hash hash;             /* of the state at the end of the last stage that ran */
 };
-
-/* Rank 0 looks for a checkpoint; all ranks hear which. "" if the run starts anew. */
-static enum err choose_checkpoint(const struct train_run *run, char folder[FILE_PATH_BYTES_MAX])
-{
-    const struct options *options = &run->options->run;
-    const char *wish = options->resume_from_checkpoint;
-    enum err status = ERR_OK;
-    int64_t worst = 0;
-
-    folder[0] = '\0';
-    if (comm_rank(run->world) == 0) {
-        if (strcmp(wish, "auto") == 0) {
-            status = checkpoint_find(options->output_dir, folder);
-        } else if (strcmp(wish, "none") != 0) {
-            snprintf(folder, FILE_PATH_BYTES_MAX, "%s", wish);
-            status = checkpoint_verify(folder);
-        } else if (!options->overwrite_output_dir && snap_disk_newest(options->output_dir) >= 0) {
-            status = ERR_FAIL(ERR_CONFIG,
-                              "%s has checkpoints of an earlier run: choose another output_dir, or "
-                              "set overwrite_output_dir to true to remove them",
-                              options->output_dir);
-        }
-    }
-    ERR_TRY_AS(status, "resume_from_checkpoint %s", wish);
-    ERR_TRY(comm_agree_max(run->world, 0, options->serial_deadline_ms, &worst));
-    return comm_broadcast(run->world, folder, FILE_PATH_BYTES_MAX, 0,
-                          options->collective_deadline_ms);
-}
 
 /* A checkpoint is rank 0's state, and worth something only if all ranks have the same. */
 static enum err check_replicas(const struct train_run *run)
@@ -226,6 +199,45 @@ static void show_step(struct loop *loop, const struct train_stage *stage, int st
                  1e3 * report->step_s, result->sample_count / report->step_s, share);
 }
 
+/* What the run goes on from, in words. */
+static void show_resumed(struct loop *loop)
+{
+    const struct train_resumed *from = &loop->resumed;
+
+    if (from->checkpoint[0] != '\0') {
+        metrics_show(loop->metrics, true, "resumed from %s", from->checkpoint);
+    }
+    if (loop->run->snapshots != NULL) {
+        metrics_show(loop->metrics, true, "snapshots survive the loss of %s",
+                     snapshots_guarantee(loop->run->snapshots));
+    }
+    if (from->memory.version > 0) {
+        metrics_show(loop->metrics, true,
+                     "resumed from memory at step %" PRIu64 ", %d segments rebuilt",
+                     from->memory.version, from->memory.rows_rebuilt);
+    }
+}
+
+/* The same as an event, with the hash of the whole state, once the stage's optimizers have theirs. */
+static enum err record_resumed(struct loop *loop)
+{
+    const struct train_resumed *from = &loop->resumed;
+    struct jdoc *details = NULL;
+    char text[HASH_TEXT_BYTES];
+    struct hash hash;
+
+    ERR_TRY(train_state_hash(&loop->run->state, &hash));
+    hash_text(hash, text);
+    details = jdoc_object();
+    jdoc_set_int(details, "step", loop->run->state.step);
+    jdoc_set_text(details, "from", from->memory.version > 0 ? "memory" : "disk");
+    jdoc_set_int(details, "members_lost", from->memory.members_lost);
+    jdoc_set_int(details, "segments_rebuilt", from->memory.rows_rebuilt);
+    jdoc_set_text(details, "state_hash", text);
+    metrics_event(loop->metrics, "run.resumed", details);
+    return ERR_OK;
+}
+
 static bool is_over(const struct train_run *run)
 {
     const int64_t max_steps = run->options->run.max_steps;
@@ -233,7 +245,8 @@ static bool is_over(const struct train_run *run)
     return max_steps >= 0 && run->state.step >= max_steps;
 }
 
-static enum err run_stage(struct loop *loop, int index, const char *checkpoint)
+/* `resumed`: what the run goes on from, if it begins with this stage; else NULL. */
+static enum err run_stage(struct loop *loop, int index, const struct train_resumed *resumed)
 {
     struct train_run *run = loop->run;
     const int64_t save_steps = run->options->run.save_steps;
@@ -242,14 +255,21 @@ static enum err run_stage(struct loop *loop, int index, const char *checkpoint)
     enum err status = ERR_OK;
 
     ERR_TRY(train_stage_open(run, index, &stage));
-    if (checkpoint[0] != '\0') {
-        ERR_GOTO(out, status, train_state_load_optimizers(&run->state, checkpoint));
+    if (resumed != NULL && resumed->checkpoint[0] != '\0') {
+        ERR_GOTO(out, status, train_state_load_optimizers(&run->state, resumed->checkpoint));
+    }
+    if (resumed != NULL) {
+        ERR_GOTO(out, status, record_resumed(loop));
     }
     while (run->state.stage_step < train_stage_steps(stage) && !is_over(run)) {
         ERR_GOTO(out, status, train_stage_step(stage, &report));
         ERR_GOTO(out, status,
                  record_step(loop, &run->options->stages[index].options, index, &report));
         show_step(loop, stage, index, &report);
+        if (comm_rank(run->world) == 0) {
+            ERR_GOTO(out, status,
+                     incarnation_succeed(run->options->run.output_dir, &run->incarnation));
+        }
         if (run->snapshots != NULL) {
             ERR_GOTO(out, status, snapshots_step(run->snapshots, report.step_s, loop->metrics));
         } else if (save_steps > 0 && run->state.step % save_steps == 0) {
@@ -282,16 +302,13 @@ static enum err compare_ranks(const struct train_run *run, struct hash hash, con
 }
 
 /* From here on the folder is this run's: what an earlier one left is not true any more. */
-static enum err claim_folder(const struct train_run *run, bool resumes)
+static enum err claim_folder(struct train_run *run, bool resumes)
 {
     const char *folder = run->options->run.output_dir;
     char path[FILE_PATH_BYTES_MAX];
     char *text = NULL;
 
-    if (comm_rank(run->world) != 0) {
-        return ERR_OK;
-    }
-    ERR_TRY(incarnation_claim(folder, run->incarnation.number));
+    ERR_TRY(incarnation_claim(folder, &run->incarnation, run->state.step));
     ERR_TRY(file_path(path, folder, TRAIN_SUMMARY_FILE));
     ERR_TRY(file_remove_tree(path));
     ERR_TRY(resumes ? snap_disk_tidy(folder) : snap_disk_remove_all(folder));
@@ -303,122 +320,38 @@ static enum err claim_folder(const struct train_run *run, bool resumes)
     return ERR_OK;
 }
 
-/*
- * Opens the snapshots and restores what memory holds, if the run is to go on by itself. Where
- * memory is beyond repair, the disk is what remains, if it has anything.
- */
-static enum err open_snapshots(struct loop *loop, bool has_checkpoint)
+static enum err begin(struct loop *loop)
 {
     struct train_run *run = loop->run;
-    const bool is_auto = strcmp(run->options->run.resume_from_checkpoint, "auto") == 0;
-    char text[512];
-
-    if (run->options->run.snapshot_steps == 0) {
-        return ERR_OK;
-    }
-    enum err status = snapshots_open(run, loop->settings, !is_auto || run->incarnation.is_first,
-                                     &run->snapshots, &loop->restored);
-    if (status == ERR_BEYOND_REPAIR && has_checkpoint) {
-        err_text(text, sizeof(text));
-        err_clear();
-        if (comm_rank(run->world) == 0) {
-            fprintf(stderr, "offramp: %s: going on from disk\n", text);
-        }
-        status = snapshots_open(run, loop->settings, true, &run->snapshots, &loop->restored);
-    }
-    return status;
-}
-
-/* Work that was in memory alone, and is gone, is not begun again unless somebody says so. */
-static enum err refuse_lost_work(const struct train_run *run)
-{
-    const struct options *options = &run->options->run;
-    int64_t was_lost = 0;
-
-    if (strcmp(options->resume_from_checkpoint, "auto") == 0 && comm_rank(run->world) == 0) {
-        was_lost = metrics_had_event(options->output_dir, "snapshot.committed");
-    }
-    ERR_TRY(comm_agree_max(run->world, was_lost, options->collective_deadline_ms, &was_lost));
-    if (was_lost != 0) {
-        return ERR_FAIL(ERR_BEYOND_REPAIR,
-                        "%s: its snapshots are gone from memory, and no checkpoint is on disk: to "
-                        "start anew set resume_from_checkpoint to none",
-                        options->output_dir);
-    }
-    return ERR_OK;
-}
-
-/*
- * Whichever is newer, the memory of the nodes or the disk. `checkpoint` is "" if the state is not
- * from disk.
- */
-static enum err restore(struct loop *loop, char checkpoint[FILE_PATH_BYTES_MAX])
-{
-    struct train_run *run = loop->run;
-
-    ERR_TRY(choose_checkpoint(run, checkpoint));
-    ERR_TRY(open_snapshots(loop, checkpoint[0] != '\0'));
-    if (loop->restored.version > 0 &&
-        snap_disk_step(checkpoint) < (int64_t)loop->restored.version) {
-        checkpoint[0] = '\0';
-        return ERR_OK;
-    }
-    loop->restored.version = 0;
-    if (checkpoint[0] == '\0') {
-        return refuse_lost_work(run);
-    }
-    ERR_TRY(train_state_load(&run->state, checkpoint, loop->settings));
-    loop->saved_step = run->state.step;
-    return ERR_OK;
-}
-
-static void tell_restored(struct loop *loop, const char *checkpoint)
-{
-    if (checkpoint[0] != '\0') {
-        metrics_show(loop->metrics, true, "resumed from %s", checkpoint);
-    }
-    if (loop->run->snapshots != NULL) {
-        metrics_show(loop->metrics, true, "snapshots survive the loss of %s",
-                     snapshots_guarantee(loop->run->snapshots));
-    }
-    if (loop->restored.version > 0) {
-        struct jdoc *details = jdoc_object();
-        metrics_show(loop->metrics, true,
-                     "resumed from memory at step %" PRIu64 ", %d segments rebuilt",
-                     loop->restored.version, loop->restored.rows_rebuilt);
-        jdoc_set_int(details, "step", (int64_t)loop->restored.version);
-        jdoc_set_int(details, "members_lost", loop->restored.members_lost);
-        jdoc_set_int(details, "segments_rebuilt", loop->restored.rows_rebuilt);
-        metrics_event(loop->metrics, "snapshot.restored", details);
-    }
-}
-
-static enum err begin(struct loop *loop, char checkpoint[FILE_PATH_BYTES_MAX])
-{
-    struct train_run *run = loop->run;
+    const bool is_writer = comm_rank(run->world) == 0;
     struct hash hash;
 
-    ERR_TRY(incarnation_next(run->world, run->options->run.output_dir,
-                             run->options->run.collective_deadline_ms, &run->incarnation));
     ERR_TRY(compare_ranks(run, hash_bytes(loop->settings, strlen(loop->settings)), "the settings"));
-    ERR_TRY(restore(loop, checkpoint));
+    ERR_TRY(train_resume(run, loop->settings, &loop->resumed));
     ERR_TRY(train_state_hash(&run->state, &hash));
     ERR_TRY(compare_ranks(run, hash, "the weights"));
-    ERR_TRY(claim_folder(run, checkpoint[0] != '\0' || loop->restored.version > 0));
-    return metrics_open(run->options->run.output_dir, comm_rank(run->world) == 0,
-                        strcmp(comm_launcher(run->world), "none") == 0, run->state.step,
-                        &loop->metrics);
+    if (is_writer) {
+        ERR_TRY(claim_folder(run, run->state.step > 0));
+    }
+    loop->saved_step = loop->resumed.checkpoint[0] != '\0' ? run->state.step : -1;
+    ERR_TRY(metrics_open(run->options->run.output_dir, is_writer,
+                         strcmp(comm_launcher(run->world), "none") == 0, run->state.step,
+                         &loop->metrics));
+    show_resumed(loop);
+    return ERR_OK;
 }
 
 static enum err run_stages(struct loop *loop)
 {
     struct train_run *run = loop->run;
-    char checkpoint[FILE_PATH_BYTES_MAX];
+    const struct train_resumed *resumed = NULL;
 
-    ERR_TRY(begin(loop, checkpoint));
-    tell_restored(loop, checkpoint);
+    ERR_TRY(begin(loop));
+    if (loop->resumed.checkpoint[0] != '\0' || loop->resumed.memory.version > 0) {
+        resumed = &loop->resumed;
+    }
     for (int index = (int)run->state.stage; index < run->options->stage_count; index++) {
-        const enum err status = run_stage(loop, index, checkpoint);
+        const enum err status = run_stage(loop, index, resumed);
         if (status != ERR_OK) {
             return err_context_(status, "stage %d (%s), step %" PRId64, index + 1,
                                 options_stage_name(run->options->stages[index].kind),
@@ -427,7 +360,7 @@ static enum err run_stages(struct loop *loop)
         if (is_over(run)) {
             break;
         }
-        checkpoint[0] = '\0';
+        resumed = NULL;
         if (index + 1 < run->options->stage_count) {
             ERR_TRY(snapshots_fence(run->snapshots));
             snapshots_clear_moments(run->snapshots);

@@ -96,11 +96,11 @@ struct snap_restored {
 
 /*
  * Finds the newest version that can be had, puts it into the protected memory of all ranks, and
- * makes this job's memory ready for more. `set_aside` [count] are versions not to be taken.
- * Collective. Errors: ERR_BEYOND_REPAIR if there are snapshots, none can be had, and none was
- * set aside; ERR_CONFIG if the layout cannot be met or covers fewer domains than asked for,
- * private ranges do not fit the number of ranks, or another start of this job runs or has run
- * since; ERR_NO_MEMORY, those of groups.
+ * makes this job's memory ready for more. `set_aside` [count] are versions to be taken only if
+ * there is no other. Collective. Errors: ERR_BEYOND_REPAIR if there are snapshots and none can be
+ * had; ERR_CONFIG if the layout cannot be met or covers fewer domains than asked for, private ranges
+ * do not fit the number of ranks, or another start of this job runs or has run since;
+ * ERR_NO_MEMORY, those of groups.
  */
 ERR_MUST_CHECK enum err snap_restore(struct snap *snap, const uint64_t set_aside[],
                                      int set_aside_count, struct snap_restored *restored_out);

@@ -282,29 +282,47 @@ enum err snap_disk_verify(const char *folder, const struct snap_disk_file needed
     return status;
 }
 
+/* Whether it is valid; told on stderr if not. */
+static bool is_valid(const char *folder, const struct snap_disk_file needed[], int needed_count)
+{
+    char text[1024];
+
+    if (snap_disk_verify(folder, needed, needed_count) == ERR_OK) {
+        return true;
+    }
+    err_text(text, sizeof(text));
+    err_clear();
+    fprintf(stderr, "offramp: passed over %s: %s\n", folder, text);
+    return false;
+}
+
 enum err snap_disk_find(const char *output_dir, const struct snap_disk_file needed[],
-                        int needed_count, char folder_out[FILE_PATH_BYTES_MAX])
+                        int needed_count, int64_t set_aside, char folder_out[FILE_PATH_BYTES_MAX])
 {
     int64_t steps[CHECKPOINTS_MAX];
-    char text[1024];
     const int count = list_steps(output_dir, "", steps);
+    bool has_set_aside = false;
 
     for (int i = 0; i < count; i++) {
+        has_set_aside = has_set_aside || steps[i] == set_aside;
         ERR_TRY(path_of_step(folder_out, output_dir, steps[i], ""));
-        if (snap_disk_verify(folder_out, needed, needed_count) == ERR_OK) {
+        if (steps[i] != set_aside && is_valid(folder_out, needed, needed_count)) {
             return ERR_OK;
         }
-        err_text(text, sizeof(text));
-        err_clear();
-        fprintf(stderr, "offramp: passed over %s: %s\n", folder_out, text);
     }
+    if (has_set_aside) {
+        ERR_TRY(path_of_step(folder_out, output_dir, set_aside, ""));
+        if (is_valid(folder_out, needed, needed_count)) {
+            return ERR_OK;
+        }
+    }
+    folder_out[0] = '\0';
     if (count > 0) {
         return ERR_FAIL(ERR_CORRUPT,
                         "%s: none of its %d checkpoints is valid; to start anew set "
                         "resume_from_checkpoint to none and overwrite_output_dir to true",
                         output_dir, count);
     }
-    folder_out[0] = '\0';
     return ERR_OK;
 }
 

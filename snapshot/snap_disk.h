@@ -44,11 +44,12 @@ ERR_MUST_CHECK enum err snap_disk_verify(const char *folder, const struct snap_d
 
 /*
  * The newest valid checkpoint of `output_dir` into folder_out; "" if there is none at
- * all. Says on stderr which it passed over and why. Errors: ERR_CORRUPT if there are
+ * all. The one of step `set_aside` (-1: none) only if there is no other. Says on stderr which it passed over and why. Errors: ERR_CORRUPT if there are
  * checkpoints and none is valid.
  */
 ERR_MUST_CHECK enum err snap_disk_find(const char *output_dir, const struct snap_disk_file needed[],
-                                       int needed_count, char folder_out[FILE_PATH_BYTES_MAX]);
+                                       int needed_count, int64_t set_aside,
+                                       char folder_out[FILE_PATH_BYTES_MAX]);
 
 /* The step in a checkpoint's name, "OUT/checkpoint-500"; -1 if it has none. */
 int64_t snap_disk_step(const char *folder);

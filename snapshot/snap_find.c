@@ -304,5 +304,6 @@ enum err snap_find(struct restore *restore, const uint64_t set_aside[], int set_
         ERR_TRY(snap_remove_area(restore, &restore->found[--restore->found_count]));
     }
     ERR_TRY(share_records(restore));
-    return choose(restore, set_aside, set_aside_count);
+    ERR_TRY(choose(restore, set_aside, set_aside_count));
+    return restore->version == 0 && set_aside_count > 0 ? choose(restore, NULL, 0) : ERR_OK;
 }

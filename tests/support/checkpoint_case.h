@@ -154,7 +154,7 @@ static inline enum err find(char found[FILE_PATH_BYTES_MAX], char said[4096])
     fflush(stderr);
     const int saved = dup(STDERR_FILENO);
     ck_assert_int_ge(dup2(fileno(to), STDERR_FILENO), 0);
-    const enum err status = checkpoint_find(folder.path, found);
+    const enum err status = checkpoint_find(folder.path, -1, found);
     fflush(stderr);
     ck_assert_int_ge(dup2(saved, STDERR_FILENO), 0);
     close(saved);
