@@ -5,8 +5,11 @@
 #include "trainer/model/model_files.h"
 
 static const struct snap_disk_file needed[] = {
-    {MODEL_CONFIG_FILE, false},        {MODEL_WEIGHTS_FILE, false},    {TRAIN_STATE_FILE, false},
-    {TRAIN_STATE_MOMENTS_FILE, false}, {TRAIN_STATE_EXITS_FILE, true},
+    {MODEL_CONFIG_FILE, SNAP_DISK_NEEDED},
+    {MODEL_WEIGHTS_FILE, SNAP_DISK_NEEDED},
+    {TRAIN_STATE_FILE, SNAP_DISK_NEEDED},
+    {TRAIN_STATE_MOMENTS_FILE, SNAP_DISK_NEEDED_OR_PACKED},
+    {TRAIN_STATE_EXITS_FILE, SNAP_DISK_OPTIONAL},
 };
 
 enum { NEEDED_COUNT = sizeof(needed) / sizeof(needed[0]) };

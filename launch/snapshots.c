@@ -104,7 +104,9 @@ static enum err protect(struct snapshots *snapshots)
 
     for (int i = 0; i < snapshots->files.count; i++) {
         const struct train_file *file = &snapshots->files.files[i];
-        ERR_TRY(snap_file(snapshots->snap, file->name));
+        const bool is_packed = snapshots->run->options->run.save_compressed &&
+                               strcmp(file->name, TRAIN_STATE_MOMENTS_FILE) == 0;
+        ERR_TRY(snap_file(snapshots->snap, file->name, is_packed ? sizeof(float) : 0));
         for (size_t p = 0; p < file->piece_count; p++) {
             snprintf(name, sizeof(name), "%s, piece %zu", file->name, p);
             ERR_TRY(snap_protect(snapshots->snap, name, (void *)(uintptr_t)file->pieces[p].bytes,

@@ -22,6 +22,7 @@ static bool fixes_numbers(enum options_id option)
     case OPTION_logging_steps:
     case OPTION_hash_steps:
     case OPTION_save_steps:
+    case OPTION_save_compressed:
     case OPTION_save_mb_per_s:
     case OPTION_save_total_limit:
     case OPTION_max_eval_samples:

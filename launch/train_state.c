@@ -10,6 +10,7 @@
 #include "comm/base/file.h"
 #include "comm/base/jdoc.h"
 #include "comm/base/safetensors.h"
+#include "snapshot/snap_packs.h"
 #include "trainer/model/model_files.h"
 
 static struct optim *optim_of(const struct train_state *state, int part)
@@ -243,14 +244,29 @@ enum err train_state_load(struct train_state *state, const char *folder, const c
     return param_list_load(exits_net_params(state->net), exits_net_block(state->net), path);
 }
 
+/* The file of moments, or what its packs make; *bytes_out, if any, outlives it. */
+static enum err open_moments(const char *folder, char path[FILE_PATH_BYTES_MAX],
+                             uint8_t **bytes_out, struct safetensors **file_out)
+{
+    size_t count = 0;
+
+    ERR_TRY(file_path(path, folder, TRAIN_STATE_MOMENTS_FILE));
+    if (file_exists(path)) {
+        return safetensors_open(path, file_out);
+    }
+    ERR_TRY(snap_packs_read(folder, TRAIN_STATE_MOMENTS_FILE, bytes_out, &count));
+    return safetensors_parse(*bytes_out, count, path, file_out);
+}
+
 /* Those of the stage's optimizers; what else the file may hold is of other stages. */
-static enum err load_moments(const struct train_state *state, const char *path)
+static enum err load_moments(const struct train_state *state, const char *folder)
 {
     const struct train_moments moments = train_state_moments(state);
+    char path[FILE_PATH_BYTES_MAX];
     struct safetensors *file = NULL;
-    enum err status = ERR_OK;
+    uint8_t *bytes = NULL;
 
-    ERR_TRY(safetensors_open(path, &file));
+    enum err status = open_moments(folder, path, &bytes, &file);
     for (int i = 0; i < 2 * TRAIN_PARTS && status == ERR_OK; i++) {
         const enum train_part part = (enum train_part)(i / 2);
         float *values = moments.values[part][i % 2];
@@ -269,6 +285,7 @@ static enum err load_moments(const struct train_state *state, const char *path)
         }
     }
     safetensors_close(file);
+    free(bytes);
     return status;
 }
 
@@ -279,8 +296,7 @@ enum err train_state_load_optimizers(struct train_state *state, const char *fold
     struct file_map map;
     struct jdoc *doc = NULL;
 
-    ERR_TRY(file_path(path, folder, TRAIN_STATE_MOMENTS_FILE));
-    ERR_TRY(load_moments(state, path));
+    ERR_TRY(load_moments(state, folder));
     ERR_TRY(file_path(path, folder, TRAIN_STATE_FILE));
     ERR_TRY(file_map(path, &map));
     enum err status = jdoc_parse((const char *)map.bytes, map.count, path, &doc);

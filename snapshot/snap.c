@@ -110,7 +110,7 @@ enum err snap_protect(struct snap *snap, const char *name, void *address, size_t
     return ERR_OK;
 }
 
-enum err snap_file(struct snap *snap, const char *name)
+enum err snap_file(struct snap *snap, const char *name, uint32_t pack_width)
 {
     struct snap_plan *plan = &snap->plan;
 
@@ -119,7 +119,7 @@ enum err snap_file(struct snap *snap, const char *name)
                         SNAP_PLAN_FILES_MAX, SNAP_PLAN_NAME_BYTES - 1);
     }
     struct snap_extent *file = &plan->files[plan->file_count++];
-    *file = (struct snap_extent){.at = snap_bytes_of(snap, SNAP_REPLICATED)};
+    *file = (struct snap_extent){.at = snap_bytes_of(snap, SNAP_REPLICATED), .width = pack_width};
     snprintf(file->name, sizeof(file->name), "%s", name);
     return ERR_OK;
 }

@@ -76,9 +76,11 @@ ERR_MUST_CHECK enum err snap_protect(struct snap *snap, const char *name, void *
 
 /*
  * Begins a file: what is protected REPLICATED from here on, up to the next call, is in that order
- * the file `name` of every checkpoint that keepers write. Errors: ERR_INVALID for too many files.
+ * the file `name` of every checkpoint that keepers write. With pack_width > 0, the bytes of an
+ * element, its parts are packed with zstd where that pays; snap_packs_read() puts them together.
+ * Errors: ERR_INVALID for too many files.
  */
-ERR_MUST_CHECK enum err snap_file(struct snap *snap, const char *name);
+ERR_MUST_CHECK enum err snap_file(struct snap *snap, const char *name, uint32_t pack_width);
 
 /* Where a state came from. */
 enum snap_source {

@@ -13,6 +13,7 @@
 #include "comm/base/fault.h"
 #include "comm/base/hash.h"
 #include "comm/base/jdoc.h"
+#include "snapshot/snap_packs.h"
 
 static const char MANIFEST_FILE[] = "manifest.json";
 static const char LATEST_FILE[] = "latest";
@@ -236,6 +237,25 @@ static enum err verify_file(const char *folder, const char *name, const struct j
     return ERR_OK;
 }
 
+/* Whether all packs of a file that are there are named, and there is one. */
+static enum err check_packs(const char *folder, const struct jdoc *files, const char *name,
+                            bool *all_named_out)
+{
+    char path[FILE_PATH_BYTES_MAX];
+    char pack[256];
+    int member = 0;
+
+    for (;; member++) {
+        snprintf(pack, sizeof(pack), "%s" SNAP_PACK_ENDING "%d", name, member);
+        ERR_TRY(file_path(path, folder, pack));
+        if (jdoc_get(files, pack) == NULL) {
+            break;
+        }
+    }
+    *all_named_out = member > 0 && !file_exists(path);
+    return ERR_OK;
+}
+
 /* A file that the manifest does not name would be loaded unchecked. */
 static enum err check_all_named(const char *folder, const char *manifest, const struct jdoc *files,
                                 const struct snap_disk_file needed[], int needed_count)
@@ -243,10 +263,17 @@ static enum err check_all_named(const char *folder, const char *manifest, const 
     char path[FILE_PATH_BYTES_MAX];
 
     for (int i = 0; i < needed_count; i++) {
-        ERR_TRY(file_path(path, folder, needed[i].name));
-        if (jdoc_get(files, needed[i].name) == NULL &&
-            (!needed[i].is_optional || file_exists(path))) {
-            return ERR_FAIL(ERR_CORRUPT, "%s: it does not name %s", manifest, needed[i].name);
+        const char *name = needed[i].name;
+        ERR_TRY(file_path(path, folder, name));
+        bool is_checked = jdoc_get(files, name) != NULL;
+        if (!is_checked && needed[i].kind != SNAP_DISK_NEEDED && !file_exists(path)) {
+            is_checked = needed[i].kind == SNAP_DISK_OPTIONAL;
+            if (!is_checked) {
+                ERR_TRY(check_packs(folder, files, name, &is_checked));
+            }
+        }
+        if (!is_checked) {
+            return ERR_FAIL(ERR_CORRUPT, "%s: it does not name %s", manifest, name);
         }
     }
     return ERR_OK;

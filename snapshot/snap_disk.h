@@ -20,10 +20,14 @@
 #include "comm/base/err.h"
 #include "comm/base/file.h"
 
-/* A file that a manifest must name, or, if it is optional, must name where it is there. */
+/* A file that is loaded: the manifest must name it. */
 struct snap_disk_file {
     const char *name;
-    bool is_optional;
+    enum {
+        SNAP_DISK_NEEDED,
+        SNAP_DISK_OPTIONAL,         /* where it is there */
+        SNAP_DISK_NEEDED_OR_PACKED, /* itself, or its packs (snap_packs.h) */
+    } kind;
 };
 
 /* The folder in which the checkpoint of `step` is written. Errors: ERR_INVALID if it does not fit. */

@@ -15,6 +15,8 @@
 #include "comm/base/fault.h"
 #include "snapshot/snap_area.h"
 #include "snapshot/snap_disk.h"
+#include "snapshot/snap_pack.h"
+#include "snapshot/snap_packs.h"
 
 enum { CHUNK_BYTES = 1 << 20, NAME_BYTES = 96, TOUCH_MS = 1000, NAP_US = 10000 };
 
@@ -167,26 +169,71 @@ static enum err write_extent(struct writing *writing, int file, const char *path
     return ERR_OK;
 }
 
-/* What this member keeps of one file. Every member makes the file, whoever comes first. */
+/* A pack of those bytes, chunk by chunk; its head last. */
+static enum err write_pack(struct writing *writing, int file, const char *path, uint32_t width,
+                           const uint8_t *bytes, uint64_t count)
+{
+    const struct snap_pack_shape shape = {width, SNAP_PACK_CHUNK_BYTES, count};
+    uint64_t at = snap_pack_head_bytes(&shape);
+    struct snap_pack *pack = NULL;
+    enum err status = ERR_OK;
+
+    ERR_TRY(snap_pack_open(&shape, &pack));
+    for (uint64_t done = 0; done < count && status == ERR_OK;) {
+        const uint64_t left = count - done;
+        const size_t chunk = left < SNAP_PACK_CHUNK_BYTES ? (size_t)left : SNAP_PACK_CHUNK_BYTES;
+        const struct file_piece stored = snap_pack_chunk(pack, bytes + done, chunk);
+        status = write_extent(writing, file, path, at, stored.bytes, stored.count);
+        at += stored.count;
+        done += chunk;
+    }
+    if (status == ERR_OK) {
+        const struct file_piece head = snap_pack_head(pack);
+        status = write_extent(writing, file, path, 0, head.bytes, head.count);
+    }
+    snap_pack_close(pack);
+    return status;
+}
+
+/* The name under which this member's part of a file goes. */
+static void name_file(const struct snap_extent *extent, int member, char name[NAME_BYTES])
+{
+    if (extent->width == 0) {
+        snprintf(name, NAME_BYTES, "%s", extent->name);
+    } else {
+        snprintf(name, NAME_BYTES, "%s" SNAP_PACK_ENDING "%d", extent->name, member);
+    }
+}
+
+/*
+ * What this member keeps of one file. Where the members share it, each makes it, whoever comes
+ * first; one that is packed is made anew.
+ */
 static enum err write_file(struct writing *writing, const struct snap_extent *extent)
 {
     const struct snap_part *part = writing->part;
+    const uint64_t extent_end = extent->at + extent->bytes, part_end = part->at + part->bytes;
     const uint64_t begin = part->at > extent->at ? part->at : extent->at;
-    const uint64_t part_end = part->at + part->bytes, extent_end = extent->at + extent->bytes;
     const uint64_t end = part_end < extent_end ? part_end : extent_end;
+    const uint64_t count = begin < end ? end - begin : 0;
+    const uint8_t *bytes = part->data + (count > 0 ? begin - part->at : 0);
+    const bool is_packed = extent->width > 0;
+    char name[NAME_BYTES];
     char path[FILE_PATH_BYTES_MAX];
 
-    ERR_TRY(file_path(path, writing->partial, extent->name));
+    name_file(extent, part->member, name);
+    ERR_TRY(file_path(path, writing->partial, name));
     const int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (file < 0) {
         return ERR_FAIL(ERR_IO, "%s: create: %s", path, strerror(errno));
     }
-    enum err status = ftruncate(file, (off_t)extent->bytes) == 0
+    enum err status = ftruncate(file, is_packed ? 0 : (off_t)extent->bytes) == 0
                           ? ERR_OK
                           : ERR_FAIL(ERR_IO, "%s: %s", path, strerror(errno));
-    if (status == ERR_OK && begin < end) {
-        status = write_extent(writing, file, path, begin - extent->at,
-                              part->data + (begin - part->at), end - begin);
+    if (status == ERR_OK && is_packed) {
+        status = write_pack(writing, file, path, extent->width, bytes, count);
+    } else if (status == ERR_OK && count > 0) {
+        status = write_extent(writing, file, path, begin - extent->at, bytes, count);
     }
     if (status == ERR_OK && fsync(file) != 0) {
         status = ERR_FAIL(ERR_IO, "%s: fsync: %s", path, strerror(errno));
@@ -281,11 +328,18 @@ enum err snap_part_look(const struct snap_part *part, const struct snap_plan *pl
     return ERR_OK;
 }
 
-static bool is_planned(const struct snap_plan *plan, const char *name)
+/* Whether a file of that name is one of the plan's, or some member's part of it. */
+static bool is_planned(const struct snap_plan *plan, const struct snap_part *part, const char *name)
 {
+    char planned[NAME_BYTES];
+
     for (int i = 0; i < plan->file_count; i++) {
-        if (strcmp(plan->files[i].name, name) == 0) {
-            return true;
+        const int name_count = plan->files[i].width > 0 ? part->rank_count : 1;
+        for (int member = 0; member < name_count; member++) {
+            name_file(&plan->files[i], member, planned);
+            if (strcmp(planned, name) == 0) {
+                return true;
+            }
         }
     }
     return false;
@@ -297,7 +351,7 @@ enum err snap_part_clear(const struct snap_part *part, const struct snap_plan *p
 
     ERR_TRY(open_partial(part, plan, &folder));
     for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
-        if (entry->d_type != DT_DIR && !is_planned(plan, entry->d_name)) {
+        if (entry->d_type != DT_DIR && !is_planned(plan, part, entry->d_name)) {
             (void)!unlinkat(dirfd(folder), entry->d_name, 0);
         }
     }

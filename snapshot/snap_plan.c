@@ -21,6 +21,7 @@ enum err snap_plan_write(const struct snap_plan *plan, const char *folder)
         jdoc_set_text(file, "name", plan->files[i].name);
         jdoc_set_int(file, "at", (int64_t)plan->files[i].at);
         jdoc_set_int(file, "bytes", (int64_t)plan->files[i].bytes);
+        jdoc_set_int(file, "width", plan->files[i].width);
         jdoc_append(files, file);
     }
     jdoc_set_int(doc, "format_version", FORMAT_VERSION);
@@ -52,19 +53,22 @@ static enum err copy_text(char *to, size_t to_bytes, const char *text, const cha
 static enum err read_file(const struct jdoc *doc, const char *what, struct snap_extent *file)
 {
     const char *name = NULL;
-    int64_t at = 0, bytes = 0;
+    int64_t at = 0, bytes = 0, width = 0;
 
     ERR_TRY(jdoc_need_text(doc, "name", what, &name));
     ERR_TRY(copy_text(file->name, sizeof(file->name), name, what));
     ERR_TRY(jdoc_need_int(doc, "at", what, &at));
     ERR_TRY(jdoc_need_int(doc, "bytes", what, &bytes));
+    ERR_TRY(jdoc_need_int(doc, "width", what, &width));
     if (strchr(name, '/') != NULL || name[0] == '.' || at < 0 || bytes < 0 ||
-        bytes > INT64_MAX - at) {
-        return ERR_FAIL(ERR_CORRUPT, "%s: file %s: %" PRId64 " bytes at %" PRId64, what, name,
-                        bytes, at);
+        bytes > INT64_MAX - at || width < 0 || width > 8) {
+        return ERR_FAIL(ERR_CORRUPT,
+                        "%s: file %s: %" PRId64 " bytes at %" PRId64 ", width %" PRId64, what, name,
+                        bytes, at, width);
     }
     file->at = (uint64_t)at;
     file->bytes = (uint64_t)bytes;
+    file->width = (uint32_t)width;
     return ERR_OK;
 }
 

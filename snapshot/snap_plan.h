@@ -2,7 +2,8 @@
  * snapshot/snap_plan.h - what the keeper of a node must know to write checkpoints: FOLDER/plan.json.
  *
  * A file of a checkpoint is an extent of the replicated bytes of the state, so that every member
- * can write the part of each file that lies in its slice.
+ * can write the part of each file that lies in its slice: into the file itself, or, where it is to
+ * be packed, as a pack of its own, NAME.pack-<member>.
  *
  * Threads: any.
  */
@@ -21,6 +22,7 @@ enum { SNAP_PLAN_FILES_MAX = 16, SNAP_PLAN_NAME_BYTES = 64 };
 struct snap_extent {
     char name[SNAP_PLAN_NAME_BYTES];
     uint64_t at, bytes; /* of the replicated bytes */
+    uint32_t width;     /* > 0: packed, a pack a member, of elements so wide (snap_pack.h) */
 };
 
 struct snap_plan {

@@ -34,6 +34,26 @@ all_whole() { # all_whole OUT
 }
 has_events() { [ "$(count "$1" "$2")" -ge "$3" ]; }
 
+# Packed: smaller, whole, and resumed from; damage in a pack is found.
+# shellcheck disable=SC2086
+train_well 2 disk/packed $steps --set save_steps=30 --set save_compressed=true --set save_total_limit=50 \
+    --max-steps 65
+same "packs of the newest checkpoint in the background" \
+    "$(cd disk/packed/checkpoint-60 && echo optimizer*)" \
+    "optimizer.safetensors.pack-0 optimizer.safetensors.pack-1"
+packed=$(cat disk/packed/checkpoint-60/optimizer* | wc -c)
+plain=$(wc -c <disk/packed/checkpoint-65/optimizer.safetensors)
+[ "$packed" -lt "$plain" ] || fail "$packed bytes are packed, $plain are not"
+rm -r disk/packed/checkpoint-65
+# shellcheck disable=SC2086
+train_well 2 disk/packed $steps --set save_steps=0 --set snapshot_steps=0
+grep -q "^resumed from disk/packed/checkpoint-60" disk/packed.out || fail "$(cat disk/packed.out)"
+same "state from packs" "$(hash_of disk/packed)" "$(hash_of straight)"
+flip disk/packed/checkpoint-60/optimizer.safetensors.pack-1 3000
+"$offramp" verify disk/packed/checkpoint-60 2>said && fail "a flipped bit in a pack was not found"
+mv disk/packed/checkpoint-60/optimizer.safetensors.pack-1 disk
+"$offramp" verify disk/packed/checkpoint-60 2>said && fail "a missing pack was not found"
+
 # Slow: 0.5 MB/s for a state of 0.4 MB. Steps go on while it writes; what comes meanwhile is told.
 # shellcheck disable=SC2086
 train_well 2 disk/slow $steps --set save_steps=50 --set save_mb_per_s=0.5
