@@ -57,6 +57,7 @@ struct snap_options {
     int retain_s;               /* how long a keeper keeps the memory of a dead job */
     const char
         *output_dir;     /* where keepers write checkpoints, the same on all nodes; NULL: nowhere */
+    bool restores_disk;  /* what is newer there than in memory, or all there is, is restored */
     int64_t keep_count;  /* checkpoints that stay there */
     int64_t bytes_per_s; /* that a keeper writes at most; 0: no bound */
 };
@@ -78,7 +79,8 @@ ERR_MUST_CHECK enum err snap_protect(struct snap *snap, const char *name, void *
  * Begins a file: what is protected REPLICATED from here on, up to the next call, is in that order
  * the file `name` of every checkpoint that keepers write. With pack_width > 0, the bytes of an
  * element, its parts are packed with zstd where that pays; snap_packs_read() puts them together.
- * Errors: ERR_INVALID for too many files.
+ * What is PRIVATE goes to private-<rank>, without a call. Errors: ERR_INVALID for too
+ * many files.
  */
 ERR_MUST_CHECK enum err snap_file(struct snap *snap, const char *name, uint32_t pack_width);
 
@@ -87,6 +89,7 @@ enum snap_source {
     SNAP_FROM_NOTHING, /* there is none: start anew */
     SNAP_FROM_MEMORY,  /* all members had what they kept */
     SNAP_FROM_REBUILT, /* some of it was lost or damaged, and made good */
+    SNAP_FROM_DISK,    /* the newest valid checkpoint */
 };
 
 struct snap_restored {

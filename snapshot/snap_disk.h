@@ -20,6 +20,9 @@
 #include "comm/base/err.h"
 #include "comm/base/file.h"
 
+/* What a rank alone has, of jobs that have such: private-<rank>. */
+#define SNAP_PRIVATE_FILE "private-"
+
 /* A file that is loaded: the manifest must name it. */
 struct snap_disk_file {
     const char *name;

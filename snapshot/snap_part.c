@@ -54,6 +54,7 @@ static enum err copy_slice(const struct snap_area *area, int slot, struct snap_p
     const struct snap_group *group = &layout->groups[layout->members[part->member].group];
     const struct snap_rows rows = snap_area_rows(area, slot);
     const int64_t tiles = snap_tile_count(group);
+    const uint64_t slice_bytes = part->bytes + part->private_bytes;
 
     for (int64_t t = 0; t < tiles * group->data_count; t++) {
         const uint64_t at =
@@ -66,8 +67,8 @@ static enum err copy_slice(const struct snap_area *area, int slot, struct snap_p
                             " is not what it was sealed as",
                             part->member, part->version, t);
         }
-        if (at < part->bytes) {
-            memcpy(part->data + at, tile, part->bytes - at < bytes ? part->bytes - at : bytes);
+        if (at < slice_bytes) {
+            memcpy(part->data + at, tile, slice_bytes - at < bytes ? slice_bytes - at : bytes);
         }
     }
     return ERR_OK;
@@ -90,14 +91,15 @@ static enum err take(const struct snap_area *area, uint64_t version, struct snap
                                .incarnation = header->incarnation,
                                .layout = layout->hash.low,
                                .at = layout->members[member].replicated_at,
-                               .bytes = layout->members[member].replicated_bytes};
+                               .bytes = layout->members[member].replicated_bytes,
+                               .private_bytes = layout->members[member].place.private_bytes};
     ERR_TRY(snap_data_root(version, layout, member, snap_area_rows(area, slot).data_hashes,
                            snap_map_of(layout, member).data_tile_count, &root));
     if (!hash_is_same(root, header->data_root)) {
         return ERR_FAIL(ERR_CORRUPT, "member %d, version %" PRIu64 ": its hashes are damaged",
                         member, version);
     }
-    part->data = malloc(part->bytes + 1);
+    part->data = malloc(part->bytes + part->private_bytes + 1);
     uint8_t *tile = malloc(SNAP_TILE_BYTES);
     const enum err status =
         part->data == NULL || tile == NULL
@@ -205,6 +207,34 @@ static void name_file(const struct snap_extent *extent, int member, char name[NA
     }
 }
 
+/* Opens a file of the checkpoint to be written, `bytes` long; it may be there. */
+static enum err open_part(const char *path, uint64_t bytes, int *file_out)
+{
+    const int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+
+    if (file < 0) {
+        return ERR_FAIL(ERR_IO, "%s: create: %s", path, strerror(errno));
+    }
+    if (ftruncate(file, (off_t)bytes) != 0) {
+        const int code = errno;
+        close(file);
+        return ERR_FAIL(ERR_IO, "%s: %s", path, strerror(code));
+    }
+    *file_out = file;
+    return ERR_OK;
+}
+
+static enum err close_part(const char *path, int file, enum err status)
+{
+    if (status == ERR_OK && fsync(file) != 0) {
+        status = ERR_FAIL(ERR_IO, "%s: fsync: %s", path, strerror(errno));
+    }
+    if (close(file) != 0 && status == ERR_OK) {
+        status = ERR_FAIL(ERR_IO, "%s: close: %s", path, strerror(errno));
+    }
+    return status;
+}
+
 /*
  * What this member keeps of one file. Where the members share it, each makes it, whoever comes
  * first; one that is packed is made anew.
@@ -220,32 +250,39 @@ static enum err write_file(struct writing *writing, const struct snap_extent *ex
     const bool is_packed = extent->width > 0;
     char name[NAME_BYTES];
     char path[FILE_PATH_BYTES_MAX];
+    int file = -1;
 
     name_file(extent, part->member, name);
     ERR_TRY(file_path(path, writing->partial, name));
-    const int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (file < 0) {
-        return ERR_FAIL(ERR_IO, "%s: create: %s", path, strerror(errno));
-    }
-    enum err status = ftruncate(file, is_packed ? 0 : (off_t)extent->bytes) == 0
-                          ? ERR_OK
-                          : ERR_FAIL(ERR_IO, "%s: %s", path, strerror(errno));
-    if (status == ERR_OK && is_packed) {
+    ERR_TRY(open_part(path, is_packed ? 0 : extent->bytes, &file));
+    enum err status = ERR_OK;
+    if (is_packed) {
         status = write_pack(writing, file, path, extent->width, bytes, count);
-    } else if (status == ERR_OK && count > 0) {
+    } else if (count > 0) {
         status = write_extent(writing, file, path, begin - extent->at, bytes, count);
     }
-    if (status == ERR_OK && fsync(file) != 0) {
-        status = ERR_FAIL(ERR_IO, "%s: fsync: %s", path, strerror(errno));
-    }
-    if (close(file) != 0 && status == ERR_OK) {
-        status = ERR_FAIL(ERR_IO, "%s: close: %s", path, strerror(errno));
-    }
-    return status;
+    return close_part(path, file, status);
+}
+
+/* What this member alone has. */
+static enum err write_private(struct writing *writing)
+{
+    const struct snap_part *part = writing->part;
+    char name[NAME_BYTES];
+    char path[FILE_PATH_BYTES_MAX];
+    int file = -1;
+
+    snprintf(name, sizeof(name), SNAP_PRIVATE_FILE "%d", part->member);
+    ERR_TRY(file_path(path, writing->partial, name));
+    ERR_TRY(open_part(path, part->private_bytes, &file));
+    return close_part(
+        path, file,
+        write_extent(writing, file, path, 0, part->data + part->bytes, part->private_bytes));
 }
 
 static enum err write_files(struct writing *writing)
 {
+    const struct snap_part *part = writing->part;
     const int mark = open(writing->mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
 
     if (mark < 0) {
@@ -255,7 +292,7 @@ static enum err write_files(struct writing *writing)
     for (int i = 0; i < writing->plan->file_count; i++) {
         ERR_TRY(write_file(writing, &writing->plan->files[i]));
     }
-    return ERR_OK;
+    return part->private_bytes == 0 ? ERR_OK : write_private(writing);
 }
 
 /* What an earlier attempt of the same save came to does not count any more. */
@@ -333,6 +370,9 @@ static bool is_planned(const struct snap_plan *plan, const struct snap_part *par
 {
     char planned[NAME_BYTES];
 
+    if (strncmp(name, SNAP_PRIVATE_FILE, strlen(SNAP_PRIVATE_FILE)) == 0) {
+        return true;
+    }
     for (int i = 0; i < plan->file_count; i++) {
         const int name_count = plan->files[i].width > 0 ? part->rank_count : 1;
         for (int member = 0; member < name_count; member++) {

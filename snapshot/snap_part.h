@@ -26,7 +26,8 @@ struct snap_part {
     uint64_t version, incarnation;
     uint64_t layout;    /* its hash, low */
     uint64_t at, bytes; /* of the replicated bytes */
-    uint8_t *data;      /* [bytes] a copy */
+    uint64_t private_bytes;
+    uint8_t *data; /* [bytes + private_bytes] a copy */
 };
 
 /*

@@ -317,26 +317,75 @@ static enum err load_all(struct restore *restore)
     return status;
 }
 
+/* What memory holds into protected memory of all ranks. Collective. */
+static enum err load_memory(struct restore *restore, struct snap_restored *restored)
+{
+    FAULT_POINT_FAIL(FAULT_SNAP_RESTORE, ERR_IO);
+    for (int m = 0; m < restore->layout->rank_count; m++) {
+        restored->members_lost += restore->host_of[m] < 0;
+    }
+    ERR_TRY(gather_roots(restore));
+    ERR_TRY(host_members(restore));
+    ERR_TRY(rebuild(restore, restored));
+    FAULT_POINT_FAIL(FAULT_SNAP_REBUILT, ERR_IO);
+    ERR_TRY(seal_all(restore));
+    ERR_TRY(load_all(restore));
+    restored->source = restored->rows_rebuilt > 0 ? SNAP_FROM_REBUILT : SNAP_FROM_MEMORY;
+    return ERR_OK;
+}
+
+/* What was chosen in memory is not wanted: what was found goes when the job has settled. */
+static void forget_memory(struct restore *restore)
+{
+    snap_layout_close(restore->layout);
+    free(restore->holdings);
+    free(restore->host_of);
+    restore->layout = NULL;
+    restore->holdings = NULL;
+    restore->host_of = NULL;
+    restore->version = 0;
+}
+
+/*
+ * Looks in memory and, where that is wished for, on disk: folder_out is "" if memory is to be taken,
+ * or nothing is there. Memory beyond repair is an error only if the disk has nothing.
+ */
+static enum err find(struct restore *restore, const uint64_t set_aside[], int set_aside_count,
+                     char folder_out[FILE_PATH_BYTES_MAX])
+{
+    char text[512];
+
+    folder_out[0] = '\0';
+    const enum err status = snap_find(restore, set_aside, set_aside_count);
+    if (!restore->snap->options.restores_disk ||
+        (status != ERR_OK && status != ERR_BEYOND_REPAIR)) {
+        return status;
+    }
+    err_text(text, sizeof(text));
+    err_clear();
+    ERR_TRY(snap_load_choose(restore, folder_out));
+    if (folder_out[0] != '\0') {
+        forget_memory(restore);
+        return ERR_OK;
+    }
+    return status == ERR_OK ? ERR_OK : ERR_FAIL(status, "%s", text);
+}
+
 static enum err run(struct restore *restore, const uint64_t set_aside[], int set_aside_count,
                     struct snap_restored *restored)
 {
-    ERR_TRY(snap_find(restore, set_aside, set_aside_count));
+    char folder[FILE_PATH_BYTES_MAX];
+
+    ERR_TRY(find(restore, set_aside, set_aside_count, folder));
     ERR_TRY(snap_settle_layout(restore));
     if (restore->layout != NULL) {
         ERR_TRY(check_fit(restore));
-        FAULT_POINT_FAIL(FAULT_SNAP_RESTORE, ERR_IO);
-        for (int m = 0; m < restore->layout->rank_count; m++) {
-            restored->members_lost += restore->host_of[m] < 0;
-        }
-        ERR_TRY(gather_roots(restore));
-        ERR_TRY(host_members(restore));
-        ERR_TRY(rebuild(restore, restored));
-        FAULT_POINT_FAIL(FAULT_SNAP_REBUILT, ERR_IO);
-        ERR_TRY(seal_all(restore));
-        ERR_TRY(load_all(restore));
-        restored->version = restore->version;
-        restored->source = restored->rows_rebuilt > 0 ? SNAP_FROM_REBUILT : SNAP_FROM_MEMORY;
+        ERR_TRY(load_memory(restore, restored));
+    } else if (folder[0] != '\0') {
+        ERR_TRY(snap_load(restore, folder));
+        restored->source = SNAP_FROM_DISK;
     }
+    restored->version = restore->version;
     return snap_settle_memory(restore);
 }
 

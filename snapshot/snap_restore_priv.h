@@ -45,6 +45,19 @@ struct restore {
 ERR_MUST_CHECK enum err snap_find(struct restore *restore, const uint64_t set_aside[],
                                   int set_aside_count);
 
+/*
+ * The newest valid checkpoint of the job's output_dir, if it is newer than what was found in memory;
+ * else "". Collective. Errors: ERR_CORRUPT if there are some and none is valid; those of groups.
+ */
+ERR_MUST_CHECK enum err snap_load_choose(struct restore *restore,
+                                         char folder_out[FILE_PATH_BYTES_MAX]);
+
+/*
+ * Loads it into protected memory; restore->version is its step then. On every rank. Errors:
+ * ERR_CORRUPT if it has other sizes than what is protected; ERR_IO, ERR_NO_MEMORY.
+ */
+ERR_MUST_CHECK enum err snap_load(struct restore *restore, const char *folder);
+
 /* Closes a member's memory, if there is any, and removes its file. Errors: ERR_IO. */
 ERR_MUST_CHECK enum err snap_remove_area(const struct restore *restore, struct snap_area **area);
 

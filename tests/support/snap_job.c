@@ -2,13 +2,15 @@
  * A small job for the drills of snapshot/: deterministic numbers that depend on every step.
  *
  *      snap_job ROOT STEPS [-n NODES] [-r ROTATION] [-c K+M] [-p] [-s] [-w STEP_MS] [-e EVERY]
- *               [-d DOMAINS]
+ *               [-d DOMAINS] [-o OUT -v EVERY_SAVED]
+ *      snap_job keeper --folder FOLDER --retain-s S
  *
  * Rank r runs on node (r + ROTATION) mod NODES (default: 0, and as many as ranks), whose memory
  * is the folder ROOT/node<that number>. With -p every rank has numbers of its own as well; with
- * -s every snapshot is waited for, so that none is skipped. With -d node n is in failure domain n mod DOMAINS. OFFRAMP_FAULT arms a
- * fault point (comm/base/fault.h). The first rank prints where the state came from and, at the
- * end, its hash. Exit code 0, 2 usage, 3 beyond repair, 1 any other error.
+ * -s every snapshot is waited for, so that none is skipped. With -d node n is in failure domain n mod
+ * DOMAINS. With -o keepers, which are this program too, write every EVERY_SAVED-th step to OUT as a
+ * checkpoint. OFFRAMP_FAULT arms a fault point (comm/base/fault.h). The first rank prints where the
+ * state came from and, at the end, its hash. Exit code 0, 2 usage, 3 beyond repair, 1 any other error.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <inttypes.h>
@@ -19,13 +21,14 @@
 
 #include "comm/base/clock.h"
 #include "comm/base/fault.h"
+#include "snapshot/keeper.h"
 #include "snapshot/snap.h"
 
 enum { SHARED = 200003, OWN = 50001, DEADLINE_MS = 10000 };
 
 struct settings {
-    const char *root;
-    uint64_t steps, every;
+    const char *root, *output_dir;
+    uint64_t steps, every, every_saved;
     int nodes, rotation, domains, k, m;
     int64_t step_us;
     bool has_private, waits;
@@ -47,7 +50,9 @@ static void update(uint64_t step, int rank)
 
 static enum err protect(struct snap *snap, const struct settings *settings)
 {
+    ERR_TRY(snap_file(snap, "numbers.bin", sizeof(shared[0])));
     ERR_TRY(snap_protect(snap, "shared", shared, sizeof(shared), SNAP_REPLICATED));
+    ERR_TRY(snap_file(snap, "step.bin", 0));
     ERR_TRY(snap_protect(snap, "step", &last_step, sizeof(last_step), SNAP_REPLICATED));
     if (settings->has_private) {
         ERR_TRY(snap_protect(snap, "own", own, sizeof(own), SNAP_PRIVATE));
@@ -61,7 +66,10 @@ static enum err train(struct snap *snap, const struct settings *settings, uint64
         clock_nap_us(settings->step_us);
         ERR_TRY(snap_fence(snap));
         update(step, rank);
-        if (step % settings->every == 0) {
+        if (settings->every_saved > 0 && step % settings->every_saved == 0) {
+            ERR_TRY(snap_save(snap, step));
+            ERR_TRY(snap_wait_saved(snap, DEADLINE_MS));
+        } else if (step % settings->every == 0) {
             ERR_TRY(snap_begin(snap, step));
             ERR_TRY(settings->waits ? snap_wait(snap) : ERR_OK);
         }
@@ -87,8 +95,9 @@ static enum err tell(struct comm_group *world, struct snap *snap, const struct s
     if (comm_rank(world) == 0) {
         const struct snap_statistics statistics = snap_statistics(snap);
         hash_text(hash_bytes(hashes, (size_t)size * sizeof(hashes[0])), text);
-        printf("committed %" PRId64 " skipped %" PRId64 "\n", statistics.committed,
-               statistics.skipped);
+        printf("committed %" PRId64 " skipped %" PRId64 " saved %" PRId64 " not %" PRId64 " %s\n",
+               statistics.committed, statistics.skipped, statistics.saved, statistics.saves_failed,
+               statistics.failure);
         printf("state %016" PRIx64 " own %s\n", mine.low, settings->has_private ? text : "-");
     }
     return ERR_OK;
@@ -96,7 +105,7 @@ static enum err tell(struct comm_group *world, struct snap *snap, const struct s
 
 static enum err run(const struct settings *settings)
 {
-    static const char *const sources[] = {"nothing", "memory", "rebuilt"};
+    static const char *const sources[] = {"nothing", "memory", "rebuilt", "disk"};
     char folder[4096];
     struct comm_group *world = NULL;
     struct snap *snap = NULL;
@@ -116,7 +125,11 @@ static enum err run(const struct settings *settings)
         .data_count = settings->k,
         .parity_count = settings->m,
         .deadline_ms = DEADLINE_MS,
-        .compare = true};
+        .compare = true,
+        .keeper_program = settings->output_dir == NULL ? NULL : "/proc/self/exe",
+        .output_dir = settings->output_dir,
+        .restores_disk = settings->output_dir != NULL,
+        .keep_count = 2};
     ERR_TRY(snap_open(&options, &snap));
     ERR_TRY(protect(snap, settings));
     ERR_TRY(snap_restore(snap, NULL, 0, &from));
@@ -136,14 +149,37 @@ static enum err run(const struct settings *settings)
     return ERR_OK;
 }
 
+static int keep(int argc, char **argv)
+{
+    struct keeper_options options = {.grace_s = 1};
+    char text[512];
+
+    for (int i = 2; i + 1 < argc; i += 2) {
+        if (strcmp(argv[i], "--folder") == 0) {
+            options.folder = argv[i + 1];
+        }
+    }
+    if (keeper_run(&options) != ERR_OK) {
+        err_text(text, sizeof(text));
+        fprintf(stderr, "snap_job: %s\n", text);
+        return 1;
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     struct settings settings = {.every = 1};
     char text[512];
     int option = 0;
 
-    while ((option = getopt(argc, argv, "n:r:c:psw:e:d:")) != -1) {
+    if (argc > 1 && strcmp(argv[1], "keeper") == 0) {
+        return keep(argc, argv);
+    }
+    while ((option = getopt(argc, argv, "n:r:c:psw:e:d:o:v:")) != -1) {
         switch (option) {
+        case 'o': settings.output_dir = optarg; break;
+        case 'v': settings.every_saved = strtoull(optarg, NULL, 10); break;
         case 'n': settings.nodes = (int)strtol(optarg, NULL, 10); break;
         case 'r': settings.rotation = (int)strtol(optarg, NULL, 10); break;
         case 'd': settings.domains = (int)strtol(optarg, NULL, 10); break;
