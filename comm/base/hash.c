@@ -4,7 +4,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#ifdef OFFRAMP_XXHASH_DISPATCH
+/* XXH3 for the vectors of this CPU under the same names; plain xxhash.h is built for SSE2. */
+#include <xxh_x86dispatch.h>
+#else
 #include <xxhash.h>
+#endif
 
 struct hash hash_bytes(const void *bytes, size_t count)
 {

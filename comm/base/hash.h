@@ -23,7 +23,7 @@ static inline bool hash_is_same(struct hash a, struct hash b)
 
 enum { HASH_TEXT_BYTES = 33 }; /* 32 hexadecimal digits and the NUL */
 
-/* The hash of `count` bytes. Cost: 10 GB/s or more. */
+/* The hash of `count` bytes. Cost: 50 GB/s in the cache with AVX2, 15 without. */
 struct hash hash_bytes(const void *bytes, size_t count);
 
 /* The same over several pieces, in order: open, add..., close. */

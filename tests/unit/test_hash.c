@@ -18,6 +18,17 @@ START_TEST(text__is_what_xxhsum_prints)
 }
 END_TEST
 
+START_TEST(bytes__hash_alike_on_every_cpu_when_they_are_many)
+{
+    uint8_t bytes[5000];
+    char text[HASH_TEXT_BYTES];
+
+    bytes_from_seed(bytes, sizeof(bytes), 7);
+    hash_text(hash_bytes(bytes, sizeof(bytes)), text); /* what `xxhsum -H2` prints of them */
+    ck_assert_str_eq(text, "e87eebd707744a37da9482429a2b65dc");
+}
+END_TEST
+
 START_TEST(close__gives_the_hash_of_all_pieces_together)
 {
     enum { COUNT = 5000 };
@@ -45,6 +56,7 @@ Suite *test_suite(void)
     TCase *tcase = tcase_create("hash");
 
     tcase_add_test(tcase, text__is_what_xxhsum_prints);
+    tcase_add_test(tcase, bytes__hash_alike_on_every_cpu_when_they_are_many);
     tcase_add_test(tcase, close__gives_the_hash_of_all_pieces_together);
     suite_add_tcase(suite, tcase);
     return suite;
