@@ -12,7 +12,11 @@
 /* Given rows on their way to a worker, and computed ones on their way from it. */
 enum { TAG_GIVEN, TAG_WANTED };
 
-enum { BUFFERS = 2, REQUESTS_MAX = 3 * SNAP_ROWS_MAX };
+/*
+ * Tiles of a work under way, and how many later ones have been asked for when one is computed: a
+ * rank that shares its core answers late, and nobody is to wait for it meanwhile.
+ */
+enum { BUFFERS = 4, AHEAD = 2, REQUESTS_MAX = 3 * SNAP_ROWS_MAX };
 
 /* One tile of one work, as this rank takes part in it. */
 struct stage {
@@ -241,10 +245,11 @@ static enum err run_group(const struct snap_transfer *transfer, struct task *tas
         for (int t = 0; t < task_count && tile < tiles; t++) {
             ERR_TRY(start_tile(transfer, &tasks[t], tile));
         }
-        for (int t = 0; t < task_count && tile >= 1 && tile <= tiles; t++) {
+        const int64_t ready = tile - AHEAD;
+        for (int t = 0; t < task_count && ready >= 0 && ready < tiles; t++) {
             if (tasks[t].code != NULL) {
-                ERR_TRY(compute_tile(transfer, &tasks[t], tile - 1,
-                                     outgoing_of(transfer, &tasks[t], tile - 1)));
+                ERR_TRY(compute_tile(transfer, &tasks[t], ready,
+                                     outgoing_of(transfer, &tasks[t], ready)));
             }
         }
     }

@@ -8,7 +8,7 @@
  *
  *      traffic of a stripe   k tiles to the worker, wanted - 1 from it     (1 + (m-1)/k) S in all
  *
- * where sending every row to every holder of parity would be m S. Two tiles are under way at a
+ * where sending every row to every holder of parity would be m S. Four tiles are under way at a
  * time. Every row that is written is hashed while it is in the cache.
  *
  *      encode    given: the data rows       wanted: all parity rows    worker: holder of parity 0
@@ -18,7 +18,7 @@
  * A member is played by the rank `host_of` says; in a job that restarts smaller one rank plays
  * several. Given rows must have been verified: a wrong byte in one makes wrong rows, unnoticed.
  *
- * Memory: 2 (k + wanted) tiles for each stripe this rank is the worker of, allocated when the
+ * Memory: 4 (k + wanted) tiles for each stripe this rank is the worker of, allocated when the
  * transfer is opened and kept, so that running it again touches no new page.
  * Threads: the group's.
  */
