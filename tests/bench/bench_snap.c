@@ -1,13 +1,12 @@
 /*
  * Encoding and rebuilding of snapshots over the ranks of mpirun, hashing included, beside one
- * thread of plain ec_encode_data() on the same bytes, which is the ceiling; and the hash of all
- * data by every rank, which is what the comparison of replicas costs.
+ * thread of plain ec_encode_data() on the same bytes, which is the ceiling.
  *
  *      mpirun -n 4 bench_snap MIB M ROUNDS
  *
  * Every rank is a member that keeps MIB of data, in a group of k + M. Encoding makes all parity;
- * rebuilding makes members 1 .. M from the others. MiB/s are of all data for encoding and hashing, of lost
- * data for rebuilding, as LLNL's redset reports them; median (least-most) of the rounds, alternated.
+ * rebuilding makes members 1 .. M from the others. Prints one line of JSON, with the MiB/s of every
+ * round, alternated: of all data for encoding, of lost data for rebuilding.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,10 +20,9 @@
 #include "comm/base/rng.h"
 #include "snapshot/snap_transfer.h"
 
-enum { ROUNDS_MAX = 64, RANKS_MAX = 64, DEADLINE_MS = 60000, VERSION = 1, KINDS = 4 };
+enum { ROUNDS_MAX = 64, RANKS_MAX = 64, DEADLINE_MS = 60000, VERSION = 1, KINDS = 3 };
 
-static const char *const kind_names[KINDS] = {"encode", "rebuild", "ec_encode_data, 1 thread",
-                                              "hash of all data by each rank"};
+static const char *const kind_names[KINDS] = {"encode_mib_s", "rebuild_mib_s", "ceiling_mib_s"};
 
 struct bench {
     struct comm_group *world, *transfers;
@@ -32,7 +30,6 @@ struct bench {
     struct snap_rows rows[RANKS_MAX];
     int host_of[RANKS_MAX];
     struct snap_transfer *encode, *rebuild;
-    uint8_t *replica; /* [size x MIB] */
     uint64_t mib;
     int rank, size, m;
 };
@@ -46,13 +43,6 @@ static void die_on(enum err status)
         fprintf(stderr, "bench_snap: %s\n", text);
         exit(EXIT_FAILURE);
     }
-}
-
-static int ascending(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
 }
 
 static void *block_of(uint64_t bytes)
@@ -103,7 +93,6 @@ static void open_bench(struct bench *bench)
     for (uint64_t i = 0; i < data / 8; i++) {
         words[i] = rng_u64(1, RNG_TEST, i, (uint32_t)bench->rank);
     }
-    bench->replica = block_of((bench->mib << 20) * (uint64_t)n);
     bench->encode = open_transfer(bench, works, snap_transfer_plan_encode(bench->layout, works));
     const struct snap_inventory inventory = {bench->layout,
                                              (const struct snap_holding(*)[SNAP_SLOTS])holdings};
@@ -145,8 +134,6 @@ static double run_once(struct bench *bench, int kind)
         die_on(snap_transfer_run(bench->encode, bench->rows));
     } else if (kind == 1) {
         die_on(snap_transfer_run(bench->rebuild, bench->rows));
-    } else if (kind == 3) {
-        (void)hash_bytes(bench->replica, (bench->mib << 20) * (uint64_t)bench->size);
     } else if (bench->rank == 0) {
         encode_alone(bench);
     }
@@ -156,14 +143,16 @@ static double run_once(struct bench *bench, int kind)
 
 static void print_rates(const struct bench *bench, double seconds[KINDS][ROUNDS_MAX], int rounds)
 {
+    printf("{\"ranks\": %d, \"mib\": %" PRIu64 ", \"m\": %d", bench->size, bench->mib, bench->m);
     for (int kind = 0; kind < KINDS; kind++) {
         const double mib = (double)bench->mib * (kind == 1 ? bench->m : bench->size);
-        qsort(seconds[kind], (size_t)rounds, sizeof(double), ascending);
-        printf("| %d x %" PRIu64 " MiB | %d+%d | %s | %.0f (%.0f-%.0f) |\n", bench->size,
-               bench->mib, bench->size - bench->m, bench->m, kind_names[kind],
-               mib / seconds[kind][rounds / 2], mib / seconds[kind][rounds - 1],
-               mib / seconds[kind][0]);
+        printf(", \"%s\": [", kind_names[kind]);
+        for (int round = 0; round < rounds; round++) {
+            printf("%s%.0f", round > 0 ? ", " : "", mib / seconds[kind][round]);
+        }
+        printf("]");
     }
+    printf("}\n");
 }
 
 int main(int argc, char **argv)
