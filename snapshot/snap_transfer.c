@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/base/fault.h"
 #include "comm/base/hash.h"
 #include "comm/base/memory.h"
 #include "comm/group/comm_message.h"
@@ -239,6 +240,7 @@ static enum err run_group(const struct snap_transfer *transfer, struct task *tas
     const int64_t tiles = snap_tile_count(group_of(transfer, &tasks[0]));
 
     for (int64_t tile = 0; tile < tiles + BUFFERS; tile++) {
+        FAULT_POINT_FAIL(FAULT_SNAP_STRIPES, ERR_IO);
         for (int t = 0; t < task_count && tile >= BUFFERS; t++) {
             ERR_TRY(finish_tile(transfer, &tasks[t], tile - BUFFERS));
         }

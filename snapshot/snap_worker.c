@@ -28,7 +28,7 @@ static void set_state(struct snap *snap, int slot, const struct snap_slots *slot
 }
 
 /* This rank's slice into the slot, tile by tile, each hashed while it is in the cache. */
-static void copy_slice(struct snap *snap, int slot)
+static enum err copy_slice(struct snap *snap, int slot)
 {
     const int rank = comm_rank(snap->control);
     const struct snap_member *member = &snap->layout->members[rank];
@@ -37,6 +37,7 @@ static void copy_slice(struct snap *snap, int slot)
     const int64_t tiles = snap_tile_count(group);
 
     for (int64_t t = 0; t < tiles * group->data_count; t++) {
+        FAULT_POINT_FAIL(FAULT_SNAP_TILE, ERR_IO);
         const uint64_t in_segment = (uint64_t)(t % tiles) * SNAP_TILE_BYTES;
         const uint64_t bytes = snap_tile_bytes(group, t % tiles);
         const uint64_t at = (uint64_t)(t / tiles) * group->segment_bytes + in_segment;
@@ -50,6 +51,7 @@ static void copy_slice(struct snap *snap, int slot)
         memset(to + inside, 0, bytes - inside);
         rows.data_hashes[t] = snap_tile_hash(to, bytes);
     }
+    return ERR_OK;
 }
 
 static void add_s(struct snap *snap, double *to, double seconds)
@@ -231,7 +233,7 @@ enum err snap_take(struct snap *snap, const struct snap_request *request, bool *
     snap_slots_begin(&slots, slot, request->version);
     set_state(snap, slot, &slots, &header);
     FAULT_POINT_FAIL(FAULT_SNAP_COPY, ERR_IO);
-    copy_slice(snap, slot);
+    ERR_TRY(copy_slice(snap, slot));
     const struct hash replicas = hash_replicas(snap);
     tell_copied(snap);
     add_s(snap, &snap->statistics.copy_s, clock_since_s(start_ns));

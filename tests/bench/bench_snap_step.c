@@ -330,7 +330,8 @@ static void open_bench(struct bench *bench, const char *folder)
     const struct snap_options options = {.world = bench->world,
                                          .folder = folder,
                                          .job_key = hash_bytes("bench", 5),
-                                         .deadline_ms = DEADLINE_MS};
+                                         .deadline_ms = DEADLINE_MS,
+                                         .compare = true};
 
     die_on(memory_open_f32((int64_t)bench->state_floats, "state", &bench->state));
     die_on(memory_open_f32(SCRATCH_FLOATS, "scratch", &bench->scratch));

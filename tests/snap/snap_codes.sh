@@ -10,12 +10,14 @@ check() { # check RANKS NODES LOST [ARGUMENT...]
     steps=6
     run_well "$ranks_of" -n "$nodes_of" "$@"
     want=$(state)
-    for point in snap.after_seal snap.before_commit; do
-        killed "$ranks_of" "$point@1#4=kill" -n "$nodes_of" "$@"
+    for fault in "snap.copy@1#4=kill" "snap.tile@1#14=kill" "snap.after_seal@1#4=kill" \
+        "snap.before_encode@1#4=kill" "snap.stripes@1#21=kill" "snap.before_commit@1#4=kill" \
+        "snap.after_commit@1#4=kill"; do
+        killed "$ranks_of" "$fault" -n "$nodes_of" "$@"
         # shellcheck disable=SC2086
         lose $lost
         run_well "$ranks_of" -n "$nodes_of" "$@"
-        same "state with $ranks_of ranks on $nodes_of nodes" "$(state)" "$want"
+        same "state with $ranks_of ranks on $nodes_of nodes after $fault" "$(state)" "$want"
         case $(source_of) in
         "nothing 0") fail "it started anew" ;;
         esac

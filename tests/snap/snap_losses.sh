@@ -1,9 +1,9 @@
 #!/bin/sh
-# At every fault point: a rank is killed, the memory of nodes is destroyed, and the same command
-# goes on to the state of a run that nothing happened to. For four members every set of up to two.
+# At every fault point, of a snapshot and of a recovery, a rank is killed, and then every set of up to
+# two of the four nodes loses its memory: the same command goes on to the state of a run that nothing
+# happened to.
 . "$(dirname "$0")/snap_run.sh"
 
-points="snap.copy snap.after_seal snap.before_encode snap.before_commit snap.after_commit"
 run_well 4 -p
 want=$(state)
 nothing_left
@@ -23,30 +23,36 @@ resume() {
     nothing_left
 }
 
-for point in $points; do
-    for nodes in "" 0 3 "0 1" "2 3"; do
-        fault="$point@2#7=kill"
-        least=6 # version 7 was under way
-        killed 4 "$fault" -p
+least=6
+# Version 7 of 12: its slice is 8 tiles, and 8 turns of the loop make the rows of its stripes.
+for fault in "snap.copy@2#7=kill" "snap.tile@2#49=kill" "snap.tile@2#53=kill" "snap.tile@2#56=kill" \
+    "snap.after_seal@2#7=kill" "snap.before_encode@2#7=kill" "snap.stripes@2#52=kill" \
+    "snap.before_commit@2#7=kill" "snap.after_commit@2#7=kill"; do
+    killed 4 "$fault" -p
+    cp -r "$memory" kept
+    for nodes in "" 0 1 2 3 "0 1" "0 2" "0 3" "1 2" "1 3" "2 3"; do
+        rm -rf "$memory"
+        cp -r kept "$memory"
         resume 4 "$nodes" -p
     done
-done
-fault="snap.before_commit@1#5=kill"
-least=4
-for nodes in 1 2 "0 2" "0 3" "1 2" "1 3"; do # the other sets of up to two
-    killed 4 "$fault" -p
-    resume 4 "$nodes" -p
+    rm -rf kept
 done
 
-# A failure during recovery starts it over.
-for point in snap.restore snap.rebuilt snap.copy; do
-    killed 4 "snap.after_commit@0#6=kill" -p
-    lose 1
-    least=6
-    fault="$point@2#1=kill"
-    killed 4 "$fault" -p
-    resume 4 "" -p
+# A failure during recovery starts it over, whatever was lost before.
+killed 4 "snap.after_commit@0#6=kill" -p
+cp -r "$memory" kept
+for nodes in 1 "0 3" "1 2"; do
+    for fault in "snap.restore@2#1=kill" "snap.stripes@2#3=kill" "snap.rebuilt@2#1=kill" \
+        "snap.copy@2#1=kill"; do
+        rm -rf "$memory"
+        cp -r kept "$memory"
+        # shellcheck disable=SC2086
+        lose $nodes
+        killed 4 "$fault" -p
+        resume 4 "" -p
+    done
 done
+rm -rf "$memory"
 
 # More than the parity covers: no version, a clear code, nothing made up.
 killed 4 "snap.after_commit@0#6=kill" -p

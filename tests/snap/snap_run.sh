@@ -31,8 +31,8 @@ killed() {
     export OFFRAMP_FAULT
     shift 2
     run "$killed_ranks" "$@"
+    [ $code != 0 ] || fail "nothing died at $OFFRAMP_FAULT in $killed_ranks ranks $*"
     unset OFFRAMP_FAULT
-    [ $code != 0 ] || fail "nothing died at the fault point"
     [ $code != 124 ] || fail "the job hung after the fault: $(cat said err)"
 }
 
