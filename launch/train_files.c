@@ -74,23 +74,20 @@ enum err train_files_refresh(struct train_files *files, const struct train_state
     return ERR_OK;
 }
 
-/* Appends a file of `count` pieces; NULL without memory. Its first piece is this one. */
+/* Appends a file of `count` pieces, `own` the first, which is taken over; NULL without memory. */
 static struct train_file *add_file(struct train_files *files, const char *name, size_t count,
-                                   void *bytes, size_t byte_count)
+                                   void *own, size_t own_bytes)
 {
-    struct train_file *file = &files->files[files->count];
+    struct file_piece *pieces = own == NULL ? NULL : calloc(count, sizeof(*pieces));
 
     assert(files->count < TRAIN_FILES_MAX);
-    file->pieces = calloc(count, sizeof(*file->pieces));
-    if (file->pieces == NULL || bytes == NULL) {
-        free(file->pieces);
-        free(bytes);
+    if (pieces == NULL) {
+        free(own);
         return NULL;
     }
-    file->name = name;
-    file->piece_count = count;
-    file->pieces[0] = (struct file_piece){bytes, byte_count};
-    files->count++;
+    pieces[0] = (struct file_piece){own, own_bytes};
+    struct train_file *file = &files->files[files->count++];
+    *file = (struct train_file){name, pieces, count, own};
     return file;
 }
 
@@ -202,8 +199,8 @@ enum err train_files_write(const struct train_files *files, const char *folder)
 
 void train_files_close(struct train_files *files)
 {
-    for (int i = 0; i < files->count; i++) {
-        free((void *)(uintptr_t)files->files[i].pieces[0].bytes); /* a head or a text: ours */
+    for (int i = 0; i < TRAIN_FILES_MAX; i++) {
+        free(files->files[i].own);
         free(files->files[i].pieces);
     }
     *files = (struct train_files){0};

@@ -25,6 +25,7 @@ struct train_file {
     const char *name;
     struct file_piece *pieces; /* [piece_count] */
     size_t piece_count;
+    void *own; /* the first piece: a text or a head made here */
 };
 
 struct train_files {

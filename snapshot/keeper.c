@@ -300,6 +300,7 @@ static bool serve_all(struct keeper *keeper)
 
     while (look_around(keeper)) {
         const int count = keeper->rank_count;
+        const nfds_t wait_count = (nfds_t)FIRST_RANK + (nfds_t)count;
         waits[SIGNALS] = (struct pollfd){.fd = keeper->signals, .events = POLLIN};
         waits[NEWS] = (struct pollfd){.fd = keeper->news, .events = POLLIN};
         waits[LISTENER] = (struct pollfd){.fd = keeper->listener, .events = POLLIN};
@@ -307,7 +308,7 @@ static bool serve_all(struct keeper *keeper)
             waits[FIRST_RANK + r] =
                 (struct pollfd){.fd = keeper->ranks[r].socket, .events = POLLIN};
         }
-        if (poll(waits, (nfds_t)(FIRST_RANK + count), (int)patience_ms(keeper)) <= 0) {
+        if (poll(waits, wait_count, (int)patience_ms(keeper)) <= 0) {
             continue;
         }
         if (waits[SIGNALS].revents != 0) {

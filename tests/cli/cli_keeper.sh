@@ -45,12 +45,15 @@ for checkpoint in well/checkpoint-*; do
     "$offramp" verify "$checkpoint" >/dev/null || fail "$checkpoint is not whole"
 done
 
-# Killed while it is idle, takes a copy, writes, and completes a checkpoint: the run goes on, and
+# Killed while it is idle, while ranks encode, while it takes a copy, writes, and completes a checkpoint: the run goes on, and
 # another keeper is there for the next snapshots.
-for point in idle keeper.take keeper.write keeper.place; do
+for point in idle encode keeper.take keeper.write keeper.place; do
     out=killed.$point
-    OFFRAMP_FAULT=
-    [ $point = idle ] || OFFRAMP_FAULT="$point@0#1=stall:60000"
+    case $point in
+    idle) OFFRAMP_FAULT= ;;
+    encode) OFFRAMP_FAULT="snap.stripes@0#60=stall:3000" ;; # in the 12th snapshot or so
+    *) OFFRAMP_FAULT="$point@0#1=stall:60000" ;;
+    esac
     export OFFRAMP_FAULT
     # shellcheck disable=SC2086
     train 2 "$out" $steps --set save_steps=25 &
@@ -60,12 +63,12 @@ for point in idle keeper.take keeper.write keeper.place; do
     [ $point = idle ] || sleep 1 # a save is due at step 25, and stands still in the keeper
     kill -9 "$(keeper)"
     while ! gone $job; do # its successors come to the same point
-        [ $point = idle ] || for pid in $(keeper); do kill -9 "$pid" 2>/dev/null || true; done
+        [ "${point%.*}" != keeper ] || for pid in $(keeper); do kill -9 "$pid" 2>/dev/null || true; done
         sleep 0.2
     done
     wait $job || fail "a keeper that was killed at $point stopped the run: $(cat "$out.err")"
     same "state of $out" "$(hash_of "$out")" "$(hash_of straight)"
-    if [ $point != idle ]; then
+    if [ "${point%.*}" = keeper ]; then
         has_event "$out" checkpoint.failed || fail "$point: no save failed"
         [ -z "$(find "$out" -name '*.partial' -newer "$out/summary.json")" ] || fail "a late partial"
     fi
