@@ -252,6 +252,9 @@ static bool run_errand(struct keeper *keeper)
 
     switch (keeper->errand) {
     case SAVE_NEWEST:
+        if (keeper_janitor_is_empty(folder)) {
+            return false;
+        }
         if (keeper_janitor_is_safe(folder)) {
             plan_errand(keeper, REMOVE_MEMORY, (int64_t)keeper->options->retain_s * 1000);
         } else {

@@ -1,7 +1,8 @@
-#define _POSIX_C_SOURCE 200809L
+#define _XOPEN_SOURCE 700
 #include "snapshot/snap_priv.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,9 +51,16 @@ enum err snap_open(const struct snap_options *options, struct snap **snap_out)
     snap->options.world = NULL;
     pthread_mutex_init(&snap->mutex, NULL);
     pthread_cond_init(&snap->changed, NULL);
-    snap->folder = strdup(options->folder);
+    struct stat info;
+    ERR_GOTO(err_close, status, file_make_folder(options->folder));
+    if (lstat(options->folder, &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != geteuid() ||
+        chmod(options->folder, 0700) != 0) {
+        status = ERR_FAIL(ERR_IO, "%s is not a folder of this user's", options->folder);
+        goto err_close;
+    }
+    snap->folder = realpath(options->folder, NULL); /* a keeper has another working directory */
     if (snap->folder == NULL) {
-        status = ERR_FAIL(ERR_NO_MEMORY, "snapshots");
+        status = ERR_FAIL(ERR_IO, "%s: %s", options->folder, strerror(errno));
         goto err_close;
     }
     snap->options.folder = snap->folder;
@@ -62,13 +70,6 @@ enum err snap_open(const struct snap_options *options, struct snap **snap_out)
                   .incarnation = options->incarnation,
                   .fences = options->fences}};
     ERR_GOTO(err_close, status, copy_disk_options(snap));
-    ERR_GOTO(err_close, status, file_make_folder(snap->folder));
-    struct stat info;
-    if (lstat(snap->folder, &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != geteuid() ||
-        chmod(snap->folder, 0700) != 0) {
-        status = ERR_FAIL(ERR_IO, "%s is not a folder of this user's", snap->folder);
-        goto err_close;
-    }
     ERR_GOTO(err_close, status, comm_duplicate(options->world, &snap->control));
     ERR_GOTO(err_close, status, comm_duplicate(options->world, &snap->transfers));
     *snap_out = snap;

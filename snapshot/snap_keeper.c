@@ -47,6 +47,9 @@ static void run_keeper(const struct snap_keeper *keeper, char *const arguments[]
     dup2(log >= 0 ? log : nothing, STDOUT_FILENO);
     dup2(log >= 0 ? log : nothing, STDERR_FILENO);
     close_range(STDERR_FILENO + 1, ~0U, 0);
+    if (chdir("/") != 0) { /* the job's may be wanted for something else */
+        _exit(126);
+    }
     execv(keeper->program, arguments);
     _exit(127);
 }

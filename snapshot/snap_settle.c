@@ -207,6 +207,30 @@ static enum err write_plan(const struct restore *restore)
     return snap_plan_write(&snap->plan, snap->folder);
 }
 
+/* Bytes that can still be had in the folder: of its file system, and of the machine's memory. */
+static enum err find_room(const char *folder, uint64_t *bytes_out)
+{
+    struct statvfs system;
+    char line[128];
+    unsigned long long available_kib = 0;
+
+    if (statvfs(folder, &system) != 0) {
+        return ERR_FAIL(ERR_IO, "%s: %s", folder, strerror(errno));
+    }
+    *bytes_out = (uint64_t)system.f_bavail * system.f_frsize;
+    FILE *file = fopen("/proc/meminfo", "re");
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+        if (sscanf(line, "MemAvailable: %llu kB", &available_kib) == 1 &&
+            available_kib * 1024 < *bytes_out) {
+            *bytes_out = available_kib * 1024;
+        }
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return ERR_OK;
+}
+
 /*
  * What all members of this node need, before any of it is made: too little is told here, once, and
  * not by whoever comes last.
@@ -214,8 +238,8 @@ static enum err write_plan(const struct restore *restore)
 static enum err check_room(struct restore *restore)
 {
     struct snap *snap = restore->snap;
-    uint64_t needed = 0;
-    struct statvfs system;
+    uint64_t needed = 0, present = 0;
+    int64_t ignored = 0;
 
     snap->node_bytes = 0;
     for (int r = 0; r < restore->size; r++) {
@@ -226,21 +250,16 @@ static enum err check_room(struct restore *restore)
             needed += is_there ? 0 : bytes;
         }
     }
-    if (restore->local_index != 0 || needed == 0) {
-        return ERR_OK;
-    }
-    if (statvfs(snap->folder, &system) != 0) {
-        return ERR_FAIL(ERR_IO, "%s: %s", snap->folder, strerror(errno));
-    }
-    const uint64_t present = (uint64_t)system.f_bavail * system.f_frsize;
-    if (present < needed) {
+    ERR_TRY(find_room(snap->folder, &present));
+    if (needed > 0 && present < needed) {
         return ERR_FAIL(ERR_NO_MEMORY,
                         "%s: snapshots need %" PRIu64 " MiB of shared memory on this node (two "
                         "versions and their parity, %d + %d), %" PRIu64 " MiB are free",
                         snap->folder, (needed >> 20) + 1, snap->layout->groups[0].data_count,
                         snap->layout->groups[0].parity_count, present >> 20);
     }
-    return ERR_OK;
+    /* Nobody makes any before all have looked. */
+    return comm_agree_max(snap->control, 0, snap->options.deadline_ms, &ignored);
 }
 
 enum err snap_settle_layout(struct restore *restore)
