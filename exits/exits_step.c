@@ -6,8 +6,12 @@
 #include "comm/base/memory.h"
 #include "trainer/step/step_sum.h"
 
+/* The step's own sums, before the trainer's. */
+enum { SUM_SAMPLES, SUM_VOTES, SUM_COUNT };
+
 struct exits_step {
     struct exits_step_options options;
+    bool votes; /* in the micro-batch that is next */
     struct step_tap tap;
     struct step_sum *sum;
     float *block;     /* one allocation for the gathered rows */
@@ -20,8 +24,7 @@ static enum err allocate(struct exits_step *step)
 {
     const struct exits_net_config *config = exits_net_config_of(step->options.net);
     const int64_t n = step->options.micro_samples, D = config->width;
-    /* Gradients; the number of samples and the trainer's sums. */
-    const int64_t buckets[] = {step->tap.gradient_elems, 1 + step->tap.statistic_count};
+    const int64_t buckets[] = {step->tap.gradient_elems, SUM_COUNT + step->tap.statistic_count};
 
     step->features = calloc((size_t)config->count, sizeof(*step->features));
     step->labels = calloc((size_t)n, sizeof(*step->labels));
@@ -93,9 +96,11 @@ static enum err run_micro_batch(struct exits_step *step, uint64_t phase)
     float *sums = vector + step->tap.gradient_elems;
 
     if (!accumulate) {
-        memset(sums, 0, (size_t)(1 + step->tap.statistic_count) * sizeof(float));
+        memset(sums, 0, (size_t)(SUM_COUNT + step->tap.statistic_count) * sizeof(float));
     }
-    sums[0] += (float)step->options.micro_samples;
+    sums[SUM_SAMPLES] += (float)step->options.micro_samples;
+    sums[SUM_VOTES] += step->votes ? 1 : 0;
+    step->votes = false;
     const struct step_view view = {
         .n = step->options.micro_samples,
         .features = (const float *const *)step->features,
@@ -104,12 +109,17 @@ static enum err run_micro_batch(struct exits_step *step, uint64_t phase)
         .phase = phase,
         .gradients = vector,
         .accumulate = accumulate,
-        .statistics = sums + 1,
+        .statistics = sums + SUM_COUNT,
     };
     ERR_TRY(step->tap.losses(step->tap.self, &view));
     ERR_TRY(step_sum_ready(step->sum, 0));
     ERR_TRY(step_sum_ready(step->sum, 1));
     return step_sum_end_leaf(step->sum);
+}
+
+void exits_step_vote(struct exits_step *step)
+{
+    step->votes = true;
 }
 
 enum err exits_step_run(struct exits_step *step, const struct exits_cache *cache,
@@ -124,10 +134,12 @@ enum err exits_step_run(struct exits_step *step, const struct exits_cache *cache
         ERR_TRY(run_micro_batch(step, phase));
     }
     ERR_TRY(step_sum_finish(step->sum, deadline_ms, &vector));
-    const float *statistics = vector + step->tap.gradient_elems + 1;
+    const float *own = vector + step->tap.gradient_elems;
+    const float *statistics = own + SUM_COUNT;
     const struct exits_sums sums = exits_sums_of(step->options.net, statistics, 0);
     *result_out = (struct step_result){
-        .sample_count = vector[step->tap.gradient_elems],
+        .sample_count = own[SUM_SAMPLES],
+        .votes = own[SUM_VOTES],
         .loss = sums.loss[config->count],
         .correct = sums.correct[config->count],
         .tap_gradients = vector,

@@ -34,6 +34,8 @@ ERR_MUST_CHECK enum err exits_step_open(const struct exits_step_options *options
                                         struct exits_step **step_out);
 void exits_step_close(struct exits_step *step); /* NULL is allowed */
 
+void exits_step_vote(struct exits_step *step); /* step_vote() */
+
 /*
  * One step on the rows samples[micro_count * micro_samples] of the cache; labels [rows of
  * the cache]. Errors: ERR_NOT_FINITE, ERR_TIMEOUT, ERR_COLLECTIVE.

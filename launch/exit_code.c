@@ -15,6 +15,7 @@ enum exit_code exit_code_of(enum err status)
     case ERR_DIFFERS: return EXIT_DIFFERS;
     case ERR_BEYOND_REPAIR: return EXIT_BEYOND_REPAIR;
     case ERR_NOT_FINITE: return EXIT_DO_NOT_RESTART;
+    case ERR_HALTED: return EXIT_REQUEUE;
     case ERR_INVALID:
     case ERR_NO_MEMORY:
     case ERR_PEER_LOST:

@@ -14,6 +14,7 @@
 #include "launch/commands.h"
 #include "launch/evaluate.h"
 #include "launch/exit_code.h"
+#include "launch/halt.h"
 #include "launch/session.h"
 #include "launch/train_loop.h"
 
@@ -118,7 +119,7 @@ static void summarize_failure(const struct options_run *options, enum err status
         return;
     }
     struct jdoc *summary = jdoc_object();
-    jdoc_set_text(summary, "verdict", "failed");
+    jdoc_set_text(summary, "verdict", status == ERR_HALTED ? "halted" : "failed");
     jdoc_set_int(summary, "exit_code", (int)exit_code_of(status));
     jdoc_set_text(summary, "error", text);
     jdoc_set_int(summary, "world_size", world_size);
@@ -168,6 +169,7 @@ int command_train(int argc, char **argv)
 
     arguments_parse(&argp, argc, argv, &arguments);
     enum err status = session_open(&session);
+    halt_listen();
     if (status == ERR_OK) {
         status =
             options_load(arguments.recipe, arguments.sets.texts, arguments.sets.count, &options);

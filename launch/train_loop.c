@@ -23,6 +23,8 @@ struct loop {
     char *settings;
     int64_t saved_step;           /* -1: nothing is saved yet */
     struct train_resumed resumed; /* what the run goes on from */
+    int64_t stage_steps;          /* of the stage under way */
+    bool halts;                   /* some rank was told to */
     struct hash hash;             /* of the state at the end of the last stage that ran */
 };
 
@@ -255,14 +257,16 @@ static enum err run_stage(struct loop *loop, int index, const struct train_resum
     enum err status = ERR_OK;
 
     ERR_TRY(train_stage_open(run, index, &stage));
+    loop->stage_steps = train_stage_steps(stage);
     if (resumed != NULL && resumed->checkpoint[0] != '\0') {
         ERR_GOTO(out, status, train_state_load_optimizers(&run->state, resumed->checkpoint));
     }
     if (resumed != NULL) {
         ERR_GOTO(out, status, record_resumed(loop));
     }
-    while (run->state.stage_step < train_stage_steps(stage) && !is_over(run)) {
+    while (run->state.stage_step < train_stage_steps(stage) && !is_over(run) && !loop->halts) {
         ERR_GOTO(out, status, train_stage_step(stage, &report));
+        loop->halts = report.result.votes > 0;
         ERR_GOTO(out, status,
                  record_step(loop, &run->options->stages[index].options, index, &report));
         show_step(loop, stage, index, &report);
@@ -277,7 +281,7 @@ static enum err run_stage(struct loop *loop, int index, const struct train_resum
         }
     }
     ERR_GOTO(out, status, snapshots_settle(run->snapshots, loop->metrics));
-    const bool is_last = index + 1 == run->options->stage_count || is_over(run);
+    const bool is_last = index + 1 == run->options->stage_count || is_over(run) || loop->halts;
     ERR_GOTO(out, status, save(loop, is_last));
     status = train_state_hash(&run->state, &loop->hash);
 out:
@@ -341,6 +345,20 @@ static enum err begin(struct loop *loop)
     return ERR_OK;
 }
 
+/* The state is saved. A run that was at its end anyway is just done. */
+static enum err halted(const struct loop *loop, int index)
+{
+    const struct train_run *run = loop->run;
+
+    if (index + 1 == run->options->stage_count && run->state.stage_step == loop->stage_steps) {
+        return ERR_OK;
+    }
+    return ERR_FAIL(ERR_HALTED,
+                    "halted as asked after step %" PRId64 ", which is on disk: the same command "
+                    "goes on",
+                    run->state.step);
+}
+
 static enum err run_stages(struct loop *loop)
 {
     struct train_run *run = loop->run;
@@ -356,6 +374,9 @@ static enum err run_stages(struct loop *loop)
             return err_context_(status, "stage %d (%s), step %" PRId64, index + 1,
                                 options_stage_name(run->options->stages[index].kind),
                                 run->state.stage_step);
+        }
+        if (loop->halts) {
+            return halted(loop, index);
         }
         if (is_over(run)) {
             break;
@@ -381,7 +402,7 @@ enum err train_loop(struct train_run *run, struct hash *hash_out)
     }
     ERR_TRY(train_settings_text(run, &loop.settings));
     const enum err status = run_stages(&loop);
-    snapshots_close(run->snapshots, status == ERR_OK);
+    snapshots_close(run->snapshots, status == ERR_OK || status == ERR_HALTED);
     run->snapshots = NULL;
     metrics_close(loop.metrics);
     free(loop.settings);

@@ -11,6 +11,7 @@
 #include "exits/exits_cache.h"
 #include "exits/exits_step.h"
 #include "launch/features.h"
+#include "launch/halt.h"
 #include "launch/snapshots.h"
 
 static_assert((int)EXITS_SETS_MAX <= (int)OPTIM_CLIPS_MAX, "each lambda is clipped by itself");
@@ -287,6 +288,9 @@ static enum err run_backbone_passes(struct train_stage *stage, struct train_repo
     ERR_TRY(data_stream_next(stage->stream, &batch));
     assert(batch.step == stage->run->state.stage_step);
     report->epoch = batch.epoch;
+    if (halt_is_wanted()) {
+        step_vote(stage->step);
+    }
     for (int64_t m = 0; m < stage->micro_count; m++) {
         ERR_TRY(step_micro_batch(stage->step, batch.images + m * micro * pixels,
                                  batch.labels + m * micro, micro, report->phase));
@@ -298,6 +302,9 @@ static enum err run_cached_passes(struct train_stage *stage, struct train_report
 {
     data_stream_part(&stage->stream_options, stage->run->state.stage_step, stage->samples,
                      &report->epoch);
+    if (halt_is_wanted()) {
+        exits_step_vote(stage->cached_step);
+    }
     return exits_step_run(stage->cached_step, stage->cache, stage->samples,
                           stage->run->train->labels, report->phase,
                           stage->options->collective_deadline_ms, &report->result);

@@ -43,6 +43,7 @@ const char *err_phrase(enum err code)
     case ERR_DIFFERS: return "ranks differ";
     case ERR_BEYOND_REPAIR: return "beyond repair";
     case ERR_NOT_FINITE: return "not finite";
+    case ERR_HALTED: return "halted";
     }
     return "unknown error";
 }

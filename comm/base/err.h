@@ -48,6 +48,7 @@ enum err {
 
     /* No process can go on. The run stops and a person is told. */
     ERR_BEYOND_REPAIR = -80,
+    ERR_HALTED = -82,     /* somebody asked for it; the state is on disk */
     ERR_NOT_FINITE = -81, /* a loss or a gradient is NaN or infinite: a restart meets it again */
 };
 

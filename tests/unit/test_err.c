@@ -81,7 +81,7 @@ START_TEST(scope__grows_with_what_has_to_be_replaced)
         {ERR_PEER_LOST, ERR_SCOPE_GROUP}, {ERR_COLLECTIVE, ERR_SCOPE_GROUP},
         {ERR_TIMEOUT, ERR_SCOPE_GROUP},   {ERR_DEVICE, ERR_SCOPE_PROCESS},
         {ERR_DIFFERS, ERR_SCOPE_PROCESS}, {ERR_BEYOND_REPAIR, ERR_SCOPE_RUN},
-        {ERR_NOT_FINITE, ERR_SCOPE_RUN},
+        {ERR_NOT_FINITE, ERR_SCOPE_RUN},  {ERR_HALTED, ERR_SCOPE_RUN},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

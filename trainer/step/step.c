@@ -9,13 +9,14 @@
 #include "trainer/step/step_sum.h"
 
 /* The step's own sums, before the tap's. */
-enum { SUM_SAMPLES, SUM_LOSS, SUM_CORRECT, SUM_COUNT };
+enum { SUM_SAMPLES, SUM_LOSS, SUM_CORRECT, SUM_VOTES, SUM_COUNT };
 
 struct step {
     struct step_options options;
     struct step_tap tap; /* layer_count 0 if there is none */
     struct model_work *work;
     struct step_sum *sum;
+    bool votes;             /* in the micro-batch that is next */
     int64_t backbone_elems; /* 0 if it is frozen */
     int64_t vector_elems;
     int part_count;           /* buckets: the backbone's parts, then the tap, then the statistics */
@@ -211,6 +212,8 @@ enum err step_micro_batch(struct step *step, const float *images, const int32_t 
     if (!accumulate) {
         memset(sums, 0, (size_t)(SUM_COUNT + step->tap.statistic_count) * sizeof(float));
     }
+    sums[SUM_VOTES] += step->votes ? 1 : 0;
+    step->votes = false;
     forward(step, images, n);
     ERR_TRY(final_loss(step, labels, n, sums));
     if (step->tap.losses != NULL) {
@@ -236,6 +239,11 @@ enum err step_micro_batch(struct step *step, const float *images, const int32_t 
     return step_sum_end_leaf(step->sum);
 }
 
+void step_vote(struct step *step)
+{
+    step->votes = true;
+}
+
 enum err step_finish(struct step *step, int64_t deadline_ms, struct step_result *result_out)
 {
     const float *vector = NULL;
@@ -245,6 +253,7 @@ enum err step_finish(struct step *step, int64_t deadline_ms, struct step_result 
     const float *sums = tap_gradients + step->tap.gradient_elems;
     *result_out = (struct step_result){
         .sample_count = sums[SUM_SAMPLES],
+        .votes = sums[SUM_VOTES],
         .loss = sums[SUM_LOSS],
         .correct = sums[SUM_CORRECT],
         .gradients = step->options.trains_backbone ? vector : NULL,

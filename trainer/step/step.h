@@ -72,9 +72,16 @@ void step_close(struct step *step); /* NULL is allowed */
 ERR_MUST_CHECK enum err step_micro_batch(struct step *step, const float *images,
                                          const int32_t *labels, int64_t n, uint64_t phase);
 
+/*
+ * This rank votes, in the next step it begins: for whatever the caller agrees on that way, at no
+ * cost of its own. Once a step.
+ */
+void step_vote(struct step *step);
+
 /* The sums of a step over all samples of all ranks. */
 struct step_result {
     double sample_count;
+    double votes;           /* ranks that voted */
     double loss;            /* of the final classifier: sum of cross entropies */
     double correct;         /* samples it classifies rightly */
     const float *gradients; /* [backbone block], NULL if it is frozen; lent until the next step */
