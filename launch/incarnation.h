@@ -42,7 +42,7 @@ ERR_MUST_CHECK enum err incarnation_next(struct comm_group *world, const char *o
 ERR_MUST_CHECK enum err incarnation_claim(const char *output_dir, struct incarnation *incarnation,
                                           int64_t step);
 
-/* This start has made a step. Writes at the first call only. On that rank. Errors: ERR_IO. */
+/* This start has made a step, or there was none to make. Writes at the first call only. On that rank. Errors: ERR_IO. */
 ERR_MUST_CHECK enum err incarnation_succeed(const char *output_dir,
                                             struct incarnation *incarnation);
 

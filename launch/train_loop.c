@@ -247,6 +247,14 @@ static bool is_over(const struct train_run *run)
     return max_steps >= 0 && run->state.step >= max_steps;
 }
 
+/* What this start goes on from can be gone on from. */
+static enum err tell_success(struct train_run *run)
+{
+    return comm_rank(run->world) == 0
+               ? incarnation_succeed(run->options->run.output_dir, &run->incarnation)
+               : ERR_OK;
+}
+
 /* `resumed`: what the run goes on from, if it begins with this stage; else NULL. */
 static enum err run_stage(struct loop *loop, int index, const struct train_resumed *resumed)
 {
@@ -270,10 +278,7 @@ static enum err run_stage(struct loop *loop, int index, const struct train_resum
         ERR_GOTO(out, status,
                  record_step(loop, &run->options->stages[index].options, index, &report));
         show_step(loop, stage, index, &report);
-        if (comm_rank(run->world) == 0) {
-            ERR_GOTO(out, status,
-                     incarnation_succeed(run->options->run.output_dir, &run->incarnation));
-        }
+        ERR_GOTO(out, status, tell_success(run));
         if (run->snapshots != NULL) {
             ERR_GOTO(out, status, snapshots_step(run->snapshots, report.step_s, loop->metrics));
         } else if (save_steps > 0 && run->state.step % save_steps == 0) {
@@ -390,7 +395,7 @@ static enum err run_stages(struct loop *loop)
             memset(&run->state.balance, 0, sizeof(run->state.balance));
         }
     }
-    return ERR_OK;
+    return tell_success(run); /* also where there was no step left to make */
 }
 
 enum err train_loop(struct train_run *run, struct hash *hash_out)

@@ -2,7 +2,7 @@
  * launch/train_resume.h - what a run goes on from: the memory of the nodes or the disk, whichever is
  * newer.
  *
- * A step after which two starts came to an end before they had made another is set aside, if there
+ * A step after which three starts came to an end before they had made another is set aside, if there
  * is an older one: what it holds may be what ends them.
  *
  * Threads: the step's.

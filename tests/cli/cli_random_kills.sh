@@ -13,7 +13,7 @@ kills=${KILLS:-100}
 seed=${SEED:-1}
 interval=1
 last=800
-settings="--set num_steps=200 --set save_steps=40 --set save_total_limit=2
+settings="--set num_steps=200 --set save_steps=40 --set save_total_limit=2 --set save_mb_per_s=8
     --set snapshot_steps=$interval"
 memory=/dev/shm/offramp-test.$$
 mpirun=
