@@ -171,6 +171,15 @@ static uint8_t *piece_at(const struct snap *snap, enum snap_kind kind, uint64_t 
     return NULL;
 }
 
+const uint8_t *snap_contiguous(const struct snap *snap, enum snap_kind kind, uint64_t at,
+                               uint64_t bytes)
+{
+    uint64_t piece = 0;
+    const uint8_t *from = piece_at(snap, kind, at, bytes, &piece);
+
+    return piece == bytes ? from : NULL;
+}
+
 void snap_gather(const struct snap *snap, enum snap_kind kind, uint64_t at, uint8_t *to,
                  uint64_t bytes)
 {

@@ -65,6 +65,9 @@ void snap_gather(const struct snap *snap, enum snap_kind kind, uint64_t at, uint
                  uint64_t bytes);
 void snap_scatter(struct snap *snap, enum snap_kind kind, uint64_t at, const uint8_t *from,
                   uint64_t bytes);
+/* Where such bytes lie, if it is in one piece; else NULL. */
+const uint8_t *snap_contiguous(const struct snap *snap, enum snap_kind kind, uint64_t at,
+                               uint64_t bytes);
 uint64_t snap_bytes_of(const struct snap *snap, enum snap_kind kind);
 
 /* Of what all ranks must protect alike: names, kinds and order, and sizes of replicated ranges. */

@@ -9,6 +9,7 @@
 #include "comm/base/clock.h"
 #include "comm/base/fault.h"
 #include "snapshot/snap_compare.h"
+#include "snapshot/snap_copy.h"
 #include "snapshot/snap_priv.h"
 
 /* What ranks tell each other of a version, before any of it is coded. */
@@ -27,6 +28,32 @@ static void set_state(struct snap *snap, int slot, const struct snap_slots *slot
     snap_area_set(snap->area, slot, &next);
 }
 
+/* Below so many bytes of a slice the caches hold it until it is coded. */
+enum { CACHED_BYTES_MAX = 16 << 20 };
+
+/* One tile of a slice: the replicated part of it, then the private one, then zeros. */
+static uint64_t copy_tile(struct snap *snap, const struct snap_member *member, uint64_t at,
+                          uint8_t *to, uint64_t bytes)
+{
+    const uint64_t split = member->replicated_bytes, end = member->bytes;
+    const uint64_t first = at < split ? (split - at < bytes ? split - at : bytes) : 0;
+    const uint64_t inside = at < end ? (end - at < bytes ? end - at : bytes) : 0;
+    const uint8_t *from = NULL;
+
+    if (first == bytes && end > CACHED_BYTES_MAX) {
+        from = snap_contiguous(snap, SNAP_REPLICATED, member->replicated_at + at, bytes);
+    }
+    if (from != NULL) { /* into the cache by the hash, and past it to the slot */
+        const uint64_t hash = snap_tile_hash(from, bytes);
+        snap_copy_past_caches(to, from, bytes);
+        return hash;
+    }
+    snap_gather(snap, SNAP_REPLICATED, member->replicated_at + at, to, first);
+    snap_gather(snap, SNAP_PRIVATE, at + first - split, to + first, inside - first);
+    memset(to + inside, 0, bytes - inside);
+    return snap_tile_hash(to, bytes);
+}
+
 /* This rank's slice into the slot, tile by tile, each hashed while it is in the cache. */
 static enum err copy_slice(struct snap *snap, int slot)
 {
@@ -38,18 +65,10 @@ static enum err copy_slice(struct snap *snap, int slot)
 
     for (int64_t t = 0; t < tiles * group->data_count; t++) {
         FAULT_POINT_FAIL(FAULT_SNAP_TILE, ERR_IO);
-        const uint64_t in_segment = (uint64_t)(t % tiles) * SNAP_TILE_BYTES;
-        const uint64_t bytes = snap_tile_bytes(group, t % tiles);
-        const uint64_t at = (uint64_t)(t / tiles) * group->segment_bytes + in_segment;
-        uint8_t *const to = rows.data + at;
-        /* The slice is the replicated part, then the private one, then zeros. */
-        const uint64_t split = member->replicated_bytes, end = member->bytes;
-        const uint64_t first = at < split ? (split - at < bytes ? split - at : bytes) : 0;
-        const uint64_t inside = at < end ? (end - at < bytes ? end - at : bytes) : 0;
-        snap_gather(snap, SNAP_REPLICATED, member->replicated_at + at, to, first);
-        snap_gather(snap, SNAP_PRIVATE, at + first - split, to + first, inside - first);
-        memset(to + inside, 0, bytes - inside);
-        rows.data_hashes[t] = snap_tile_hash(to, bytes);
+        const uint64_t at =
+            (uint64_t)(t / tiles) * group->segment_bytes + (uint64_t)(t % tiles) * SNAP_TILE_BYTES;
+        rows.data_hashes[t] =
+            copy_tile(snap, member, at, rows.data + at, snap_tile_bytes(group, t % tiles));
     }
     return ERR_OK;
 }

@@ -46,3 +46,16 @@ run 3 -n 1 -p
 same "exit code" $code 1
 grep -q "private ranges want as many ranks as before" err || fail "$(cat err)"
 run_well 4 -n 1 -p
+
+# Large slices, which go past the caches.
+run_well 4 -b
+want=$(state)
+killed 4 "snap.before_commit@2#7=kill" -b
+lose 1 3
+run_well 4 -b
+same "state, large" "$(state)" "$want"
+case $(source_of) in
+"rebuilt 6" | "rebuilt 7") ;;
+*) fail "large, it came from $(source_of)" ;;
+esac
+nothing_left

@@ -2,12 +2,12 @@
  * A small job for the drills of snapshot/: deterministic numbers that depend on every step.
  *
  *      snap_job ROOT STEPS [-n NODES] [-r ROTATION] [-c K+M] [-p] [-s] [-w STEP_MS] [-e EVERY]
- *               [-d DOMAINS] [-o OUT -v EVERY_SAVED]
+ *               [-d DOMAINS] [-b] [-o OUT -v EVERY_SAVED]
  *      snap_job keeper --folder FOLDER --retain-s S
  *
  * Rank r runs on node (r + ROTATION) mod NODES (default: 0, and as many as ranks), whose memory
  * is the folder ROOT/node<that number>. With -p every rank has numbers of its own as well; with
- * -s every snapshot is waited for, so that none is skipped. With -d node n is in failure domain n mod
+ * -s every snapshot is waited for, so that none is skipped; with -b the state is too large for caches. With -d node n is in failure domain n mod
  * DOMAINS. With -o keepers, which are this program too, write every EVERY_SAVED-th step to OUT as a
  * checkpoint. OFFRAMP_FAULT arms a fault point (comm/base/fault.h). The first rank prints where the
  * state came from and, at the end, its hash. Exit code 0, 2 usage, 3 beyond repair, 1 any other error.
@@ -24,7 +24,7 @@
 #include "snapshot/keeper.h"
 #include "snapshot/snap.h"
 
-enum { SHARED = 200003, OWN = 50001, DEADLINE_MS = 10000 };
+enum { SHARED = 200003, OWN = 50001, LARGE = 9000001, DEADLINE_MS = 10000 };
 
 struct settings {
     const char *root, *output_dir;
@@ -35,6 +35,7 @@ struct settings {
 };
 
 static uint64_t shared[SHARED], own[OWN];
+static uint64_t *large;    /* [LARGE], NULL without -b */
 static uint64_t last_step; /* protected too: the state knows where it is */
 
 static void update(uint64_t step, int rank)
@@ -45,6 +46,9 @@ static void update(uint64_t step, int rank)
     for (int i = 0; i < OWN; i++) {
         own[i] = own[i] * 2862933555777941757u + step + (uint64_t)rank;
     }
+    for (int i = 0; i < LARGE && large != NULL; i++) {
+        large[i] += shared[i % SHARED];
+    }
     last_step = step;
 }
 
@@ -54,6 +58,9 @@ static enum err protect(struct snap *snap, const struct settings *settings)
     ERR_TRY(snap_protect(snap, "shared", shared, sizeof(shared), SNAP_REPLICATED));
     ERR_TRY(snap_file(snap, "step.bin", 0));
     ERR_TRY(snap_protect(snap, "step", &last_step, sizeof(last_step), SNAP_REPLICATED));
+    if (large != NULL) {
+        ERR_TRY(snap_protect(snap, "large", large, LARGE * sizeof(large[0]), SNAP_REPLICATED));
+    }
     if (settings->has_private) {
         ERR_TRY(snap_protect(snap, "own", own, sizeof(own), SNAP_PRIVATE));
     }
@@ -85,7 +92,9 @@ static enum err tell(struct comm_group *world, struct snap *snap, const struct s
     char text[HASH_TEXT_BYTES];
     int differing = 0;
 
-    const struct hash mine = hash_bytes(shared, sizeof(shared));
+    const struct hash both[] = {hash_bytes(shared, sizeof(shared)),
+                                hash_bytes(large, large == NULL ? 0 : LARGE * sizeof(large[0]))};
+    const struct hash mine = hash_bytes(both, sizeof(both));
     ERR_TRY(comm_find_differing(world, mine.low, DEADLINE_MS, &differing));
     hashes[comm_rank(world)] = hash_bytes(own, settings->has_private ? sizeof(own) : 0);
     ERR_TRY(comm_allgather(world, hashes, sizeof(hashes[0]), DEADLINE_MS));
@@ -176,7 +185,7 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "keeper") == 0) {
         return keep(argc, argv);
     }
-    while ((option = getopt(argc, argv, "n:r:c:psw:e:d:o:v:")) != -1) {
+    while ((option = getopt(argc, argv, "n:r:c:pbsw:e:d:o:v:")) != -1) {
         switch (option) {
         case 'o': settings.output_dir = optarg; break;
         case 'v': settings.every_saved = strtoull(optarg, NULL, 10); break;
@@ -185,6 +194,7 @@ int main(int argc, char **argv)
         case 'd': settings.domains = (int)strtol(optarg, NULL, 10); break;
         case 'p': settings.has_private = true; break;
         case 's': settings.waits = true; break;
+        case 'b': large = calloc(LARGE, sizeof(large[0])); break;
         case 'w': settings.step_us = 1000 * strtoll(optarg, NULL, 10); break;
         case 'e': settings.every = strtoull(optarg, NULL, 10); break;
         case 'c':
