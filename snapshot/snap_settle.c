@@ -113,22 +113,38 @@ enum err snap_remove_area(const struct restore *restore, struct snap_area **area
     return file_remove_tree(path);
 }
 
-/* Of other layouts, and what nobody could open: everything is in the present layout now. */
+/*
+ * Whether a file of the folder is no use any more, everything being in the present layout now: of
+ * another layout or of a rank that is not here, or what an earlier start of this rank did not
+ * finish making. Of the other ranks' here each sees to its own.
+ */
+static bool is_stranger(const struct restore *restore, const char *name)
+{
+    const struct snap_place *places = restore->snap->places;
+    uint64_t layout = 0;
+    int rank = 0;
+
+    const bool is_made = sscanf(name, "member-%16" SCNx64 "-%d", &layout, &rank) == 2;
+    if (!is_made && sscanf(name, "making-%16" SCNx64 "-%d", &layout, &rank) != 2) {
+        return false;
+    }
+    const bool is_of_node = layout == restore->snap->layout->hash.low && rank >= 0 &&
+                            rank < restore->size && places[rank].node == places[restore->rank].node;
+    return is_of_node ? !is_made && rank == restore->rank : restore->local_index == 0;
+}
+
 static enum err remove_strangers(const struct restore *restore)
 {
     char path[FILE_PATH_BYTES_MAX];
-    char own[32];
     enum err status = ERR_OK;
     DIR *folder = opendir(restore->snap->folder);
 
     if (folder == NULL) {
         return ERR_FAIL(ERR_IO, "%s: open folder: %s", restore->snap->folder, strerror(errno));
     }
-    snprintf(own, sizeof(own), "member-%016" PRIx64 "-", restore->snap->layout->hash.low);
     for (struct dirent *entry = readdir(folder); entry != NULL && status == ERR_OK;
          entry = readdir(folder)) {
-        if (strncmp(entry->d_name, "member-", 7) == 0 &&
-            strncmp(entry->d_name, own, strlen(own)) != 0) {
+        if (is_stranger(restore, entry->d_name)) {
             status = file_path(path, restore->snap->folder, entry->d_name);
             status = status == ERR_OK ? file_remove_tree(path) : status;
         }
@@ -169,7 +185,7 @@ static enum err settle(struct restore *restore)
         }
         ERR_TRY(snap_remove_area(restore, &restore->found[i]));
     }
-    return restore->local_index == 0 ? remove_strangers(restore) : ERR_OK;
+    return remove_strangers(restore);
 }
 
 /* The first rank of a node starts the keeper, if there is none; then the others join it. */
