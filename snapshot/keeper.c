@@ -32,6 +32,7 @@ enum {
     NICENESS = 10,
     RETRY_MS = 60000, /* after the newest version could not be written */
     LOOK_MS = 100,
+    IN_USE_MS = 1000, /* from one look to the next */
 };
 
 struct rank {
@@ -250,12 +251,16 @@ static bool run_errand(struct keeper *keeper)
 {
     const char *folder = keeper->options->folder;
 
+    if (keeper_janitor_is_in_use(folder)) { /* by ranks that have not noticed this keeper yet */
+        plan_errand(keeper, SAVE_NEWEST, IN_USE_MS);
+        return true;
+    }
     switch (keeper->errand) {
     case SAVE_NEWEST:
         if (keeper_janitor_is_empty(folder)) {
             return false;
         }
-        if (keeper_janitor_is_safe(folder)) {
+        if (keeper_janitor_is_safe(folder, keeper->attempt)) {
             plan_errand(keeper, REMOVE_MEMORY, (int64_t)keeper->options->retain_s * 1000);
         } else {
             keeper_janitor_save(folder, keeper->saver, keeper->attempt++);
@@ -402,7 +407,7 @@ static enum err open_folder(struct keeper *keeper, bool *is_served_out)
 /* The node is going down: what can be saved, and the memory stays for whoever comes back. */
 static void save_now(struct keeper *keeper)
 {
-    for (int attempt = 0; attempt < 2 && !keeper_janitor_is_safe(keeper->options->folder);
+    for (int attempt = 0; attempt < 2 && !keeper_janitor_is_safe(keeper->options->folder, attempt);
          attempt++) {
         keeper_janitor_save(keeper->options->folder, keeper->saver, attempt);
         while (!keeper_saver_is_idle(keeper->saver)) {

@@ -85,17 +85,19 @@ static bool find_newest(const char *path, void *with)
     return true;
 }
 
-bool keeper_janitor_is_safe(const char *folder)
+bool keeper_janitor_is_safe(const char *folder, int attempt)
 {
     struct newest newest = {0};
     struct snap_plan plan;
+    const enum err status = snap_plan_read(folder, &plan);
 
-    if (snap_plan_read(folder, &plan) != ERR_OK) {
+    if (status != ERR_OK) {
         err_clear();
-        return true;
+        return status == ERR_MISSING;
     }
     walk(folder, MEMBER, find_newest, &newest);
-    return newest.committed == 0 || snap_disk_newest(plan.output_dir) >= (int64_t)newest.committed;
+    const uint64_t needed = attempt == 0 ? newest.encoded : newest.committed;
+    return needed == 0 || snap_disk_newest(plan.output_dir) >= (int64_t)needed;
 }
 
 /* A save in the making: what keeper_janitor_save() goes through the members with. */
@@ -145,17 +147,6 @@ static bool remove_one(const char *path, void *with)
     return true;
 }
 
-void keeper_janitor_remove(const char *folder)
-{
-    static const char *const prefixes[] = {MEMBER,        MAKING,     SNAP_PLAN_FILE,
-                                           KEEPER_SOCKET, KEEPER_LOG, KEEPER_LOCK};
-
-    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
-        walk(folder, prefixes[i], remove_one, NULL);
-    }
-    (void)!rmdir(folder);
-}
-
 /* Whether no process has the file open for writing. */
 static bool is_unowned(const char *path, void *with)
 {
@@ -178,6 +169,23 @@ static bool remove_unowned(const char *path, void *with)
     return true;
 }
 
+bool keeper_janitor_is_in_use(const char *folder)
+{
+    return !walk(folder, MEMBER, is_unowned, NULL);
+}
+
+void keeper_janitor_remove(const char *folder)
+{
+    static const char *const prefixes[] = {MAKING, SNAP_PLAN_FILE, KEEPER_SOCKET, KEEPER_LOG,
+                                           KEEPER_LOCK};
+
+    walk(folder, MEMBER, remove_unowned, NULL); /* a new start may have come this moment */
+    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+        walk(folder, prefixes[i], remove_one, NULL);
+    }
+    (void)!rmdir(folder);
+}
+
 struct neighbours {
     const char *own;
     int retain_s;
@@ -193,8 +201,8 @@ static bool tidy_neighbour(const char *folder, void *with)
         time(NULL) - info.st_mtime < neighbours->retain_s) {
         return true;
     }
-    if (walk(folder, KEEPER_LOCK, is_unowned, NULL) && walk(folder, MEMBER, is_unowned, NULL) &&
-        keeper_janitor_is_safe(folder)) {
+    if (walk(folder, KEEPER_LOCK, is_unowned, NULL) && !keeper_janitor_is_in_use(folder) &&
+        keeper_janitor_is_safe(folder, 0)) {
         fprintf(stderr, "offramp keeper: removed %s, of a dead job\n", folder);
         keeper_janitor_remove(folder);
     }

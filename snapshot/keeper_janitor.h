@@ -14,11 +14,15 @@
 /* Whether the folder holds no member's memory. */
 bool keeper_janitor_is_empty(const char *folder);
 
+/* Whether a process has a member's memory open. */
+bool keeper_janitor_is_in_use(const char *folder);
+
 /*
- * Whether the memory may go: what was committed is on disk, that step or a later one; or the job
- * has no disk (no plan).
+ * Whether the memory may go: its newest version is on disk, that step or a later one; or the job has
+ * no disk (no plan). After an `attempt` to write it only what was committed counts: the rest
+ * other nodes may not have.
  */
-bool keeper_janitor_is_safe(const char *folder);
+bool keeper_janitor_is_safe(const char *folder, int attempt);
 
 /*
  * Hands a version to the saver, all parts of it that are here. The newest one; with `attempt` odd
@@ -27,7 +31,7 @@ bool keeper_janitor_is_safe(const char *folder);
  */
 void keeper_janitor_save(const char *folder, struct keeper_saver *saver, int attempt);
 
-/* Removes a job's files and the folder, if nothing else is in it. */
+/* Removes a job's files, but memory that is in use, and the folder, if nothing else is in it. */
 void keeper_janitor_remove(const char *folder);
 
 /*
