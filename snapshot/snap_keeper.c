@@ -19,6 +19,7 @@
 
 enum {
     START_MS = 10000,   /* until a keeper that was started listens */
+    RESTART_MS = 1000,  /* until another is: the first may have met one that was ending */
     ANSWER_MS = 120000, /* to a request: it may touch many GiB of pages first */
     LEAVE_MS = 10000,
     RETRY_US = 5000,
@@ -78,7 +79,11 @@ static enum err start(const struct snap_keeper *keeper)
         close(log);
     }
     int status = 0;
-    if (child < 0 || (waitpid(child, &status, 0) < 0 && errno != ECHILD)) {
+    pid_t ended = child;
+    do {
+        ended = child < 0 ? child : waitpid(child, &status, 0);
+    } while (ended < 0 && errno == EINTR);
+    if (ended < 0 && errno != ECHILD) {
         return ERR_FAIL(ERR_IO, "a keeper cannot be started: %s", strerror(errno));
     }
     return ERR_OK;
@@ -195,26 +200,32 @@ static bool ask(struct snap_keeper *keeper, const struct keeper_message *questio
     return false;
 }
 
-/* Connects, and starts a keeper first if nobody listens. */
+/*
+ * Connects, and starts a keeper first if nobody listens. One that ends before it answers had the
+ * folder until then: only from there on can another one take it.
+ */
 static enum err join(struct snap_keeper *keeper)
 {
     const struct keeper_message hello = {.kind = KEEPER_HELLO};
-    const int64_t until_ms = clock_now_ms() + START_MS;
+    const int64_t last_ms = clock_now_ms() + ANSWER_MS;
+    int64_t until_ms = clock_now_ms() + START_MS, start_ms = 0;
     struct keeper_message ready;
-    bool started = false;
 
     while (keeper->socket < 0) {
         keeper->socket = try_connect(keeper);
-        if (keeper->socket >= 0 && ask(keeper, &hello, KEEPER_READY, ANSWER_MS, &ready)) {
-            return ERR_OK;
+        if (keeper->socket >= 0) {
+            if (ask(keeper, &hello, KEEPER_READY, ANSWER_MS, &ready)) {
+                return ERR_OK;
+            }
+            until_ms = clock_now_ms() < last_ms ? clock_now_ms() + START_MS : 0;
         }
         if (clock_now_ms() > until_ms) {
             return ERR_FAIL(ERR_TIMEOUT, "the keeper of %s does not answer: see %s there",
                             keeper->folder, KEEPER_LOG);
         }
-        if (!started) {
+        if (clock_now_ms() >= start_ms) {
             ERR_TRY(start(keeper));
-            started = true;
+            start_ms = clock_now_ms() + RESTART_MS;
         }
         clock_nap_us(RETRY_US);
     }

@@ -129,7 +129,7 @@ static inline void keeper_stop(pid_t child)
 static inline struct snap_keeper *keeper_join(int rank)
 {
     const struct snap_keeper_options options = {
-        .folder = memory, .program = KEEPER_PROGRAM, .rank = rank, .retain_s = 3600};
+        .folder = memory, .program = KEEPER_PROGRAM, .rank = rank, .retain_s = 30};
     struct snap_keeper *keeper = NULL;
 
     EXPECT_OK(snap_keeper_open(&options, &keeper));

@@ -96,7 +96,7 @@ START_TEST(run__leaves_nothing_when_all_ranks_said_goodbye)
 {
     char path[FILE_PATH_BYTES_MAX];
     struct stat info;
-    const pid_t keeper = keeper_start("10", "3600", NULL);
+    const pid_t keeper = keeper_start("10", "30", NULL);
 
     join_all();
     EXPECT_OK(snap_keeper_reserve(ranks[3], "making-1", 100001));
@@ -112,7 +112,7 @@ END_TEST
 
 START_TEST(run__stays_when_a_goodbye_leaves_memory_or_a_rank)
 {
-    const pid_t keeper = keeper_start("10", "3600", NULL);
+    const pid_t keeper = keeper_start("10", "30", NULL);
 
     member_make_all(memory, layout, VERSION, SNAP_COMMITTED);
     join_all();
@@ -211,7 +211,7 @@ START_TEST(save__puts_all_parts_on_disk_and_tells_rank_0_alone)
 
     member_make_all(memory, layout, VERSION, SNAP_COMMITTED);
     write_plan(0);
-    const pid_t keeper = keeper_start("10", "3600", NULL);
+    const pid_t keeper = keeper_start("10", "30", NULL);
     join_all();
     ck_assert(!snap_keeper_news(ranks[0], 0, &saved));
     for (int r = MEMBERS - 1; r >= 0; r--) {
@@ -245,7 +245,7 @@ START_TEST(save__gives_an_older_one_up_when_it_waits_for_others)
         snap_area_close(area);
     }
     write_plan(0);
-    const pid_t keeper = keeper_start("10", "3600", NULL);
+    const pid_t keeper = keeper_start("10", "30", NULL);
     join_all();
     EXPECT_OK(snap_keeper_save(ranks[0], name_of(0), VERSION));
     ck_assert(!snap_keeper_news(ranks[0], GLANCE_US / 1000, &saved));
@@ -273,7 +273,7 @@ START_TEST(save__refuses_another_version_when_one_is_being_written)
     member_fill(area, 1, VERSION + 1, SNAP_COMMITTED);
     snap_area_close(area);
     write_plan(STATE_BYTES / 8); /* a quarter of it takes two seconds */
-    const pid_t keeper = keeper_start("10", "3600", NULL);
+    const pid_t keeper = keeper_start("10", "30", NULL);
     ranks[1] = keeper_join(1);
     EXPECT_OK(snap_keeper_save(ranks[1], name_of(1), VERSION));
     EXPECT_ERR(snap_keeper_save(ranks[1], name_of(1), VERSION + 1), ERR_INVALID,
@@ -284,8 +284,8 @@ END_TEST
 
 START_TEST(run__returns_at_once_when_another_keeper_serves_the_folder)
 {
-    const pid_t first = keeper_start("10", "3600", NULL);
-    const pid_t second = keeper_begin("10", "3600", NULL);
+    const pid_t first = keeper_start("10", "30", NULL);
+    const pid_t second = keeper_begin("10", "30", NULL);
 
     keeper_expect_end(second);
     ck_assert_int_eq(keeper_process(), first);
@@ -295,12 +295,12 @@ END_TEST
 
 START_TEST(run__takes_the_place_of_one_that_was_killed)
 {
-    const pid_t first = keeper_start("10", "3600", NULL);
+    const pid_t first = keeper_start("10", "30", NULL);
     int code = 0;
 
     ck_assert_int_eq(kill(first, SIGKILL), 0);
     EXPECT_SOON(keeper_has_ended(first, &code));
-    const pid_t second = keeper_start("10", "3600", NULL);
+    const pid_t second = keeper_start("10", "30", NULL);
     ck_assert_int_eq(keeper_process(), second);
     keeper_stop(second);
 }
@@ -353,7 +353,7 @@ START_TEST(serve__ends_a_connection_and_nothing_else_when_a_packet_is_not_one_of
         struct keeper_message message;
         char more[8];
     } packet = {.message = {.format = KEEPER_FORMAT, .kind = KEEPER_HELLO, .rank = 1}};
-    const pid_t keeper = keeper_start("10", "3600", NULL);
+    const pid_t keeper = keeper_start("10", "30", NULL);
 
     ranks[0] = keeper_join(0);
     ck_assert(!ends_connection(&packet, sizeof(packet.message)));
