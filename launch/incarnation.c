@@ -13,35 +13,44 @@ static const char VARIABLE[] = "OFFRAMP_INCARNATION";
 
 enum { TRIES_MAX = 3 }; /* two may be other people's kills */
 
-/* A whole number from 1 in `text`; 0 for anything else. */
+/* A whole number from 1 in `text`, that has a next one; 0 for anything else. */
 static uint64_t number_in(const char *text)
 {
     char *end = NULL;
 
     errno = 0;
     const unsigned long long number = strtoull(text, &end, 10);
-    const bool is_number = text[0] >= '0' && text[0] <= '9' && errno == 0;
+    const bool is_number = text[0] >= '0' && text[0] <= '9' && errno == 0 && number < UINT64_MAX;
     return is_number && *end == '\0' ? number : 0;
 }
 
-/* What the folder says; number 0 if it says nothing that can be read. */
-static struct incarnation read_last(const char *output_dir)
+/*
+ * What the folder says; number 0 if it has said nothing yet. One that cannot be read is not the
+ * same: a first start takes what is in memory for another run's.
+ */
+static enum err read_last(const char *output_dir, struct incarnation *last_out)
 {
     struct incarnation last = {.tried = -1};
     char path[FILE_PATH_BYTES_MAX];
     char text[96] = "";
     struct file_map map;
 
-    if (file_path(path, output_dir, INCARNATION_FILE) != ERR_OK || file_map(path, &map) != ERR_OK) {
+    *last_out = last;
+    ERR_TRY(file_path(path, output_dir, INCARNATION_FILE));
+    const enum err status = file_map(path, &map);
+    if (status == ERR_MISSING) {
         err_clear();
-        return last;
+        return ERR_OK;
     }
+    ERR_TRY(status);
     memcpy(text, map.bytes, map.count < sizeof(text) ? map.count : sizeof(text) - 1);
     file_unmap(&map);
-    if (sscanf(text, "%" SCNu64 " %" SCNd64 " %d", &last.number, &last.tried, &last.tries) != 3) {
-        return (struct incarnation){.number = last.number, .tried = -1};
+    if (sscanf(text, "%" SCNu64 " %" SCNd64 " %d", &last.number, &last.tried, &last.tries) != 3 ||
+        last.number == 0 || last.number == UINT64_MAX) {
+        return ERR_FAIL(ERR_CORRUPT, "%s: no number from 1, step and tries are in it", path);
     }
-    return last;
+    *last_out = last;
+    return ERR_OK;
 }
 
 static enum err write_line(const char *output_dir, const struct incarnation *incarnation)
@@ -57,9 +66,10 @@ static enum err write_line(const char *output_dir, const struct incarnation *inc
 
 static enum err choose(const char *output_dir, struct incarnation *incarnation)
 {
-    const struct incarnation last = read_last(output_dir);
     const char *given = getenv(VARIABLE);
+    struct incarnation last;
 
+    ERR_TRY(read_last(output_dir, &last));
     *incarnation = (struct incarnation){
         .number = last.number + 1,
         .is_first = last.number == 0,
@@ -113,8 +123,9 @@ enum err incarnation_succeed(const char *output_dir, struct incarnation *incarna
 
 enum err incarnation_check(const char *output_dir, uint64_t number)
 {
-    const struct incarnation last = read_last(output_dir);
+    struct incarnation last;
 
+    ERR_TRY(read_last(output_dir, &last));
     if (last.number > number) {
         return ERR_FAIL(ERR_CONFIG,
                         "start %" PRIu64 " of %s has taken over, this is start %" PRIu64,

@@ -33,7 +33,7 @@ struct incarnation {
 
 /*
  * This start's; nothing is written. Collective. Errors: ERR_CONFIG if the environment's is no
- * number or is lower than the folder's; those of groups.
+ * number or not higher than the folder's; ERR_CORRUPT, ERR_IO if that cannot be read; those of groups.
  */
 ERR_MUST_CHECK enum err incarnation_next(struct comm_group *world, const char *output_dir,
                                          int64_t deadline_ms, struct incarnation *incarnation_out);
@@ -46,7 +46,10 @@ ERR_MUST_CHECK enum err incarnation_claim(const char *output_dir, struct incarna
 ERR_MUST_CHECK enum err incarnation_succeed(const char *output_dir,
                                             struct incarnation *incarnation);
 
-/* Before anything is put in its place there. Errors: ERR_CONFIG if a later start has claimed it. */
+/*
+ * Before anything is put in its place there. Errors: ERR_CONFIG if a later start has claimed it;
+ * ERR_CORRUPT, ERR_IO if that cannot be told.
+ */
 ERR_MUST_CHECK enum err incarnation_check(const char *output_dir, uint64_t number);
 
 #endif
