@@ -30,6 +30,9 @@ static enum err copy_disk_options(struct snap *snap)
             return ERR_FAIL(ERR_INVALID, "output_dir: a path of %zu bytes",
                             strlen(options->output_dir));
         }
+        if (options->output_dir[0] != '/') {
+            return ERR_FAIL(ERR_INVALID, "output_dir: %.200s is not absolute", options->output_dir);
+        }
         snprintf(snap->plan.output_dir, sizeof(snap->plan.output_dir), "%s", options->output_dir);
         options->output_dir = snap->plan.output_dir;
     }
@@ -268,6 +271,7 @@ enum err snap_save(struct snap *snap, uint64_t version)
     const int64_t start_ns = clock_now_ns();
 
     assert(snap->keeper != NULL && snap->options.output_dir != NULL);
+    assert(snap->plan.file_count > 0);
     ERR_TRY(snap_wait(snap));
     pthread_mutex_lock(&snap->mutex);
     snap->statistics.stall_s += clock_since_s(start_ns);

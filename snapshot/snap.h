@@ -55,11 +55,10 @@ struct snap_options {
 
     const char *keeper_program; /* which, called with "keeper ...", is a keeper; NULL: none */
     int retain_s;               /* how long a keeper keeps the memory of a dead job */
-    const char
-        *output_dir;     /* where keepers write checkpoints, the same on all nodes; NULL: nowhere */
-    bool restores_disk;  /* what is newer there than in memory, or all there is, is restored */
-    int64_t keep_count;  /* checkpoints that stay there */
-    int64_t bytes_per_s; /* that a keeper writes at most; 0: no bound */
+    const char *output_dir;     /* of checkpoints: absolute, the same on all nodes; NULL: none */
+    bool restores_disk;         /* what is newer there than in memory, or all there is, is restored */
+    int64_t keep_count;         /* checkpoints that stay there */
+    int64_t bytes_per_s;        /* that a keeper writes at most; 0: no bound */
 };
 
 struct snap;
@@ -133,7 +132,8 @@ ERR_MUST_CHECK enum err snap_begin(struct snap *snap, uint64_t version);
 /*
  * The same, and keepers write that version to disk in the background once it is committed, as
  * OUT/checkpoint-<version> (snap_disk.h). Waits for the snapshot before it, so that it is not
- * skipped. What becomes of it is told in the statistics of rank 0. Errors: the same.
+ * skipped. Not without a keeper, an output_dir and a snap_file(). What becomes of it is told in the
+ * statistics of rank 0. Errors: the same.
  */
 ERR_MUST_CHECK enum err snap_save(struct snap *snap, uint64_t version);
 

@@ -81,6 +81,9 @@ static enum err read_plan(const struct jdoc *doc, const char *what, struct snap_
     ERR_TRY(jdoc_need_int(doc, "format_version", what, &version));
     ERR_TRY(jdoc_need_text(doc, "output_dir", what, &output_dir));
     ERR_TRY(copy_text(plan->output_dir, sizeof(plan->output_dir), output_dir, what));
+    if (output_dir[0] != '/') {
+        return ERR_FAIL(ERR_CORRUPT, "%s: output_dir %.200s is not absolute", what, output_dir);
+    }
     ERR_TRY(jdoc_need_int(doc, "keep_count", what, &plan->keep_count));
     ERR_TRY(jdoc_need_int(doc, "bytes_per_s", what, &plan->bytes_per_s));
     ERR_TRY(jdoc_need_int(doc, "deadline_ms", what, &plan->deadline_ms));
@@ -88,7 +91,10 @@ static enum err read_plan(const struct jdoc *doc, const char *what, struct snap_
         plan->deadline_ms < 0) {
         return ERR_FAIL(ERR_CORRUPT, "%s: a number out of range", what);
     }
-    if (jdoc_count(files) > SNAP_PLAN_FILES_MAX) {
+    if (!jdoc_is_array(files)) {
+        return ERR_FAIL(ERR_CORRUPT, "%s: no list of files", what);
+    }
+    if (jdoc_count(files) == 0 || jdoc_count(files) > SNAP_PLAN_FILES_MAX) {
         return ERR_FAIL(ERR_CORRUPT, "%s: %zu files", what, jdoc_count(files));
     }
     plan->file_count = (int)jdoc_count(files);
@@ -98,22 +104,29 @@ static enum err read_plan(const struct jdoc *doc, const char *what, struct snap_
     return ERR_OK;
 }
 
-enum err snap_plan_read(const char *folder, struct snap_plan *plan_out)
+enum err snap_plan_parse(const char *text, size_t text_bytes, const char *what,
+                         struct snap_plan *plan_out)
 {
-    char path[FILE_PATH_BYTES_MAX];
-    struct file_map map;
     struct jdoc *doc = NULL;
     struct snap_plan plan = {0};
 
-    ERR_TRY(file_path(path, folder, SNAP_PLAN_FILE));
-    ERR_TRY(file_map(path, &map));
-    enum err status = jdoc_parse((const char *)map.bytes, map.count, path, &doc);
-    file_unmap(&map);
-    ERR_TRY(status);
-    status = read_plan(doc, path, &plan);
+    ERR_TRY(jdoc_parse(text, text_bytes, what, &doc));
+    const enum err status = read_plan(doc, what, &plan);
     jdoc_close(doc);
     if (status == ERR_OK) {
         *plan_out = plan;
     }
+    return status;
+}
+
+enum err snap_plan_read(const char *folder, struct snap_plan *plan_out)
+{
+    char path[FILE_PATH_BYTES_MAX];
+    struct file_map map;
+
+    ERR_TRY(file_path(path, folder, SNAP_PLAN_FILE));
+    ERR_TRY(file_map(path, &map));
+    const enum err status = snap_plan_parse((const char *)map.bytes, map.count, path, plan_out);
+    file_unmap(&map);
     return status;
 }

@@ -32,11 +32,15 @@ struct snap_plan {
     int64_t bytes_per_s;                 /* a keeper writes at most so many; 0: no bound */
     int64_t deadline_ms; /* of waiting for a member whose part does not grow any more */
     struct snap_extent files[SNAP_PLAN_FILES_MAX];
-    int file_count;
+    int file_count; /* >= 1 */
 };
 
 /* Errors: ERR_IO, ERR_NO_MEMORY. */
 ERR_MUST_CHECK enum err snap_plan_write(const struct snap_plan *plan, const char *folder);
+
+/* The text of a plan; `what` names it in errors. Errors: ERR_CORRUPT, telling what is wrong. */
+ERR_MUST_CHECK enum err snap_plan_parse(const char *text, size_t text_bytes, const char *what,
+                                        struct snap_plan *plan_out);
 
 /* Errors: ERR_MISSING, ERR_IO; ERR_CORRUPT, naming what is wrong with it. */
 ERR_MUST_CHECK enum err snap_plan_read(const char *folder, struct snap_plan *plan_out);

@@ -217,7 +217,8 @@ static enum err write_plan(const struct restore *restore)
 {
     const struct snap *snap = restore->snap;
 
-    if (restore->local_index != 0 || snap->options.output_dir == NULL || snap->keeper == NULL) {
+    if (restore->local_index != 0 || snap->options.output_dir == NULL ||
+        snap->plan.file_count == 0 || snap->keeper == NULL) {
         return ERR_OK;
     }
     return snap_plan_write(&snap->plan, snap->folder);
