@@ -28,7 +28,6 @@
 #include "snapshot/snap_area.h"
 
 enum {
-    RANKS_MAX = 512, /* of one node */
     NICENESS = 10,
     RETRY_MS = 60000, /* after the newest version could not be written */
     LOOK_MS = 100,
@@ -46,7 +45,7 @@ enum errand { NO_ERRAND, SAVE_NEWEST, LOOK_AT_DISK, REMOVE_MEMORY };
 struct keeper {
     const struct keeper_options *options;
     int listener, lock, news, signals;
-    struct rank ranks[RANKS_MAX];
+    struct rank ranks[KEEPER_RANKS_MAX];
     int rank_count;
     bool has_goodbye; /* of a rank, since the first one of this start came */
     enum errand errand;
@@ -200,7 +199,7 @@ static void accept_rank(struct keeper *keeper)
     if (socket < 0) {
         return;
     }
-    if (keeper->rank_count == RANKS_MAX ||
+    if (keeper->rank_count == KEEPER_RANKS_MAX ||
         getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) != 0 || peer.uid != geteuid()) {
         close(socket);
         return;
@@ -304,7 +303,7 @@ static int64_t patience_ms(const struct keeper *keeper)
 static bool serve_all(struct keeper *keeper)
 {
     enum { SIGNALS, NEWS, LISTENER, FIRST_RANK };
-    struct pollfd waits[FIRST_RANK + RANKS_MAX];
+    struct pollfd waits[FIRST_RANK + KEEPER_RANKS_MAX];
 
     while (look_around(keeper)) {
         const int count = keeper->rank_count;
@@ -352,7 +351,7 @@ static enum err open_socket(struct keeper *keeper)
     const bool is_open =
         folder >= 0 && keeper->listener >= 0 &&
         bind(keeper->listener, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
-        listen(keeper->listener, RANKS_MAX) == 0;
+        listen(keeper->listener, KEEPER_RANKS_MAX) == 0;
     const int code = errno;
     if (folder >= 0) {
         close(folder);

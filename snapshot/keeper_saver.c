@@ -13,7 +13,7 @@
 #include "comm/base/fault.h"
 #include "snapshot/snap_disk.h"
 
-enum { PARTS_MAX = 256, ENDED_MAX = 4, POLL_US = 20000 };
+enum { ENDED_MAX = 4, POLL_US = 20000 };
 
 struct keeper_saver {
     int news;
@@ -23,7 +23,7 @@ struct keeper_saver {
     bool ends;
 
     struct snap_plan plan;
-    struct snap_part parts[PARTS_MAX]; /* [part_count] to be written */
+    struct snap_part parts[KEEPER_RANKS_MAX]; /* [part_count] to be written */
     int part_count;
     bool is_writing;
     uint64_t version; /* of the save under way; 0: none */
@@ -236,8 +236,8 @@ bool keeper_saver_is_free(struct keeper_saver *saver, uint64_t version)
     const bool is_waiting =
         saver->part_count == 0 && !saver->is_writing && saver->leader.rank_count > 0;
     const bool is_free =
-        saver->part_count < PARTS_MAX && (saver->version == 0 || saver->version == version ||
-                                          (is_waiting && version > saver->version));
+        saver->part_count < KEEPER_RANKS_MAX && (saver->version == 0 || saver->version == version ||
+                                                 (is_waiting && version > saver->version));
     pthread_mutex_unlock(&saver->mutex);
     return is_free;
 }
@@ -262,7 +262,7 @@ void keeper_saver_add(struct keeper_saver *saver, struct snap_part *part,
         saver->leader = *part;
         saver->leader.data = NULL;
     }
-    assert(saver->part_count < PARTS_MAX);
+    assert(saver->part_count < KEEPER_RANKS_MAX);
     saver->parts[saver->part_count++] = *part;
     *part = (struct snap_part){0};
     pthread_cond_broadcast(&saver->changed);

@@ -16,6 +16,8 @@
 #include "comm/base/err.h"
 #include "snapshot/snap_part.h"
 
+enum { KEEPER_RANKS_MAX = 512 }; /* of one node; each may have a part to be written */
+
 struct keeper_saver;
 
 /* `news` is an event descriptor, lent, that is written to when there are any. Errors: ERR_NO_MEMORY. */
