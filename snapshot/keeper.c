@@ -382,11 +382,37 @@ static enum err open_process(struct keeper *keeper)
     return keeper_saver_open(keeper->news, &keeper->saver);
 }
 
+/*
+ * Locks the folder, or finds that another keeper has. What is locked must still have the name: a
+ * keeper that ends may have removed it between the two calls.
+ */
+static enum err lock_folder(struct keeper *keeper, bool *is_served_out)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    char path[FILE_PATH_BYTES_MAX];
+
+    ERR_TRY(file_path(path, keeper->options->folder, KEEPER_LOCK));
+    do {
+        if (keeper->lock >= 0) {
+            close(keeper->lock);
+        }
+        keeper->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (keeper->lock < 0) {
+            return ERR_FAIL(ERR_IO, "%s: open: %s", path, strerror(errno));
+        }
+        *is_served_out = fcntl(keeper->lock, F_OFD_SETLK, &whole) != 0;
+        if (*is_served_out) {
+            return errno == EAGAIN || errno == EACCES
+                       ? ERR_OK
+                       : ERR_FAIL(ERR_IO, "%s: lock: %s", path, strerror(errno));
+        }
+    } while (!has_folder(keeper));
+    return ERR_OK;
+}
+
 static enum err open_folder(struct keeper *keeper, bool *is_served_out)
 {
     const char *folder = keeper->options->folder;
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    char path[FILE_PATH_BYTES_MAX];
     struct stat info;
 
     ERR_TRY(file_make_folder(folder));
@@ -394,13 +420,7 @@ static enum err open_folder(struct keeper *keeper, bool *is_served_out)
         chmod(folder, 0700) != 0) {
         return ERR_FAIL(ERR_IO, "%s is not a folder of this user's", folder);
     }
-    ERR_TRY(file_path(path, folder, KEEPER_LOCK));
-    keeper->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (keeper->lock < 0) {
-        return ERR_FAIL(ERR_IO, "%s: open: %s", path, strerror(errno));
-    }
-    *is_served_out = fcntl(keeper->lock, F_OFD_SETLK, &whole) != 0;
-    return ERR_OK;
+    return lock_folder(keeper, is_served_out);
 }
 
 /* The node is going down: what can be saved, and the memory stays for whoever comes back. */
