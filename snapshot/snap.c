@@ -312,7 +312,7 @@ enum err snap_wait_saved(struct snap *snap, int64_t deadline_ms)
     while (comm_rank(snap->control) == 0) {
         const struct snap_statistics now = snap_statistics(snap);
         const int64_t left_ms = until_ms - clock_now_ms();
-        if (now.saves_begun == now.saved + now.saves_failed) {
+        if (now.saves_begun <= now.saved + now.saves_failed) {
             break;
         }
         if (left_ms <= 0) {
