@@ -133,16 +133,6 @@ static enum err wait_for_members(struct keeper_saver *saver, const struct snap_p
     }
 }
 
-static void remove_partial(const struct snap_part *leader, const struct snap_plan *plan)
-{
-    char partial[FILE_PATH_BYTES_MAX];
-
-    if (snap_disk_partial(partial, plan->output_dir, (int64_t)leader->version) != ERR_OK ||
-        file_remove_tree(partial) != ERR_OK) {
-        err_clear(); /* what failed before is what is told */
-    }
-}
-
 /* Member 0's keeper: all parts of this node that there are so far are written. With the mutex. */
 static void complete(struct keeper_saver *saver)
 {
@@ -170,7 +160,9 @@ static void complete(struct keeper_saver *saver)
     if (status != ERR_OK) {
         err_text(text, sizeof(text));
         err_clear();
-        remove_partial(&leader, &plan);
+        if (snap_disk_drop(plan.output_dir, (int64_t)leader.version) != ERR_OK) {
+            err_clear(); /* what failed before is what is told */
+        }
     }
     if (saver->version == leader.version) {
         end_save(saver, status, text);

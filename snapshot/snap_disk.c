@@ -19,6 +19,7 @@ static const char MANIFEST_FILE[] = "manifest.json";
 static const char LATEST_FILE[] = "latest";
 static const char PREFIX[] = "checkpoint-";
 static const char PARTIAL[] = ".partial";
+static const char DROPPED[] = ".dropped";
 
 enum { FORMAT_VERSION = 1, CHECKPOINTS_MAX = 4096 };
 
@@ -160,14 +161,17 @@ static enum err put_in_place(const char *partial, const char *folder, const char
 /* Of that step and earlier: what saves left that did not come to their end. */
 static enum err remove_partials(const char *output_dir, int64_t step)
 {
+    static const char *const endings[] = {PARTIAL, DROPPED};
     int64_t steps[CHECKPOINTS_MAX];
     char folder[FILE_PATH_BYTES_MAX];
-    const int count = list_steps(output_dir, PARTIAL, steps);
 
-    for (int i = 0; i < count; i++) {
-        if (steps[i] <= step) {
-            ERR_TRY(path_of_step(folder, output_dir, steps[i], PARTIAL));
-            ERR_TRY(file_remove_tree(folder));
+    for (size_t e = 0; e < sizeof(endings) / sizeof(endings[0]); e++) {
+        const int count = list_steps(output_dir, endings[e], steps);
+        for (int i = 0; i < count; i++) {
+            if (steps[i] <= step) {
+                ERR_TRY(path_of_step(folder, output_dir, steps[i], endings[e]));
+                ERR_TRY(file_remove_tree(folder));
+            }
         }
     }
     return ERR_OK;
@@ -194,6 +198,21 @@ static enum err remove_oldest(const char *output_dir, int64_t step, int64_t keep
 enum err snap_disk_partial(char path[FILE_PATH_BYTES_MAX], const char *output_dir, int64_t step)
 {
     return path_of_step(path, output_dir, step, PARTIAL);
+}
+
+enum err snap_disk_drop(const char *output_dir, int64_t step)
+{
+    char partial[FILE_PATH_BYTES_MAX];
+    char dropped[FILE_PATH_BYTES_MAX];
+
+    ERR_TRY(path_of_step(partial, output_dir, step, PARTIAL));
+    ERR_TRY(path_of_step(dropped, output_dir, step, DROPPED));
+    ERR_TRY(file_remove_tree(dropped)); /* whose removal did not come to its end */
+    if (rename(partial, dropped) != 0) {
+        return errno == ENOENT ? ERR_OK
+                               : ERR_FAIL(ERR_IO, "%s: rename: %s", partial, strerror(errno));
+    }
+    return file_remove_tree(dropped);
 }
 
 enum err snap_disk_place(const char *output_dir, int64_t step, int64_t keep_count)
@@ -374,7 +393,7 @@ enum err snap_disk_tidy(const char *output_dir)
 
 enum err snap_disk_remove_all(const char *output_dir)
 {
-    static const char *const endings[] = {"", PARTIAL};
+    static const char *const endings[] = {"", PARTIAL, DROPPED};
     int64_t steps[CHECKPOINTS_MAX];
     char folder[FILE_PATH_BYTES_MAX];
 

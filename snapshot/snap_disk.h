@@ -2,6 +2,7 @@
  * snapshot/snap_disk.h - checkpoints on disk: whole or absent.
  *
  *      OUT/checkpoint-500.partial/   being written
+ *      OUT/checkpoint-500.dropped/   given up, and being removed
  *      OUT/checkpoint-500/           complete: every file synced, then manifest.json with
  *                                    size and hash of each, then the rename, then the folder
  *      OUT/latest                    text: checkpoint-500; a hint for people, never trusted
@@ -36,6 +37,12 @@ struct snap_disk_file {
 /* The folder in which the checkpoint of `step` is written. Errors: ERR_INVALID if it does not fit. */
 ERR_MUST_CHECK enum err snap_disk_partial(char path[FILE_PATH_BYTES_MAX], const char *output_dir,
                                           int64_t step);
+
+/*
+ * Removes checkpoint-<step>.partial, if it is there, while others may still write to it: it loses its
+ * name first, so that nothing of theirs is found under it afterwards. Errors: ERR_IO.
+ */
+ERR_MUST_CHECK enum err snap_disk_drop(const char *output_dir, int64_t step);
 
 /*
  * Turns checkpoint-<step>.partial, all its files written and synced, into checkpoint-<step>,

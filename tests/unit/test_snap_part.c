@@ -246,6 +246,59 @@ START_TEST(look__sees_signs_of_life_when_a_member_writes_slowly)
 }
 END_TEST
 
+/* The bytes of a part, on disk, are those of the state. */
+static bool is_written(const struct snap_part *part)
+{
+    char path[FILE_PATH_BYTES_MAX];
+    struct file_map map;
+    bool is_same = true;
+
+    for (int i = 0; i < plan.file_count; i++) {
+        const struct snap_extent *file = &plan.files[i];
+        EXPECT_OK(file_path(path, partial, file->name));
+        EXPECT_OK(file_map(path, &map));
+        for (uint64_t b = 0; b < map.count; b++) {
+            const uint64_t at = file->at + b;
+            is_same = is_same && (at < part->at || at >= part->at + part->bytes ||
+                                  map.bytes[b] == part->data[at - part->at]);
+        }
+        file_unmap(&map);
+    }
+    return is_same;
+}
+
+/*
+ * The leader gives up while another member is about to be done, and tries the same version again:
+ * whatever the first attempt left, who counts as done has its bytes there.
+ */
+START_TEST(drop__leaves_no_sign_of_a_part_that_it_removed)
+{
+    int done_count = 0;
+
+    member_make_all(memory.path, layout, VERSION, SNAP_COMMITTED);
+    struct snap_part leader = take(0);
+    struct writer writer = {.part = take(1)};
+    for (int round = 0; round < 400; round++) {
+        struct snap_progress progress;
+        ck_assert_int_eq(pthread_create(&writer.thread, NULL, write_main, &writer), 0);
+        clock_nap_us(10 * (round % 200));
+        if (snap_disk_drop(disk.path, VERSION) != ERR_OK) {
+            err_clear();
+        }
+        pthread_join(writer.thread, NULL);
+        EXPECT_OK(snap_part_write(&leader, &plan));
+        EXPECT_OK(snap_part_look(&leader, &plan, &progress));
+        ck_assert_msg(progress.done_count == 1 || is_written(&writer.part), "round %d", round);
+        done_count += progress.done_count - 1;
+        EXPECT_OK(snap_disk_drop(disk.path, VERSION));
+    }
+    ck_assert_msg(done_count > 0 && done_count < 400, "nothing was raced for");
+    ck_assert_int_eq(count_entries(disk.path), 0);
+    snap_part_close(&writer.part);
+    snap_part_close(&leader);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("snap_part");
@@ -259,6 +312,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, look__does_not_count_what_another_incarnation_or_layout_left);
     tcase_add_test(tcase, write__says_that_it_failed_and_that_it_did_not_the_next_time);
     tcase_add_test(tcase, look__sees_signs_of_life_when_a_member_writes_slowly);
+    tcase_add_test(tcase, drop__leaves_no_sign_of_a_part_that_it_removed);
     suite_add_tcase(suite, tcase);
     return suite;
 }
