@@ -4,7 +4,6 @@
  */
 #define _GNU_SOURCE
 #include <check.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -112,29 +111,24 @@ START_TEST(open__starts_another_keeper_when_the_first_one_ended)
 }
 END_TEST
 
-/* Listens where a keeper would, answers nobody for longer than one takes to start, and ends. */
-static void *silent_main(void *argument)
-{
-    const int *listener = argument;
-
-    clock_nap_us(11 * 1000 * 1000);
-    close(*listener);
-    return NULL;
-}
-
+/* It listens, answers nobody for longer than a keeper takes to start, and ends. */
 START_TEST(open__waits_for_a_keeper_that_ends_and_then_starts_another)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    pthread_t thread;
+    const int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
     snprintf(address.sun_path, sizeof(address.sun_path), "%.90s/%s", memory, KEEPER_SOCKET);
     ck_assert_int_eq(bind(listener, (const struct sockaddr *)&address, sizeof(address)), 0);
     ck_assert_int_eq(listen(listener, 5), 0);
-    ck_assert_int_eq(pthread_create(&thread, NULL, silent_main, &listener), 0);
+    const pid_t silent = fork();
+    if (silent == 0) {
+        clock_nap_us(11 * 1000 * 1000);
+        _exit(0);
+    }
+    close(listener); /* the child has it */
     struct snap_keeper *rank = keeper_join(0);
-    pthread_join(thread, NULL);
     ck_assert_int_ne(keeper_process(), getpid());
+    keeper_expect_end(silent);
     snap_keeper_close(rank, false);
 }
 END_TEST
