@@ -238,15 +238,36 @@ enum err snap_area_create(const char *folder, const struct snap_layout *layout, 
     return ERR_OK;
 }
 
-/* What the file says of itself must fit its size, its terms and this job, if one is given. */
-static enum err check_file(struct snap_area *area, const struct hash *job_key, const char *path)
+/*
+ * Before the file is taken: its holder, if it has one, is ended if it is a leftover of this job, and
+ * left alone if it is of another that was given the same folder.
+ */
+static enum err check_job(int file, struct hash job_key, const char *path)
+{
+    struct snap_file_header header;
+    uint8_t bytes[SNAP_FILE_HEADER_BYTES];
+
+    if (pread(file, bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes)) {
+        return ERR_OK; /* damaged, as what is found below */
+    }
+    if (snap_file_header_read(bytes, &header) != ERR_OK) {
+        err_clear();
+        return ERR_OK;
+    }
+    if (hash_is_same(header.job_key, job_key)) {
+        return ERR_OK;
+    }
+    return snap_owner_exists(file)
+               ? ERR_FAIL(ERR_CONFIG, "%s: another job, with the same folder, has it open", path)
+               : ERR_FAIL(ERR_CORRUPT, "%s: of another job", path);
+}
+
+/* What the file says of itself must fit its size and its terms. */
+static enum err check_file(struct snap_area *area, const char *path)
 {
     struct snap_file_header header;
 
     ERR_TRY_AS(snap_file_header_read(area->bytes, &header), "%s", path);
-    if (job_key != NULL && !hash_is_same(header.job_key, *job_key)) {
-        return ERR_FAIL(ERR_CORRUPT, "%s: of another job", path);
-    }
     if (header.file_bytes != area->map.file_bytes ||
         header.terms_bytes > header.file_bytes - SNAP_TERMS_AT) {
         return ERR_FAIL(ERR_CORRUPT, "%s: %" PRIu64 " bytes, its header says %" PRIu64, path,
@@ -280,13 +301,14 @@ static enum err open_file(struct snap_area *area, const char *path, const struct
                         strerror(errno));
     }
     if (claim != NULL) {
+        ERR_TRY(check_job(area->file, claim->job_key, path));
         ERR_TRY(snap_owner_take(area->file, path, &claim->owner));
     }
     if (fstat(area->file, &info) != 0 || info.st_size < SNAP_TERMS_AT + SNAP_LAYOUT_HEAD_BYTES) {
         return ERR_FAIL(ERR_CORRUPT, "%s: too short to be a member's memory", path);
     }
     ERR_TRY(map_file(area, (uint64_t)info.st_size, claim != NULL, path));
-    ERR_TRY(check_file(area, claim == NULL ? NULL : &claim->job_key, path));
+    ERR_TRY(check_file(area, path));
     read_slots(area);
     return ERR_OK;
 }

@@ -3,8 +3,10 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "snapshot/snap_area.h"
@@ -195,6 +197,34 @@ START_TEST(open__refuses_what_is_not_whole_or_of_another_job)
 }
 END_TEST
 
+/* Two jobs were given one folder, and a supervisor told the second to end what is left of its own. */
+START_TEST(open__leaves_a_process_of_another_job_alone_when_it_fences)
+{
+    const struct snap_claim foreign = {.job_key = hash_bytes("b", 1),
+                                       .owner = {.incarnation = 9, .fences = true}};
+    struct snap_area *other = NULL;
+    int pipes[2], status = 0;
+    char told = 0;
+
+    ck_assert_int_eq(pipe(pipes), 0);
+    const pid_t holder = fork();
+    if (holder == 0) {
+        told = snap_area_create(folder.path, layout, MEMBER, &claim, &area) == ERR_OK;
+        (void)!write(pipes[1], &told, 1);
+        pause();
+        _exit(0);
+    }
+    ck_assert_int_eq(read(pipes[0], &told, 1), 1);
+    ck_assert_int_eq(told, 1);
+    EXPECT_ERR(snap_area_open(path, &foreign, &other), ERR_CONFIG,
+               "another job, with the same folder, has it open");
+    ck_assert_int_eq(waitpid(holder, &status, WNOHANG), 0);
+    ck_assert_int_eq(kill(holder, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(holder, &status, 0), holder);
+    EXPECT_ERR(snap_area_open(path, &foreign, &other), ERR_CORRUPT, "of another job");
+}
+END_TEST
+
 START_TEST(peek__shows_what_its_owner_does_when_that_has_it_open)
 {
     struct snap_area *seen = NULL;
@@ -283,6 +313,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, verify__finds_one_flipped_bit_in_any_part);
     tcase_add_test(tcase, open__takes_the_older_header_where_the_newer_one_is_torn);
     tcase_add_test(tcase, open__refuses_what_is_not_whole_or_of_another_job);
+    tcase_add_test(tcase, open__leaves_a_process_of_another_job_alone_when_it_fences);
     tcase_add_test(tcase, peek__shows_what_its_owner_does_when_that_has_it_open);
     tcase_add_test(tcase, peek__neither_locks_nor_can_be_written_to);
     tcase_add_test(tcase, header__reads_back_and_refuses_impossible_states);
