@@ -121,8 +121,34 @@ static void add_news(struct snap_keeper *keeper, const struct snap_saved *saved)
     }
 }
 
+static bool is_news(struct snap_keeper *keeper, const struct keeper_message *message)
+{
+    if (message->kind != KEEPER_SAVED) {
+        return false;
+    }
+    struct snap_saved saved = {.version = message->version,
+                               .status = (enum err)message->code,
+                               .seconds = message->seconds,
+                               .bytes = message->bytes};
+    memcpy(saved.text, message->text, sizeof(saved.text));
+    saved.text[sizeof(saved.text) - 1] = '\0';
+    add_news(keeper, &saved);
+    return true;
+}
+
+/* What the keeper told before it died is read first; an error may come before that, once. */
 static void disconnect(struct snap_keeper *keeper)
 {
+    struct keeper_message message;
+
+    for (int errors = 0; keeper->socket >= 0 && errors < 2;) {
+        if (recv(keeper->socket, &message, sizeof(message), MSG_DONTWAIT) ==
+            (ssize_t)sizeof(message)) {
+            (void)is_news(keeper, &message);
+        } else {
+            errors++;
+        }
+    }
     if (keeper->socket >= 0) {
         close(keeper->socket);
         keeper->socket = -1;
@@ -167,20 +193,6 @@ static bool receive_message(struct snap_keeper *keeper, int64_t wait_ms,
         message_out->text[KEEPER_TEXT_BYTES - 1] = '\0';
         return true;
     }
-}
-
-static bool is_news(struct snap_keeper *keeper, const struct keeper_message *message)
-{
-    if (message->kind != KEEPER_SAVED) {
-        return false;
-    }
-    struct snap_saved saved = {.version = message->version,
-                               .status = (enum err)message->code,
-                               .seconds = message->seconds,
-                               .bytes = message->bytes};
-    memcpy(saved.text, message->text, sizeof(saved.text));
-    add_news(keeper, &saved);
-    return true;
 }
 
 /* Sends and waits for the answer. False: no keeper, or none that answers; disconnected then. */

@@ -92,6 +92,38 @@ START_TEST(news__tell_that_the_keeper_died_when_it_was_writing_and_start_another
 }
 END_TEST
 
+START_TEST(news__tell_of_a_save_that_came_to_its_end_before_the_keeper_died)
+{
+    char path[FILE_PATH_BYTES_MAX];
+    struct snap_saved saved;
+    struct snap_keeper *ranks[MEMBERS];
+    struct snap_layout *layout = member_layout(0);
+    const struct snap_plan plan = member_plan(disk);
+
+    member_make_all(memory, layout, VERSION, SNAP_COMMITTED);
+    EXPECT_OK(snap_plan_write(&plan, memory));
+    for (int r = 0; r < MEMBERS; r++) {
+        ranks[r] = keeper_join(r);
+        EXPECT_OK(snap_area_path(path, memory, layout->hash, r));
+        EXPECT_OK(snap_keeper_save(ranks[r], strrchr(path, '/') + 1, VERSION));
+    }
+    EXPECT_OK(file_path(path, disk, "latest"));
+    EXPECT_SOON(file_exists(path));
+    clock_nap_us(300000); /* and told */
+    const pid_t process = keeper_process();
+    ck_assert_int_eq(kill(process, SIGKILL), 0);
+    EXPECT_SOON(keeper_process() != process);
+    EXPECT_OK(snap_keeper_reserve(ranks[0], "making-1", 5)); /* notices it */
+    ck_assert(snap_keeper_news(ranks[0], 0, &saved));
+    ck_assert_msg(saved.status == ERR_OK, "%s", saved.text);
+    ck_assert(!snap_keeper_news(ranks[0], 0, &saved));
+    for (int r = 0; r < MEMBERS; r++) {
+        snap_keeper_close(ranks[r], false);
+    }
+    snap_layout_close(layout);
+}
+END_TEST
+
 /* The one before still has the folder when the first that is started comes, which ends for that. */
 START_TEST(open__starts_another_keeper_when_the_first_one_ended)
 {
@@ -240,6 +272,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, open__tells_who_is_to_be_asked_when_the_program_is_no_keeper);
     tcase_add_test(tcase, reserve__succeeds_when_the_keeper_was_killed_before);
     tcase_add_test(tcase, news__tell_that_the_keeper_died_when_it_was_writing_and_start_another);
+    tcase_add_test(tcase, news__tell_of_a_save_that_came_to_its_end_before_the_keeper_died);
     tcase_add_test(tcase, open__starts_another_keeper_when_the_first_one_ended);
     tcase_add_test(tcase, open__waits_for_a_keeper_that_ends_and_then_starts_another);
     tcase_add_test(tcase, snap__goes_on_with_the_same_keepers_and_leaves_whole_checkpoints_only);
