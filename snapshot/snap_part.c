@@ -315,7 +315,10 @@ enum err snap_part_write(const struct snap_part *part, const struct snap_plan *p
     char ended[FILE_PATH_BYTES_MAX];
 
     ERR_TRY(snap_disk_partial(writing.partial, plan->output_dir, (int64_t)part->version));
-    ERR_TRY(file_make_folder(writing.partial));
+    if (mkdir(writing.partial, 0777) != 0 &&
+        errno != EEXIST) { /* output_dir may be gone for good */
+        return ERR_FAIL(ERR_IO, "%s: make folder: %s", writing.partial, strerror(errno));
+    }
     ERR_TRY(mark_path(&writing, "writing", writing.mark));
     ERR_TRY(forget_ended(&writing));
     const enum err status = write_files(&writing);

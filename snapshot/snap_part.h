@@ -39,7 +39,10 @@ ERR_MUST_CHECK enum err snap_part_take(const char *path, uint64_t version,
                                        struct snap_part *part_out);
 void snap_part_close(struct snap_part *part); /* one that is all zero is allowed */
 
-/* Writes and syncs it, and says so; or that it failed. Errors: ERR_IO. */
+/*
+ * Writes and syncs it, and says so; or that it failed. Errors: ERR_IO, also where output_dir is not
+ * there: it is not made anew.
+ */
 ERR_MUST_CHECK enum err snap_part_write(const struct snap_part *part, const struct snap_plan *plan);
 
 /* How far the members of a save are, any of whose parts is `part`. */

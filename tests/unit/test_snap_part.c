@@ -221,6 +221,21 @@ START_TEST(write__says_that_it_failed_and_that_it_did_not_the_next_time)
 }
 END_TEST
 
+/* Somebody threw the run away. */
+START_TEST(write__does_not_bring_an_output_dir_back)
+{
+    char gone[FILE_PATH_BYTES_MAX];
+
+    member_make_all(memory.path, layout, VERSION, SNAP_COMMITTED);
+    struct snap_part part = take(0);
+    EXPECT_OK(file_path(gone, disk.path, "run"));
+    plan = member_plan(gone);
+    EXPECT_ERR(snap_part_write(&part, &plan), ERR_IO, "make folder: No such file or directory");
+    ck_assert(!file_exists(gone));
+    snap_part_close(&part);
+}
+END_TEST
+
 START_TEST(look__sees_signs_of_life_when_a_member_writes_slowly)
 {
     struct snap_progress progress = {0};
@@ -311,6 +326,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, take__has_only_versions_that_are_encoded);
     tcase_add_test(tcase, look__does_not_count_what_another_incarnation_or_layout_left);
     tcase_add_test(tcase, write__says_that_it_failed_and_that_it_did_not_the_next_time);
+    tcase_add_test(tcase, write__does_not_bring_an_output_dir_back);
     tcase_add_test(tcase, look__sees_signs_of_life_when_a_member_writes_slowly);
     tcase_add_test(tcase, drop__leaves_no_sign_of_a_part_that_it_removed);
     suite_add_tcase(suite, tcase);
