@@ -11,6 +11,7 @@
 #include "comm/base/file.h"
 #include "comm/base/memory.h"
 #include "launch/failure_domains.h"
+#include "launch/incarnation.h"
 #include "launch/snapshot_interval.h"
 #include "launch/train_files.h"
 
@@ -328,6 +329,24 @@ static enum err pace_step(struct snapshots *snapshots, double step_s, struct met
     return ERR_OK;
 }
 
+/*
+ * A start that was left behind begins no save. What cannot be told now, since the disk has no
+ * answer, is asked again at the next one.
+ */
+static enum err check_claim(const struct train_run *run)
+{
+    if (comm_rank(run->world) != 0) {
+        return ERR_OK;
+    }
+    const enum err status =
+        incarnation_check(run->options->run.output_dir, run->incarnation.number);
+    if (status == ERR_IO) {
+        err_clear();
+        return ERR_OK;
+    }
+    return status;
+}
+
 enum err snapshots_step(struct snapshots *snapshots, double step_s, struct metrics *metrics)
 {
     const struct train_state *state = &snapshots->run->state;
@@ -346,6 +365,7 @@ enum err snapshots_step(struct snapshots *snapshots, double step_s, struct metri
     ERR_TRY(train_files_refresh(&snapshots->files, state, snapshots->settings));
     if (saves) {
         ERR_TRY(train_state_check(state));
+        ERR_TRY(check_claim(snapshots->run));
         return snap_save(snapshots->snap, (uint64_t)state->step);
     }
     return snap_begin(snapshots->snap, (uint64_t)state->step);

@@ -54,7 +54,8 @@ void snapshots_clear_moments(struct snapshots *snapshots);
  * After a step that took step_s: takes a snapshot if it is due, with save_steps also one that goes
  * to disk in the background, and writes what became of earlier ones to events.jsonl. With
  * snapshot_steps auto a collective now and then: rank 0's interval is that of all. Not for NULL.
- * Errors: what stopped the snapshots; ERR_NOT_FINITE if what is to be saved is; those of groups.
+ * Errors: what stopped the snapshots; ERR_NOT_FINITE if what is to be saved is; ERR_CONFIG on rank 0 if
+ * a later start has taken over; those of groups.
  */
 ERR_MUST_CHECK enum err snapshots_step(struct snapshots *snapshots, double step_s,
                                        struct metrics *metrics);

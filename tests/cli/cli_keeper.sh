@@ -105,6 +105,20 @@ OFFRAMP_INCARNATION=2 train 2 fenced $long || code=$?
 same "exit code of a start that was left behind" $code 78
 grep -q "expected a number above 2" fenced.err || fail "$(cat fenced.err)"
 
+# One that was cut off and never stopped finds out at its next save, which a keeper would write.
+# shellcheck disable=SC2086
+train 2 overtaken $steps --set num_steps=4000 --set save_steps=10 &
+job=$!
+within 20 has_event overtaken checkpoint.saved
+echo 9 >overtaken/incarnation
+code=0
+wait $job || code=$?
+same "exit code of a run that was overtaken" $code 78
+grep -q "start 9 of overtaken has taken over, this is start 1" overtaken.err ||
+    fail "$(cat overtaken.err)"
+kill -9 "$(keeper)"
+rm -rf "$memory"
+
 # A run that runs is not touched by another start of it.
 # shellcheck disable=SC2086
 train 2 runs $steps --set num_steps=4000 --set save_steps=0 --set max_steps=4000 &
@@ -126,10 +140,13 @@ kill -9 $(pgrep -P "$launcher") "$launcher"
 wait $job 2>/dev/null || true
 at=$(sed -n 's/^{"step":\([0-9]*\),.*"event":"snapshot.committed".*/\1/p' runs/events.jsonl | tail -1)
 kill -TERM "$(keeper)" # now, not after some time
-saved() { ls -d runs/checkpoint-[0-9]* >/dev/null 2>&1; }
-within 20 saved
+saved() { # the step; a member may also have begun a newer one, that another has not
+    find runs -name 'checkpoint-*' | sed -n 's/.*-\([0-9]*\)$/\1/p' | sort -n | tail -1
+}
+has_saved() { [ -n "$(saved)" ]; }
+within 20 has_saved
 within 5 gone "$(keeper || echo 1000000)"
-newest=$(ls -d runs/checkpoint-* | sed 's/.*-//' | sort -n | tail -1)
+newest=$(saved)
 [ "$newest" -ge "$at" ] || fail "step $newest was saved, step $at was committed"
 rm -rf "$memory" # and the node is lost
 # shellcheck disable=SC2086
