@@ -16,12 +16,14 @@
 #include "snapshot/snap_area.h"
 #include "snapshot/snap_disk.h"
 
-static const char MEMBER[] = "member-";
-static const char MAKING[] = "making-";
+static const char MEMBER[] = SNAP_AREA_MEMBER;
+static const char MAKING[] = SNAP_AREA_MAKING;
 
-static bool begins(const char *name, const char *with)
+/* The folder was named by somebody, who may have other things in it. */
+static bool is_meant(const char *name, const char *prefix)
 {
-    return strncmp(name, with, strlen(with)) == 0;
+    return prefix == MEMBER || prefix == MAKING ? snap_area_is_named(name, prefix)
+                                                : strncmp(name, prefix, strlen(prefix)) == 0;
 }
 
 /* Calls `each` for the entries of a folder that begin so, until it says false; whether it did. */
@@ -37,7 +39,7 @@ static bool walk(const char *folder, const char *prefix, bool (*each)(const char
     }
     for (struct dirent *entry = readdir(entries); entry != NULL && goes_on;
          entry = readdir(entries)) {
-        if (!begins(entry->d_name, prefix)) {
+        if (!is_meant(entry->d_name, prefix)) {
             continue;
         }
         if (file_path(path, folder, entry->d_name) != ERR_OK) {

@@ -25,12 +25,25 @@ struct snap_area {
     uint64_t incarnation; /* of whoever writes */
 };
 
+bool snap_area_is_named(const char *name, const char *prefix)
+{
+    const size_t prefix_length = strlen(prefix);
+    int length = 0;
+
+    if (strncmp(name, prefix, prefix_length) != 0) {
+        return false;
+    }
+    name += prefix_length;
+    (void)!sscanf(name, "%*16[0-9a-f]-%*[0-9]%n", &length);
+    return length > 17 && name[16] == '-' && name[length] == '\0';
+}
+
 enum err snap_area_path(char path[FILE_PATH_BYTES_MAX], const char *folder, struct hash layout_hash,
                         int rank)
 {
     char name[64];
 
-    snprintf(name, sizeof(name), "member-%016" PRIx64 "-%d", layout_hash.low, rank);
+    snprintf(name, sizeof(name), SNAP_AREA_MEMBER "%016" PRIx64 "-%d", layout_hash.low, rank);
     return file_path(path, folder, name);
 }
 
@@ -205,7 +218,8 @@ static enum err create(struct snap_area *area, const char *folder, const struct 
     char name[64];
 
     ERR_TRY(snap_area_path(path, folder, layout->hash, area->rank));
-    snprintf(name, sizeof(name), "making-%016" PRIx64 "-%d", layout->hash.low, area->rank);
+    snprintf(name, sizeof(name), SNAP_AREA_MAKING "%016" PRIx64 "-%d", layout->hash.low,
+             area->rank);
     ERR_TRY(file_path(making, folder, name));
     ERR_TRY(snap_layout_read(layout->bytes, layout->byte_count, &area->layout));
     area->map = snap_map_of(area->layout, area->rank);

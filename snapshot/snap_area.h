@@ -89,6 +89,12 @@ void snap_area_set(struct snap_area *area, int slot, const struct snap_slot_head
 ERR_MUST_CHECK enum err snap_area_verify(const struct snap_area *area, int slot,
                                          struct snap_holding *holding_out);
 
+#define SNAP_AREA_MEMBER "member-"
+#define SNAP_AREA_MAKING "making-" /* until it is whole */
+
+/* Whether a file of that name is a member's: one of the prefixes, 16 digits of its layout, its rank. */
+bool snap_area_is_named(const char *name, const char *prefix);
+
 /* The path of a member's file. Errors: ERR_INVALID if it does not fit. */
 ERR_MUST_CHECK enum err snap_area_path(char path[FILE_PATH_BYTES_MAX], const char *folder,
                                        struct hash layout_hash, int rank);

@@ -12,6 +12,8 @@
 #include "tests/support/member_memory.h"
 #include "tests/support/test_suite.h"
 
+static const char MAKING[] = "making-0123456789abcdef-1";
+
 enum { VERSION = 70, WAIT_MS = 20000, GLANCE_US = 300000 };
 
 static struct snap_layout *layout;
@@ -99,14 +101,43 @@ START_TEST(run__leaves_nothing_when_all_ranks_said_goodbye)
     const pid_t keeper = keeper_start("10", "30", NULL);
 
     join_all();
-    EXPECT_OK(snap_keeper_reserve(ranks[3], "making-1", 100001));
-    EXPECT_OK(file_path(path, memory, "making-1"));
+    EXPECT_OK(snap_keeper_reserve(ranks[3], MAKING, 100001));
+    EXPECT_OK(file_path(path, memory, MAKING));
     ck_assert_int_eq(stat(path, &info), 0);
     ck_assert_int_eq(info.st_size, 100001);
     ck_assert_int_eq(info.st_mode & 0777, 0600);
     leave_all(true);
     keeper_expect_end(keeper);
     ck_assert(!file_exists(memory));
+}
+END_TEST
+
+START_TEST(run__removes_nothing_that_is_not_its_own)
+{
+    static const char *const names[] = {"member-list.txt",
+                                        "member-photos",
+                                        "making-of",
+                                        "member-0123456789abcdef",
+                                        "member-0123456789abcdef-1x",
+                                        "member-0123456789abcde-1",
+                                        "member-0123456789abcdef0-1",
+                                        "member-0123456789abcdeg-1"};
+    char path[FILE_PATH_BYTES_MAX];
+    const pid_t keeper = keeper_start("10", "30", NULL);
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        EXPECT_OK(file_path(path, memory, names[i]));
+        EXPECT_OK(file_write_text(path, "mine"));
+    }
+    join_all();
+    leave_all(true);
+    keeper_expect_end(keeper);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        EXPECT_OK(file_path(path, memory, names[i]));
+        ck_assert_msg(file_exists(path), "%s", path);
+    }
+    EXPECT_OK(file_path(path, memory, KEEPER_LOCK));
+    ck_assert(!file_exists(path));
 }
 END_TEST
 
@@ -120,7 +151,7 @@ START_TEST(run__stays_when_a_goodbye_leaves_memory_or_a_rank)
         snap_keeper_close(ranks[r], true);
         ranks[r] = NULL;
     }
-    EXPECT_OK(snap_keeper_reserve(ranks[0], "making-1", 1));
+    EXPECT_OK(snap_keeper_reserve(ranks[0], MAKING, 1));
     leave_all(true);
     clock_nap_us(GLANCE_US);
     ck_assert_int_eq(keeper_process(), keeper);
@@ -371,7 +402,7 @@ START_TEST(serve__ends_a_connection_and_nothing_else_when_a_packet_is_not_one_of
     packet.message.kind = KEEPER_RESERVE; /* a name without an end */
     memset(packet.message.text, 'x', sizeof(packet.message.text));
     ck_assert(!ends_connection(&packet, sizeof(packet.message)));
-    EXPECT_OK(snap_keeper_reserve(ranks[0], "making-1", 1));
+    EXPECT_OK(snap_keeper_reserve(ranks[0], MAKING, 1));
     ck_assert_int_eq(keeper_process(), keeper);
     keeper_stop(keeper);
 }
@@ -385,6 +416,7 @@ Suite *test_suite(void)
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_set_timeout(tcase, 100);
     tcase_add_test(tcase, run__leaves_nothing_when_all_ranks_said_goodbye);
+    tcase_add_test(tcase, run__removes_nothing_that_is_not_its_own);
     tcase_add_test(tcase, run__stays_when_a_goodbye_leaves_memory_or_a_rank);
     tcase_add_test(tcase, run__writes_the_newest_version_when_the_ranks_are_gone_and_then_ends);
     tcase_add_test(tcase,

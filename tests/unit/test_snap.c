@@ -164,6 +164,20 @@ START_TEST(run__goes_on_from_memory_after_any_loss_that_is_covered)
 }
 END_TEST
 
+START_TEST(restore__removes_nothing_of_other_names)
+{
+    char path[FILE_PATH_BYTES_MAX], mine[FILE_PATH_BYTES_MAX];
+    struct plan plan = {.last_step = 2, .end = SNAP_FINISHED};
+
+    snprintf(path, sizeof(path), "%.4000s/node1/member-photos", folder.path);
+    EXPECT_OK(file_make_folder(path));
+    EXPECT_OK(file_path(mine, path, "mine"));
+    EXPECT_OK(file_write_text(mine, "mine"));
+    local_ranks_run(RANKS, run_rank, &plan);
+    ck_assert(file_exists(mine));
+}
+END_TEST
+
 START_TEST(begin__skips_on_all_ranks_what_comes_too_soon)
 {
     struct plan plan = {.last_step = 60, .end = SNAP_FINISHED};
@@ -337,6 +351,7 @@ Suite *test_suite(void)
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, run__goes_on_from_memory_after_any_loss_that_is_covered);
+    tcase_add_test(tcase, restore__removes_nothing_of_other_names);
     tcase_add_test(tcase, begin__skips_on_all_ranks_what_comes_too_soon);
     tcase_add_test(tcase, restore__steps_back_from_what_is_set_aside);
     tcase_add_test(tcase, restore__refuses_when_more_is_lost_than_is_covered);

@@ -16,6 +16,8 @@
 #include "tests/support/member_memory.h"
 #include "tests/support/test_suite.h"
 
+static const char MAKING[] = "making-0123456789abcdef-1";
+
 enum { VERSION = 70, WAIT_MS = 20000 };
 
 static void set_up(void)
@@ -35,7 +37,7 @@ START_TEST(open__starts_a_keeper_that_leaves_with_the_job)
 
     ck_assert_int_gt(process, 0);
     ck_assert_int_ne(process, getpid());
-    EXPECT_OK(snap_keeper_reserve(rank, "making-1", 5));
+    EXPECT_OK(snap_keeper_reserve(rank, MAKING, 5));
     snap_keeper_close(rank, true);
     EXPECT_SOON(!file_exists(memory));
 }
@@ -59,7 +61,7 @@ START_TEST(reserve__succeeds_when_the_keeper_was_killed_before)
         const pid_t process = keeper_process();
         ck_assert_int_eq(kill(process, SIGKILL), 0);
         EXPECT_SOON(keeper_process() != process);
-        EXPECT_OK(snap_keeper_reserve(rank, "making-1", 5));
+        EXPECT_OK(snap_keeper_reserve(rank, MAKING, 5));
         ck_assert_int_ne(keeper_process(), process);
     }
     snap_keeper_close(rank, false);
@@ -113,7 +115,7 @@ START_TEST(news__tell_of_a_save_that_came_to_its_end_before_the_keeper_died)
     const pid_t process = keeper_process();
     ck_assert_int_eq(kill(process, SIGKILL), 0);
     EXPECT_SOON(keeper_process() != process);
-    EXPECT_OK(snap_keeper_reserve(ranks[0], "making-1", 5)); /* notices it */
+    EXPECT_OK(snap_keeper_reserve(ranks[0], MAKING, 5)); /* notices it */
     ck_assert(snap_keeper_news(ranks[0], 0, &saved));
     ck_assert_msg(saved.status == ERR_OK, "%s", saved.text);
     ck_assert(!snap_keeper_news(ranks[0], 0, &saved));
