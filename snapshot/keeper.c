@@ -363,8 +363,13 @@ static enum err open_socket(struct keeper *keeper)
 static enum err open_process(struct keeper *keeper)
 {
     enum { IOPRIO_SET_SELF = 1, LOWEST_BEST_EFFORT = (2 << 13) | 7 };
+    struct rlimit files; /* a rank takes up to three: two connections, and what is made for it */
     sigset_t ends;
 
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
     setpriority(PRIO_PROCESS, 0, NICENESS);
     syscall(SYS_ioprio_set, IOPRIO_SET_SELF, 0, LOWEST_BEST_EFFORT);
     sigemptyset(&ends);

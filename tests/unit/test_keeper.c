@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "snapshot/snap_disk.h"
@@ -313,6 +315,38 @@ START_TEST(save__refuses_another_version_when_one_is_being_written)
 }
 END_TEST
 
+/* Under a soft limit of open files that is lower than that. */
+START_TEST(serve__answers_as_many_ranks_as_a_node_may_have)
+{
+    enum { CONNECTIONS = 100 };
+    const struct keeper_message hello = {.format = KEEPER_FORMAT, .kind = KEEPER_HELLO};
+    const struct timeval patience = {.tv_sec = 10};
+    struct keeper_message ready;
+    int sockets[CONNECTIONS];
+    struct rlimit files;
+
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &files), 0);
+    const rlim_t before = files.rlim_cur;
+    files.rlim_cur = CONNECTIONS / 2;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &files), 0); /* for the keeper */
+    const pid_t keeper = keeper_start("10", "30", NULL);
+    files.rlim_cur = before;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
+    for (int i = 0; i < CONNECTIONS; i++) {
+        sockets[i] = keeper_connect();
+        ck_assert_int_ge(sockets[i], 0);
+        setsockopt(sockets[i], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+        ck_assert_int_eq(send(sockets[i], &hello, sizeof(hello), MSG_NOSIGNAL), sizeof(hello));
+        ck_assert_msg(recv(sockets[i], &ready, sizeof(ready), 0) == sizeof(ready), "rank %d", i);
+        ck_assert_uint_eq(ready.kind, KEEPER_READY);
+    }
+    for (int i = 0; i < CONNECTIONS; i++) {
+        close(sockets[i]);
+    }
+    keeper_stop(keeper);
+}
+END_TEST
+
 START_TEST(run__returns_at_once_when_another_keeper_serves_the_folder)
 {
     const pid_t first = keeper_start("10", "30", NULL);
@@ -427,6 +461,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, save__puts_all_parts_on_disk_and_tells_rank_0_alone);
     tcase_add_test(tcase, save__gives_an_older_one_up_when_it_waits_for_others);
     tcase_add_test(tcase, save__refuses_another_version_when_one_is_being_written);
+    tcase_add_test(tcase, serve__answers_as_many_ranks_as_a_node_may_have);
     tcase_add_test(tcase, run__returns_at_once_when_another_keeper_serves_the_folder);
     tcase_add_test(tcase, run__takes_the_place_of_one_that_was_killed);
     tcase_add_test(tcase, run__ends_when_its_folder_is_removed_and_makes_nothing_anew);
