@@ -76,15 +76,14 @@ static inline pid_t keeper_process(void)
     return peer.pid;
 }
 
-/* Starts one, as a child, that need not listen yet. `fault` may be NULL. */
-static inline pid_t keeper_begin(const char *grace_s, const char *retain_s, const char *fault)
+/* Starts one, as a child, that need not listen yet. */
+static inline pid_t keeper_begin(const char *grace_s, const char *retain_s)
 {
     const pid_t child = fork();
 
     ck_assert_int_ge(child, 0);
     if (child == 0) {
         setenv("OFFRAMP_TEST_GRACE_S", grace_s, 1);
-        setenv("OFFRAMP_FAULT", fault == NULL ? "" : fault, 1);
         execl(KEEPER_PROGRAM, KEEPER_PROGRAM, "keeper", "--folder", memory, "--retain-s", retain_s,
               (char *)NULL);
         _exit(127);
@@ -92,9 +91,9 @@ static inline pid_t keeper_begin(const char *grace_s, const char *retain_s, cons
     return child;
 }
 
-static inline pid_t keeper_start(const char *grace_s, const char *retain_s, const char *fault)
+static inline pid_t keeper_start(const char *grace_s, const char *retain_s)
 {
-    const pid_t child = keeper_begin(grace_s, retain_s, fault);
+    const pid_t child = keeper_begin(grace_s, retain_s);
 
     EXPECT_SOON(keeper_process() != 0);
     return child;

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm/base/fault.h"
 #include "snapshot/keeper.h"
 
 static int number_in(const char *text)
@@ -35,8 +34,7 @@ int main(int argc, char **argv)
             options.retain_s = number_in(argv[i + 1]);
         }
     }
-    if (options.folder == NULL || fault_arm(getenv("OFFRAMP_FAULT"), 0) != ERR_OK ||
-        keeper_run(&options) != ERR_OK) {
+    if (options.folder == NULL || keeper_run(&options) != ERR_OK) {
         err_text(text, sizeof(text));
         fprintf(stderr, "%s: %s\n", argv[0], text);
         return EXIT_FAILURE;

@@ -100,7 +100,7 @@ START_TEST(run__leaves_nothing_when_all_ranks_said_goodbye)
 {
     char path[FILE_PATH_BYTES_MAX];
     struct stat info;
-    const pid_t keeper = keeper_start("10", "30", NULL);
+    const pid_t keeper = keeper_start("10", "30");
 
     join_all();
     EXPECT_OK(snap_keeper_reserve(ranks[3], MAKING, 100001));
@@ -125,7 +125,7 @@ START_TEST(run__removes_nothing_that_is_not_its_own)
                                         "member-0123456789abcdef0-1",
                                         "member-0123456789abcdeg-1"};
     char path[FILE_PATH_BYTES_MAX];
-    const pid_t keeper = keeper_start("10", "30", NULL);
+    const pid_t keeper = keeper_start("10", "30");
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         EXPECT_OK(file_path(path, memory, names[i]));
@@ -145,7 +145,7 @@ END_TEST
 
 START_TEST(run__stays_when_a_goodbye_leaves_memory_or_a_rank)
 {
-    const pid_t keeper = keeper_start("10", "30", NULL);
+    const pid_t keeper = keeper_start("10", "30");
 
     member_make_all(memory, layout, VERSION, SNAP_COMMITTED);
     join_all();
@@ -167,7 +167,7 @@ START_TEST(run__writes_the_newest_version_when_the_ranks_are_gone_and_then_ends)
     member_make_all(memory, layout, VERSION,
                     SNAP_ENCODED); /* not COMMITTED anywhere: all have it */
     write_plan(0);
-    const pid_t keeper = keeper_start("1", "0", NULL);
+    const pid_t keeper = keeper_start("1", "0");
     join_all();
     clock_nap_us(1200000);
     ck_assert(!is_on_disk(VERSION));
@@ -183,7 +183,7 @@ START_TEST(run__writes_the_newest_version_and_leaves_the_memory_when_it_is_told_
 {
     member_make_all(memory, layout, VERSION, SNAP_COMMITTED);
     write_plan(0);
-    const pid_t keeper = keeper_start("10", "0", NULL);
+    const pid_t keeper = keeper_start("10", "0");
     ranks[0] = keeper_join(0);
     keeper_stop(keeper);
     expect_on_disk(VERSION);
@@ -198,7 +198,7 @@ START_TEST(run__keeps_the_memory_when_it_is_the_only_copy)
     struct snap_plan plan = member_plan(disk);
     plan.deadline_ms = 100;
     EXPECT_OK(snap_plan_write(&plan, memory));
-    const pid_t keeper = keeper_begin("0", "0", NULL);
+    const pid_t keeper = keeper_begin("0", "0");
     clock_nap_us(3 * GLANCE_US);
     ck_assert(!is_on_disk(VERSION));
     ck_assert(has_member(0));
@@ -216,7 +216,7 @@ START_TEST(run__keeps_the_memory_when_the_plan_is_damaged)
     member_make_all(memory, layout, VERSION, SNAP_COMMITTED);
     EXPECT_OK(file_path(path, memory, SNAP_PLAN_FILE));
     EXPECT_OK(file_write_text(path, "{\"format_version\": 1"));
-    const pid_t keeper = keeper_begin("0", "0", NULL);
+    const pid_t keeper = keeper_begin("0", "0");
     clock_nap_us(2 * GLANCE_US);
     ck_assert(has_member(0) && has_member(3));
     keeper_stop(keeper);
@@ -227,7 +227,7 @@ END_TEST
 START_TEST(run__keeps_the_memory_when_ranks_run_that_have_not_said_hello)
 {
     struct snap_area *area = member_make(memory, layout, 2, 1, VERSION, SNAP_COMMITTED);
-    const pid_t keeper = keeper_begin("0", "0", NULL);
+    const pid_t keeper = keeper_begin("0", "0");
 
     clock_nap_us(2 * GLANCE_US);
     ck_assert(has_member(2));
@@ -244,7 +244,7 @@ START_TEST(save__puts_all_parts_on_disk_and_tells_rank_0_alone)
 
     member_make_all(memory, layout, VERSION, SNAP_COMMITTED);
     write_plan(0);
-    const pid_t keeper = keeper_start("10", "30", NULL);
+    const pid_t keeper = keeper_start("10", "30");
     join_all();
     ck_assert(!snap_keeper_news(ranks[0], 0, &saved));
     for (int r = MEMBERS - 1; r >= 0; r--) {
@@ -278,7 +278,7 @@ START_TEST(save__gives_an_older_one_up_when_it_waits_for_others)
         snap_area_close(area);
     }
     write_plan(0);
-    const pid_t keeper = keeper_start("10", "30", NULL);
+    const pid_t keeper = keeper_start("10", "30");
     join_all();
     EXPECT_OK(snap_keeper_save(ranks[0], name_of(0), VERSION));
     ck_assert(!snap_keeper_news(ranks[0], GLANCE_US / 1000, &saved));
@@ -306,7 +306,7 @@ START_TEST(save__refuses_another_version_when_one_is_being_written)
     member_fill(area, 1, VERSION + 1, SNAP_COMMITTED);
     snap_area_close(area);
     write_plan(STATE_BYTES / 8); /* a quarter of it takes two seconds */
-    const pid_t keeper = keeper_start("10", "30", NULL);
+    const pid_t keeper = keeper_start("10", "30");
     ranks[1] = keeper_join(1);
     EXPECT_OK(snap_keeper_save(ranks[1], name_of(1), VERSION));
     EXPECT_ERR(snap_keeper_save(ranks[1], name_of(1), VERSION + 1), ERR_INVALID,
@@ -329,7 +329,7 @@ START_TEST(serve__answers_as_many_ranks_as_a_node_may_have)
     const rlim_t before = files.rlim_cur;
     files.rlim_cur = CONNECTIONS / 2;
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &files), 0); /* for the keeper */
-    const pid_t keeper = keeper_start("10", "30", NULL);
+    const pid_t keeper = keeper_start("10", "30");
     files.rlim_cur = before;
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
     for (int i = 0; i < CONNECTIONS; i++) {
@@ -349,8 +349,8 @@ END_TEST
 
 START_TEST(run__returns_at_once_when_another_keeper_serves_the_folder)
 {
-    const pid_t first = keeper_start("10", "30", NULL);
-    const pid_t second = keeper_begin("10", "30", NULL);
+    const pid_t first = keeper_start("10", "30");
+    const pid_t second = keeper_begin("10", "30");
 
     keeper_expect_end(second);
     ck_assert_int_eq(keeper_process(), first);
@@ -360,12 +360,12 @@ END_TEST
 
 START_TEST(run__takes_the_place_of_one_that_was_killed)
 {
-    const pid_t first = keeper_start("10", "30", NULL);
+    const pid_t first = keeper_start("10", "30");
     int code = 0;
 
     ck_assert_int_eq(kill(first, SIGKILL), 0);
     EXPECT_SOON(keeper_has_ended(first, &code));
-    const pid_t second = keeper_start("10", "30", NULL);
+    const pid_t second = keeper_start("10", "30");
     ck_assert_int_eq(keeper_process(), second);
     keeper_stop(second);
 }
@@ -373,7 +373,7 @@ END_TEST
 
 START_TEST(run__ends_when_its_folder_is_removed_and_makes_nothing_anew)
 {
-    const pid_t keeper = keeper_start("1", "0", NULL);
+    const pid_t keeper = keeper_start("1", "0");
 
     ranks[0] = keeper_join(0);
     EXPECT_OK(file_remove_tree(memory));
@@ -386,7 +386,7 @@ END_TEST
 
 START_TEST(run__leaves_a_folder_alone_that_took_the_place_of_its_own)
 {
-    const pid_t keeper = keeper_start("1", "0", NULL);
+    const pid_t keeper = keeper_start("1", "0");
 
     ranks[0] = keeper_join(0);
     EXPECT_OK(file_remove_tree(memory));
@@ -418,7 +418,7 @@ START_TEST(serve__ends_a_connection_and_nothing_else_when_a_packet_is_not_one_of
         struct keeper_message message;
         char more[8];
     } packet = {.message = {.format = KEEPER_FORMAT, .kind = KEEPER_HELLO, .rank = 1}};
-    const pid_t keeper = keeper_start("10", "30", NULL);
+    const pid_t keeper = keeper_start("10", "30");
 
     ranks[0] = keeper_join(0);
     ck_assert(!ends_connection(&packet, sizeof(packet.message)));
