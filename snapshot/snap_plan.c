@@ -61,7 +61,7 @@ static enum err read_file(const struct jdoc *doc, const char *what, struct snap_
     ERR_TRY(jdoc_need_int(doc, "bytes", what, &bytes));
     ERR_TRY(jdoc_need_int(doc, "width", what, &width));
     if (strchr(name, '/') != NULL || name[0] == '.' || at < 0 || bytes < 0 ||
-        bytes > INT64_MAX - at || width < 0 || width > 8) {
+        bytes > INT64_MAX - at || width < 0 || width > 8 || (width & (width - 1)) != 0) {
         return ERR_FAIL(ERR_CORRUPT,
                         "%s: file %s: %" PRId64 " bytes at %" PRId64 ", width %" PRId64, what, name,
                         bytes, at, width);

@@ -22,7 +22,7 @@ enum { SNAP_PLAN_FILES_MAX = 16, SNAP_PLAN_NAME_BYTES = 64 };
 struct snap_extent {
     char name[SNAP_PLAN_NAME_BYTES];
     uint64_t at, bytes; /* of the replicated bytes */
-    uint32_t width;     /* > 0: packed, a pack a member, of elements so wide (snap_pack.h) */
+    uint32_t width;     /* > 0: packed, a pack a member, of elements so wide: 1, 2, 4 or 8 */
 };
 
 struct snap_plan {

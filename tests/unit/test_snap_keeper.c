@@ -178,10 +178,10 @@ static enum err work(struct snap *snap, const struct job *job, uint8_t *state)
 {
     struct snap_restored restored;
 
-    ERR_TRY(snap_file(snap, "first"));
+    ERR_TRY(snap_file(snap, "first", 0));
     ERR_TRY(snap_protect(snap, "a", state, FIRST_FILE_BYTES, SNAP_REPLICATED));
-    ERR_TRY(snap_file(snap, "none"));
-    ERR_TRY(snap_file(snap, "second"));
+    ERR_TRY(snap_file(snap, "none", 0));
+    ERR_TRY(snap_file(snap, "second", 0));
     ERR_TRY(snap_protect(snap, "b", state + FIRST_FILE_BYTES, STATE_BYTES - FIRST_FILE_BYTES,
                          SNAP_REPLICATED));
     ERR_TRY(snap_restore(snap, NULL, 0, &restored));

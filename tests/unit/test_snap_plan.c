@@ -35,6 +35,7 @@ START_TEST(plan__reads_back_what_was_written)
     for (int i = 0; i < SNAP_PLAN_FILES_MAX; i++) {
         snprintf(plan.files[i].name, sizeof(plan.files[i].name), "file %d", i);
         plan.files[i].at = (uint64_t)i << 40;
+        plan.files[i].width = i % 3 == 0 ? 4 : 0;
         plan.files[i].bytes = i % 2 == 0 ? 0 : (uint64_t)1 << 40;
     }
     memset(plan.files[3].name, 'n', SNAP_PLAN_NAME_BYTES - 1);
@@ -55,7 +56,8 @@ static void write_changed(const char *from, const char *to)
 {
     static const char good[] =
         "{\"format_version\": 1, \"output_dir\": \"/out\", \"keep_count\": 2, \"bytes_per_s\": 0, "
-        "\"deadline_ms\": 5000, \"files\": [{\"name\": \"a\", \"at\": 0, \"bytes\": 10}]}";
+        "\"deadline_ms\": 5000, \"files\": [{\"name\": \"a\", \"at\": 0, \"bytes\": 10, \"width\": "
+        "0}]}";
     char text[2 * sizeof(good) + 5000];
 
     const char *at = strstr(good, from);
@@ -66,8 +68,8 @@ static void write_changed(const char *from, const char *to)
 
 START_TEST(read__names_what_is_wrong_when_one_rule_is_broken)
 {
-    static char many[16 * 45 + 100], name[SNAP_PLAN_NAME_BYTES + 20];
-    static const char one[] = "{\"name\": \"a\", \"at\": 0, \"bytes\": 10}";
+    static char many[17 * 60 + 100], name[SNAP_PLAN_NAME_BYTES + 20];
+    static const char one[] = "{\"name\": \"a\", \"at\": 0, \"bytes\": 10, \"width\": 0}";
     const struct {
         const char *from, *to, *text;
     } changes[] = {
@@ -83,9 +85,10 @@ START_TEST(read__names_what_is_wrong_when_one_rule_is_broken)
         {"\"bytes_per_s\": 0, ", "", "bytes_per_s"},
         {"\"deadline_ms\": 5000", "\"deadline_ms\": -1", "a number out of range"},
         {"\"deadline_ms\": 5000, ", "", "deadline_ms"},
-        {", \"files\": [{\"name\": \"a\", \"at\": 0, \"bytes\": 10}]", "", "no list of files"},
-        {"[{\"name\": \"a\", \"at\": 0, \"bytes\": 10}]", "{}", "no list of files"},
-        {"{\"name\": \"a\", \"at\": 0, \"bytes\": 10}", "", "0 files"},
+        {", \"files\": [{\"name\": \"a\", \"at\": 0, \"bytes\": 10, \"width\": 0}]", "",
+         "no list of files"},
+        {"[{\"name\": \"a\", \"at\": 0, \"bytes\": 10, \"width\": 0}]", "{}", "no list of files"},
+        {"{\"name\": \"a\", \"at\": 0, \"bytes\": 10, \"width\": 0}", "", "0 files"},
         {one, many, "17 files"},
         {one, "7", "name"},
         {"\"name\": \"a\"", "\"name\": \"\"", "a name of 0 bytes"},
@@ -94,6 +97,9 @@ START_TEST(read__names_what_is_wrong_when_one_rule_is_broken)
         {"\"name\": \"a\"", "\"name\": \".a\"", "file .a"},
         {"\"at\": 0", "\"at\": -1", "file a: 10 bytes at -1"},
         {"\"bytes\": 10", "\"bytes\": -1", "file a: -1 bytes at 0"},
+        {"\"width\": 0", "\"width\": 3", "width 3"},
+        {"\"width\": 0", "\"width\": 16", "width 16"},
+        {", \"width\": 0", "", "width: found nothing"},
         {"\"at\": 0, \"bytes\": 10", "\"at\": 9223372036854775807, \"bytes\": 1",
          "file a: 1 bytes"},
     };
