@@ -6,12 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm/base/file.h"
-
 static const char INCARNATION_FILE[] = "incarnation";
 static const char VARIABLE[] = "OFFRAMP_INCARNATION";
 
 enum { TRIES_MAX = 3 }; /* two may be other people's kills */
+
+enum err incarnation_path(const char *output_dir, char path[FILE_PATH_BYTES_MAX])
+{
+    return file_path(path, output_dir, INCARNATION_FILE);
+}
 
 /* A whole number from 1 in `text`, that has a next one; 0 for anything else. */
 static uint64_t number_in(const char *text)
@@ -36,7 +39,7 @@ static enum err read_last(const char *output_dir, struct incarnation *last_out)
     struct file_map map;
 
     *last_out = last;
-    ERR_TRY(file_path(path, output_dir, INCARNATION_FILE));
+    ERR_TRY(incarnation_path(output_dir, path));
     const enum err status = file_map(path, &map);
     if (status == ERR_MISSING) {
         err_clear();
@@ -58,7 +61,7 @@ static enum err write_line(const char *output_dir, const struct incarnation *inc
     char path[FILE_PATH_BYTES_MAX];
     char text[96];
 
-    ERR_TRY(file_path(path, output_dir, INCARNATION_FILE));
+    ERR_TRY(incarnation_path(output_dir, path));
     snprintf(text, sizeof(text), "%" PRIu64 " %" PRId64 " %d\n", incarnation->number,
              incarnation->tried, incarnation->tries);
     return file_write_text(path, text);

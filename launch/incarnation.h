@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "comm/base/err.h"
+#include "comm/base/file.h"
 #include "comm/group/comm_group.h"
 
 struct incarnation {
@@ -37,6 +38,9 @@ struct incarnation {
  */
 ERR_MUST_CHECK enum err incarnation_next(struct comm_group *world, const char *output_dir,
                                          int64_t deadline_ms, struct incarnation *incarnation_out);
+
+/* The path of that file. Errors: ERR_INVALID if it does not fit. */
+ERR_MUST_CHECK enum err incarnation_path(const char *output_dir, char path[FILE_PATH_BYTES_MAX]);
 
 /* From here on the folder is this start's, which goes on from `step`. On one rank. Errors: ERR_IO. */
 ERR_MUST_CHECK enum err incarnation_claim(const char *output_dir, struct incarnation *incarnation,

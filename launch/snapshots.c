@@ -123,11 +123,13 @@ static enum err open_all(struct snapshots *snapshots, bool discards, struct snap
     const struct options *options = &run->options->run;
     char folder[FILE_PATH_BYTES_MAX];
     char program[FILE_PATH_BYTES_MAX];
+    char incarnation_file[FILE_PATH_BYTES_MAX];
     struct hash key;
     uint64_t domain = 0;
 
     ERR_TRY(find_folder(run->options, snapshots->output_dir, &key, folder));
     ERR_TRY(find_program(program));
+    ERR_TRY(incarnation_path(snapshots->output_dir, incarnation_file));
     ERR_TRY(failure_domains_of_node(run->world, options->failure_domains, folder,
                                     options->collective_deadline_ms, &domain));
     ERR_TRY(allocate(snapshots));
@@ -142,6 +144,7 @@ static enum err open_all(struct snapshots *snapshots, bool discards, struct snap
         .deadline_ms = options->collective_deadline_ms,
         .compare = true,
         .incarnation = run->incarnation.number,
+        .incarnation_file = incarnation_file,
         .fences = run->incarnation.fences,
         .discards = discards,
         .keeper_program = program,

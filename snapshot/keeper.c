@@ -415,19 +415,6 @@ static enum err lock_folder(struct keeper *keeper, bool *is_served_out)
     return ERR_OK;
 }
 
-static enum err open_folder(struct keeper *keeper, bool *is_served_out)
-{
-    const char *folder = keeper->options->folder;
-    struct stat info;
-
-    ERR_TRY(file_make_folder(folder));
-    if (lstat(folder, &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != geteuid() ||
-        chmod(folder, 0700) != 0) {
-        return ERR_FAIL(ERR_IO, "%s is not a folder of this user's", folder);
-    }
-    return lock_folder(keeper, is_served_out);
-}
-
 /* The node is going down: what can be saved, and the memory stays for whoever comes back. */
 static void save_now(struct keeper *keeper)
 {
@@ -445,7 +432,8 @@ static enum err run(struct keeper *keeper)
     const char *folder = keeper->options->folder;
     bool is_served = false;
 
-    ERR_TRY(open_folder(keeper, &is_served));
+    ERR_TRY(snap_area_folder(folder));
+    ERR_TRY(lock_folder(keeper, &is_served));
     if (is_served) {
         return ERR_OK;
     }

@@ -97,6 +97,10 @@ bool keeper_janitor_is_safe(const char *folder, int attempt)
         err_clear();
         return status == ERR_MISSING;
     }
+    if (snap_plan_check_start(&plan) != ERR_OK) {
+        err_clear();
+        return true;
+    }
     walk(folder, MEMBER, find_newest, &newest);
     const uint64_t needed = attempt == 0 ? newest.encoded : newest.committed;
     return needed == 0 || snap_disk_newest(plan.output_dir) >= (int64_t)needed;

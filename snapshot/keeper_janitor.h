@@ -19,7 +19,7 @@ bool keeper_janitor_is_in_use(const char *folder);
 
 /*
  * Whether the memory may go: its newest version is on disk, that step or a later one; or the job has
- * no disk (no plan). After an `attempt` to write it only what was committed counts: the rest
+ * no disk (no plan); or a later start has taken over, which opened what it needs. After an `attempt` to write it only what was committed counts: the rest
  * other nodes may not have.
  */
 bool keeper_janitor_is_safe(const char *folder, int attempt);

@@ -91,6 +91,7 @@ static void write_next(struct keeper_saver *saver)
 static enum err place(const struct snap_part *leader, const struct snap_plan *plan)
 {
     FAULT_POINT_FAIL(FAULT_KEEPER_PLACE, ERR_IO);
+    ERR_TRY(snap_plan_check_start(plan));
     ERR_TRY(snap_part_clear(leader, plan));
     return snap_disk_place(plan->output_dir, (int64_t)leader->version, plan->keep_count);
 }

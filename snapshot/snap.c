@@ -36,6 +36,12 @@ static enum err copy_disk_options(struct snap *snap)
         snprintf(snap->plan.output_dir, sizeof(snap->plan.output_dir), "%s", options->output_dir);
         options->output_dir = snap->plan.output_dir;
     }
+    if (options->incarnation_file != NULL) {
+        snprintf(snap->plan.incarnation_file, sizeof(snap->plan.incarnation_file), "%s",
+                 options->incarnation_file);
+        options->incarnation_file = snap->plan.incarnation_file;
+    }
+    snap->plan.incarnation = (int64_t)options->incarnation;
     snap->plan.keep_count = options->keep_count;
     snap->plan.bytes_per_s = options->bytes_per_s;
     snap->plan.deadline_ms = options->deadline_ms;
@@ -54,13 +60,7 @@ enum err snap_open(const struct snap_options *options, struct snap **snap_out)
     snap->options.world = NULL;
     pthread_mutex_init(&snap->mutex, NULL);
     pthread_cond_init(&snap->changed, NULL);
-    struct stat info;
-    ERR_GOTO(err_close, status, file_make_folder(options->folder));
-    if (lstat(options->folder, &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != geteuid() ||
-        chmod(options->folder, 0700) != 0) {
-        status = ERR_FAIL(ERR_IO, "%s is not a folder of this user's", options->folder);
-        goto err_close;
-    }
+    ERR_GOTO(err_close, status, snap_area_folder(options->folder));
     snap->folder = realpath(options->folder, NULL); /* a keeper has another working directory */
     if (snap->folder == NULL) {
         status = ERR_FAIL(ERR_IO, "%s: %s", options->folder, strerror(errno));

@@ -50,8 +50,9 @@ struct snap_options {
 
     /* Starts of this job count up; memory that a later one has written is not touched. 0: not counted. */
     uint64_t incarnation;
-    bool fences;   /* whatever is left of earlier starts is ended, running or not */
-    bool discards; /* what is in memory is not wanted: removed instead of restored */
+    const char *incarnation_file; /* which begins with the number of the newest start; NULL: none */
+    bool fences;                  /* whatever is left of earlier starts is ended, running or not */
+    bool discards;                /* what is in memory is not wanted: removed instead of restored */
 
     const char *keeper_program; /* which, called with "keeper ...", is a keeper; NULL: none */
     int retain_s;               /* how long a keeper keeps the memory of a dead job */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +46,27 @@ enum err snap_area_path(char path[FILE_PATH_BYTES_MAX], const char *folder, stru
 
     snprintf(name, sizeof(name), SNAP_AREA_MEMBER "%016" PRIx64 "-%d", layout_hash.low, rank);
     return file_path(path, folder, name);
+}
+
+enum err snap_area_folder(const char *folder)
+{
+    char parent[FILE_PATH_BYTES_MAX];
+    struct stat info;
+
+    if (strlen(folder) >= sizeof(parent)) {
+        return ERR_FAIL(ERR_INVALID, "a folder name of %zu bytes", strlen(folder));
+    }
+    snprintf(parent, sizeof(parent), "%s", folder);
+    ERR_TRY(file_make_folder(dirname(parent)));
+    if (mkdir(folder, 0700) != 0 && errno != EEXIST) {
+        return ERR_FAIL(ERR_IO, "%s: make folder: %s", folder, strerror(errno));
+    }
+    if (lstat(folder, &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != geteuid() ||
+        (info.st_mode & 077) != 0) {
+        return ERR_FAIL(ERR_CONFIG,
+                        "%s: it is there, and no folder of this user's alone (mode 700)", folder);
+    }
+    return ERR_OK;
 }
 
 const struct snap_layout *snap_area_layout(const struct snap_area *area)
@@ -271,9 +293,9 @@ static enum err check_job(int file, struct hash job_key, const char *path)
     if (hash_is_same(header.job_key, job_key)) {
         return ERR_OK;
     }
-    return snap_owner_exists(file)
-               ? ERR_FAIL(ERR_CONFIG, "%s: another job, with the same folder, has it open", path)
-               : ERR_FAIL(ERR_CORRUPT, "%s: of another job", path);
+    return ERR_FAIL(ERR_CONFIG, "%s: memory of another job%s: give this one a folder of its own%s",
+                    path, snap_owner_exists(file) ? ", which runs" : "",
+                    snap_owner_exists(file) ? "" : ", or remove it");
 }
 
 /* What the file says of itself must fit its size and its terms. */

@@ -47,7 +47,7 @@ ERR_MUST_CHECK enum err snap_area_reserve(const char *path, uint64_t bytes);
 
 /*
  * Opens one that is there; slots are as their headers say. Errors: ERR_MISSING, ERR_IO; ERR_CORRUPT
- * if it is not whole or of another job; ERR_CONFIG if a process that runs has it open.
+ * if it is not whole; ERR_CONFIG if it is of another job, or a process that runs has it open.
  */
 ERR_MUST_CHECK enum err snap_area_open(const char *path, const struct snap_claim *claim,
                                        struct snap_area **area_out);
@@ -94,6 +94,12 @@ ERR_MUST_CHECK enum err snap_area_verify(const struct snap_area *area, int slot,
 
 /* Whether a file of that name is a member's: one of the prefixes, 16 digits of its layout, its rank. */
 bool snap_area_is_named(const char *name, const char *prefix);
+
+/*
+ * Makes the folder of a node's memory, and its parents, or finds it made: this user's, and nobody
+ * else's to look into. Errors: ERR_CONFIG if it is there and is not; ERR_IO, ERR_INVALID.
+ */
+ERR_MUST_CHECK enum err snap_area_folder(const char *folder);
 
 /* The path of a member's file. Errors: ERR_INVALID if it does not fit. */
 ERR_MUST_CHECK enum err snap_area_path(char path[FILE_PATH_BYTES_MAX], const char *folder,

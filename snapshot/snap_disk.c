@@ -393,7 +393,8 @@ enum err snap_disk_tidy(const char *output_dir)
 
 enum err snap_disk_remove_all(const char *output_dir)
 {
-    static const char *const endings[] = {"", PARTIAL, DROPPED};
+    /* Partial ones first: one that is completed meanwhile is found as a whole one. */
+    static const char *const endings[] = {PARTIAL, DROPPED, ""};
     int64_t steps[CHECKPOINTS_MAX];
     char folder[FILE_PATH_BYTES_MAX];
 

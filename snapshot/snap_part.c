@@ -32,7 +32,7 @@ struct writing {
 
 static void save_text(const struct snap_part *part, char text[NAME_BYTES])
 {
-    snprintf(text, NAME_BYTES, "-%" PRIu64 "-%016" PRIx64 "-", part->incarnation, part->layout);
+    snprintf(text, NAME_BYTES, "-%016" PRIx64 "-%016" PRIx64 "-", part->job_root, part->layout);
 }
 
 static enum err mark_path(const struct writing *writing, const char *state,
@@ -88,7 +88,7 @@ static enum err take(const struct snap_area *area, uint64_t version, struct snap
     *part = (struct snap_part){.member = member,
                                .rank_count = layout->rank_count,
                                .version = version,
-                               .incarnation = header->incarnation,
+                               .job_root = header->job_root.low,
                                .layout = layout->hash.low,
                                .at = layout->members[member].replicated_at,
                                .bytes = layout->members[member].replicated_bytes,

@@ -7,7 +7,7 @@
  *
  *      .writing-<save>-<member>     renamed to .done-... or .failed-... at its end; touched meanwhile
  *
- * where <save> is incarnation and layout, so that what an earlier attempt left is not taken for
+ * where <save> is job root (snap_format.h) and layout, so that what an earlier attempt left is not taken for
  * an answer. A member is done when its part of every file is synced.
  *
  * Threads: one a part.
@@ -23,7 +23,8 @@
 
 struct snap_part {
     int member, rank_count;
-    uint64_t version, incarnation;
+    uint64_t version;
+    uint64_t job_root;  /* low half: what all members of this version have in common */
     uint64_t layout;    /* its hash, low */
     uint64_t at, bytes; /* of the replicated bytes */
     uint64_t private_bytes;

@@ -27,6 +27,8 @@ enum err snap_plan_write(const struct snap_plan *plan, const char *folder)
     jdoc_set_int(doc, "format_version", FORMAT_VERSION);
     jdoc_set_text(doc, "output_dir", plan->output_dir);
     jdoc_set_int(doc, "keep_count", plan->keep_count);
+    jdoc_set_text(doc, "incarnation_file", plan->incarnation_file);
+    jdoc_set_int(doc, "incarnation", plan->incarnation);
     jdoc_set_int(doc, "bytes_per_s", plan->bytes_per_s);
     jdoc_set_int(doc, "deadline_ms", plan->deadline_ms);
     jdoc_set(doc, "files", files);
@@ -75,7 +77,7 @@ static enum err read_file(const struct jdoc *doc, const char *what, struct snap_
 static enum err read_plan(const struct jdoc *doc, const char *what, struct snap_plan *plan)
 {
     const struct jdoc *files = jdoc_get(doc, "files");
-    const char *output_dir = NULL;
+    const char *output_dir = NULL, *incarnation_file = NULL;
     int64_t version = 0;
 
     ERR_TRY(jdoc_need_int(doc, "format_version", what, &version));
@@ -85,6 +87,12 @@ static enum err read_plan(const struct jdoc *doc, const char *what, struct snap_
         return ERR_FAIL(ERR_CORRUPT, "%s: output_dir %.200s is not absolute", what, output_dir);
     }
     ERR_TRY(jdoc_need_int(doc, "keep_count", what, &plan->keep_count));
+    ERR_TRY(jdoc_need_text(doc, "incarnation_file", what, &incarnation_file));
+    if (incarnation_file[0] != '\0') {
+        ERR_TRY(copy_text(plan->incarnation_file, sizeof(plan->incarnation_file), incarnation_file,
+                          what));
+    }
+    ERR_TRY(jdoc_need_int(doc, "incarnation", what, &plan->incarnation));
     ERR_TRY(jdoc_need_int(doc, "bytes_per_s", what, &plan->bytes_per_s));
     ERR_TRY(jdoc_need_int(doc, "deadline_ms", what, &plan->deadline_ms));
     if (version != FORMAT_VERSION || plan->keep_count < 1 || plan->bytes_per_s < 0 ||
@@ -129,4 +137,27 @@ enum err snap_plan_read(const char *folder, struct snap_plan *plan_out)
     const enum err status = snap_plan_parse((const char *)map.bytes, map.count, path, plan_out);
     file_unmap(&map);
     return status;
+}
+
+enum err snap_plan_check_start(const struct snap_plan *plan)
+{
+    struct file_map map;
+    char text[32] = "";
+
+    if (plan->incarnation_file[0] == '\0') {
+        return ERR_OK;
+    }
+    if (file_map(plan->incarnation_file, &map) !=
+        ERR_OK) { /* the first start has yet to write it */
+        err_clear();
+        return ERR_OK;
+    }
+    memcpy(text, map.bytes, map.count < sizeof(text) ? map.count : sizeof(text) - 1);
+    file_unmap(&map);
+    const long long newest = strtoll(text, NULL, 10);
+    if (newest > plan->incarnation) {
+        return ERR_FAIL(ERR_CONFIG, "start %lld has taken over from start %" PRId64, newest,
+                        plan->incarnation);
+    }
+    return ERR_OK;
 }

@@ -110,13 +110,18 @@ grep -q "expected a number above 2" fenced.err || fail "$(cat fenced.err)"
 train 2 overtaken $steps --set num_steps=4000 --set save_steps=10 &
 job=$!
 within 20 has_event overtaken checkpoint.saved
-echo 9 >overtaken/incarnation
+echo "9 -1 0" >nine
+mv nine overtaken/incarnation
 code=0
 wait $job || code=$?
 same "exit code of a run that was overtaken" $code 78
 grep -q "start 9 of overtaken has taken over, this is start 1" overtaken.err ||
     fail "$(cat overtaken.err)"
-kill -9 "$(keeper)"
+left=$(keeper)
+before=$(ls -d overtaken/checkpoint-*)
+kill -TERM "$left" # it would save now what it has
+within 20 gone "$left"
+same "checkpoints, after its keeper left" "$(ls -d overtaken/checkpoint-*)" "$before"
 rm -rf "$memory"
 
 # A run that runs is not touched by another start of it.

@@ -20,6 +20,7 @@
 
 #include "comm/base/clock.h"
 #include "snapshot/keeper_message.h"
+#include "snapshot/snap_area.h"
 #include "snapshot/snap_keeper.h"
 #include "tests/support/err_expect.h"
 #include "tests/support/temp_folder.h"
@@ -34,7 +35,7 @@ static inline void keeper_set_up(void)
     temp_folder_open(&home);
     snprintf(memory, sizeof(memory), "%s/memory", home.path);
     snprintf(disk, sizeof(disk), "%s/disk", home.path);
-    EXPECT_OK(file_make_folder(memory));
+    EXPECT_OK(snap_area_folder(memory));
     EXPECT_OK(file_make_folder(disk));
 }
 

@@ -390,7 +390,7 @@ START_TEST(run__leaves_a_folder_alone_that_took_the_place_of_its_own)
 
     ranks[0] = keeper_join(0);
     EXPECT_OK(file_remove_tree(memory));
-    EXPECT_OK(file_make_folder(memory));
+    EXPECT_OK(snap_area_folder(memory));
     member_make_all(memory, layout, VERSION, SNAP_COMMITTED);
     snap_keeper_close(ranks[0], false);
     ranks[0] = NULL;

@@ -50,7 +50,7 @@ static struct snap_part make_part(int member, int rank_count, uint64_t version)
     return (struct snap_part){.member = member,
                               .rank_count = rank_count,
                               .version = version,
-                              .incarnation = 1,
+                              .job_root = 1,
                               .at = (uint64_t)member,
                               .bytes = 1,
                               .data = data};

@@ -181,7 +181,7 @@ START_TEST(open__refuses_what_is_not_whole_or_of_another_job)
     snap_area_close(area);
     area = NULL;
     const struct snap_claim foreign = {.job_key = hash_bytes("b", 1)};
-    EXPECT_ERR(snap_area_open(path, &foreign, &other), ERR_CORRUPT, "of another job");
+    EXPECT_ERR(snap_area_open(path, &foreign, &other), ERR_CONFIG, "memory of another job");
     for (uint64_t at = 0; at < SNAP_FILE_HEADER_BYTES; at++) {
         flip_byte(at);
         EXPECT_ERR(snap_area_open(path, &claim, &other), ERR_CORRUPT, "member-");
@@ -217,11 +217,11 @@ START_TEST(open__leaves_a_process_of_another_job_alone_when_it_fences)
     ck_assert_int_eq(read(pipes[0], &told, 1), 1);
     ck_assert_int_eq(told, 1);
     EXPECT_ERR(snap_area_open(path, &foreign, &other), ERR_CONFIG,
-               "another job, with the same folder, has it open");
+               "memory of another job, which runs");
     ck_assert_int_eq(waitpid(holder, &status, WNOHANG), 0);
     ck_assert_int_eq(kill(holder, SIGKILL), 0);
     ck_assert_int_eq(waitpid(holder, &status, 0), holder);
-    EXPECT_ERR(snap_area_open(path, &foreign, &other), ERR_CORRUPT, "of another job");
+    EXPECT_ERR(snap_area_open(path, &foreign, &other), ERR_CONFIG, "memory of another job");
 }
 END_TEST
 

@@ -27,6 +27,8 @@ START_TEST(plan__reads_back_what_was_written)
 {
     struct snap_plan plan = {.output_dir = "/out/with \"quotes\"",
                              .keep_count = 3,
+                             .incarnation_file = "/out/incarnation",
+                             .incarnation = 7,
                              .bytes_per_s = 1000000,
                              .deadline_ms = 120000,
                              .file_count = SNAP_PLAN_FILES_MAX};
@@ -44,6 +46,8 @@ START_TEST(plan__reads_back_what_was_written)
     EXPECT_OK(snap_plan_read(folder.path, &again));
     ck_assert_str_eq(again.output_dir, plan.output_dir);
     ck_assert_int_eq(again.keep_count, 3);
+    ck_assert_str_eq(again.incarnation_file, plan.incarnation_file);
+    ck_assert_int_eq(again.incarnation, 7);
     ck_assert_int_eq(again.bytes_per_s, 1000000);
     ck_assert_int_eq(again.deadline_ms, 120000);
     ck_assert_int_eq(again.file_count, plan.file_count);
@@ -55,7 +59,8 @@ END_TEST
 static void write_changed(const char *from, const char *to)
 {
     static const char good[] =
-        "{\"format_version\": 1, \"output_dir\": \"/out\", \"keep_count\": 2, \"bytes_per_s\": 0, "
+        "{\"format_version\": 1, \"output_dir\": \"/out\", \"keep_count\": 2, "
+        "\"incarnation_file\": \"\", \"incarnation\": 1, \"bytes_per_s\": 0, "
         "\"deadline_ms\": 5000, \"files\": [{\"name\": \"a\", \"at\": 0, \"bytes\": 10, \"width\": "
         "0}]}";
     char text[2 * sizeof(good) + 5000];
@@ -81,6 +86,8 @@ START_TEST(read__names_what_is_wrong_when_one_rule_is_broken)
         {"\"/out\"", "\"out\"", "output_dir out is not absolute"},
         {"\"keep_count\": 2", "\"keep_count\": 0", "a number out of range"},
         {"\"keep_count\": 2", "\"keep_count\": 2.5", "keep_count: found"},
+        {"\"incarnation_file\": \"\"", "\"incarnation_file\": 1", "incarnation_file: found"},
+        {", \"incarnation\": 1", "", "incarnation: found nothing"},
         {"\"bytes_per_s\": 0", "\"bytes_per_s\": -1", "a number out of range"},
         {"\"bytes_per_s\": 0, ", "", "bytes_per_s"},
         {"\"deadline_ms\": 5000", "\"deadline_ms\": -1", "a number out of range"},
@@ -118,6 +125,20 @@ START_TEST(read__names_what_is_wrong_when_one_rule_is_broken)
 }
 END_TEST
 
+START_TEST(check_start__refuses_when_a_later_start_has_written_its_number)
+{
+    struct snap_plan plan = {.incarnation = 7};
+
+    EXPECT_OK(snap_plan_check_start(&plan)); /* nobody counts */
+    EXPECT_OK(file_path(plan.incarnation_file, folder.path, "incarnation"));
+    EXPECT_OK(snap_plan_check_start(&plan)); /* nobody has counted yet */
+    temp_folder_write(&folder, "incarnation", "7 120 1\n", 8);
+    EXPECT_OK(snap_plan_check_start(&plan));
+    temp_folder_write(&folder, "incarnation", "8 120 1\n", 8);
+    EXPECT_ERR(snap_plan_check_start(&plan), ERR_CONFIG, "start 8 has taken over from start 7");
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("snap_plan");
@@ -126,6 +147,7 @@ Suite *test_suite(void)
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, plan__reads_back_what_was_written);
     tcase_add_test(tcase, read__names_what_is_wrong_when_one_rule_is_broken);
+    tcase_add_test(tcase, check_start__refuses_when_a_later_start_has_written_its_number);
     suite_add_tcase(suite, tcase);
     return suite;
 }
