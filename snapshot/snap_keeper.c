@@ -79,10 +79,10 @@ static enum err start(const struct snap_keeper *keeper)
         close(log);
     }
     int status = 0;
-    pid_t ended = child;
-    do {
-        ended = child < 0 ? child : waitpid(child, &status, 0);
-    } while (ended < 0 && errno == EINTR);
+    pid_t ended = child < 0 ? child : waitpid(child, &status, 0);
+    while (child >= 0 && ended < 0 && errno == EINTR) {
+        ended = waitpid(child, &status, 0);
+    }
     if (ended < 0 && errno != ECHILD) {
         return ERR_FAIL(ERR_IO, "a keeper cannot be started: %s", strerror(errno));
     }

@@ -209,7 +209,7 @@ START_TEST(open__leaves_a_process_of_another_job_alone_when_it_fences)
     ck_assert_int_eq(pipe(pipes), 0);
     const pid_t holder = fork();
     if (holder == 0) {
-        told = snap_area_create(folder.path, layout, MEMBER, &claim, &area) == ERR_OK;
+        told = snap_area_create(folder.path, layout, MEMBER, &claim, &area) == ERR_OK ? 1 : 0;
         (void)!write(pipes[1], &told, 1);
         pause();
         _exit(0);
