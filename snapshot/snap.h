@@ -3,7 +3,7 @@
  *
  *      snap_open(&options, &snap);
  *      snap_protect(snap, "weights", weights, bytes, SNAP_REPLICATED);
- *      snap_restore(snap, &from);                  from.version 0: nothing there, start anew
+ *      snap_restore(snap, NULL, 0, &from);         from.version 0: nothing there, start anew
  *      for (step = from.version + 1; ...; step++) {
  *          compute gradients
  *          snap_fence(snap);                       the copy must be out of the way
@@ -16,7 +16,8 @@
  * shared memory, hashes it, codes it over the group of ranks and commits it
  * (snap_layout.h, snap_slot.h). Whatever kills processes, the files in `folder` stay; the same
  * program started again finds them, makes good what was lost, and goes on from the newest
- * version that all groups have.
+ * version that all groups have. With a keeper (keeper.h) that memory is made and looked after by
+ * a process of its own on every node, which also writes checkpoints (snap_file(), snap_save()).
  *
  * Between snap_begin() and snap_fence() nobody may write to protected memory.
  *
@@ -64,7 +65,7 @@ struct snap_options {
 
 struct snap;
 
-/* Collective. Errors: those of groups; ERR_IO, ERR_INVALID for the folder; ERR_NO_MEMORY. */
+/* Collective. Errors: those of groups; ERR_CONFIG, ERR_IO, ERR_INVALID for the folder; ERR_NO_MEMORY. */
 ERR_MUST_CHECK enum err snap_open(const struct snap_options *options, struct snap **snap_out);
 
 /*

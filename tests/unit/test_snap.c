@@ -10,6 +10,7 @@
 
 #include "comm/base/file.h"
 #include "snapshot/snap.h"
+#include "snapshot/snap_area.h"
 #include "tests/support/err_expect.h"
 #include "tests/support/local_ranks.h"
 #include "tests/support/temp_folder.h"
@@ -169,6 +170,8 @@ START_TEST(restore__removes_nothing_of_other_names)
     char path[FILE_PATH_BYTES_MAX], mine[FILE_PATH_BYTES_MAX];
     struct plan plan = {.last_step = 2, .end = SNAP_FINISHED};
 
+    snprintf(path, sizeof(path), "%.4000s/node1", folder.path);
+    EXPECT_OK(snap_area_folder(path));
     snprintf(path, sizeof(path), "%.4000s/node1/member-photos", folder.path);
     EXPECT_OK(file_make_folder(path));
     EXPECT_OK(file_path(mine, path, "mine"));
