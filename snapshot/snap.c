@@ -253,7 +253,9 @@ static enum err begin(struct snap *snap, uint64_t version, bool saves)
         snap->queue[snap->queue_count++] = (struct snap_request){version, start_ns, skips, saves};
         snap->must_copy = snap->must_copy || !skips;
         snap->statistics.begun++;
-        snap->statistics.saves_begun += saves;
+        if (saves && snap->statistics.saves_begun++ == 0) {
+            snap->first_save = version;
+        }
         pthread_cond_broadcast(&snap->changed);
     }
     snap->statistics.stall_s += clock_since_s(start_ns);

@@ -58,6 +58,7 @@ struct snap {
     enum err status;
     char message[512];
     struct snap_statistics statistics;
+    uint64_t first_save; /* version, if any save was begun */
 };
 
 /* The replicated bytes [at, at + bytes) of the state, or this rank's private ones, in pieces. */

@@ -283,7 +283,9 @@ void snap_hear_keeper(struct snap *snap, int64_t wait_ms)
 
     while (snap->keeper != NULL && snap_keeper_news(snap->keeper, wait_ms, &saved)) {
         pthread_mutex_lock(&snap->mutex);
-        if (saved.status != ERR_OK) {
+        if (snap->statistics.saves_begun == 0 || saved.version < snap->first_save) {
+            /* the keeper was still at the newest version of an earlier start: nobody waits for it */
+        } else if (saved.status != ERR_OK) {
             note_failed_save(snap, saved.version, saved.text);
         } else {
             snap->statistics.saved++;
