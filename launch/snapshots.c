@@ -379,9 +379,12 @@ enum err snapshots_settle(struct snapshots *snapshots, struct metrics *metrics)
     if (snapshots == NULL) {
         return ERR_OK;
     }
-    ERR_TRY(snap_wait_saved(snapshots->snap, snapshots->run->options->run.serial_deadline_ms));
+    const int64_t deadline_ms = snapshots->run->options->run.serial_deadline_ms;
+    int64_t ignored = 0;
+    ERR_TRY(snap_wait_saved(snapshots->snap, deadline_ms));
     tell(snapshots, metrics);
-    return ERR_OK;
+    /* The disk may take longer than a peer in a step. */
+    return comm_agree_max(snapshots->run->world, 0, deadline_ms, &ignored);
 }
 
 int64_t snapshots_saved_step(const struct snapshots *snapshots)

@@ -60,7 +60,7 @@ void snapshots_clear_moments(struct snapshots *snapshots);
 ERR_MUST_CHECK enum err snapshots_step(struct snapshots *snapshots, double step_s,
                                        struct metrics *metrics);
 
-/* Waits until what was begun is committed, and saved or has failed to be. */
+/* Waits until what was begun is committed, and saved or has failed to be. Collective. */
 ERR_MUST_CHECK enum err snapshots_settle(struct snapshots *snapshots, struct metrics *metrics);
 
 /* Tells and clears this thread's error, why the state could not be saved; the run goes on. Rank 0. */

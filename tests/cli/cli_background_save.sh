@@ -58,6 +58,10 @@ mv disk/packed/checkpoint-60/optimizer.safetensors.pack-1 disk
 # shellcheck disable=SC2086
 train_well 2 disk/slow $steps --set save_steps=50 --set save_mb_per_s=0.5
 same "state with a slow disk" "$(hash_of disk/slow)" "$(hash_of straight)"
+# Slower than ranks wait for each other in a step, when a stage ends.
+# shellcheck disable=SC2086
+train_well 2 disk/slower $steps --set save_steps=90 --set save_mb_per_s=0.05 --set collective_deadline_ms=2000 \
+    --max-steps 100
 all_whole disk/slow
 s=$(sed -n 's/.*"save_s":\([0-9]\).*"event":"checkpoint.saved".*/\1/p' disk/slow/events.jsonl | head -1)
 [ "${s:-9}" -lt 5 ] || fail "a save took long: $(cat disk/slow/events.jsonl)"
