@@ -10,6 +10,9 @@ data=$3
 scratch=$4
 vcluster=$source/launch/cluster/virtual/vcluster
 
+for left in "$scratch"/state/*; do # of a run that was killed
+    [ ! -d "$left" ] || VCLUSTER_STATE="$scratch/state" "$vcluster" -c "${left##*/}" down
+done
 . "$(dirname "$0")/../support/shell_run.sh"
 scratch=$PWD
 name=t$$

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/cluster_run.sh"
 
 offramp=$build/offramp
-settings="--set backbone.num_steps=1500 --set num_steps=60 --set hash_steps=10 --set save_steps=0 --set collective_deadline_ms=10000
+settings="--set num_steps=80 --set hash_steps=10 --set save_steps=0 --set collective_deadline_ms=10000
     --set max_eval_samples=60 --set timing_samples=0"
 kept="--set snapshot_steps=1 --set snapshot_data_members=2 --set snapshot_parity_members=2"
 
@@ -15,7 +15,7 @@ train() {
     out=$1 limit=$2
     shift 2
     # shellcheck disable=SC2086
-    timeout -k 1 "$limit" "$vcluster" -c "$name" exec n0 mpirun --hostfile nodes -x OPENBLAS_NUM_THREADS \
+    timeout -k 1 "$limit" "$vcluster" -c "$name" exec n0 mpirun --hostfile nodes -x OPENBLAS_NUM_THREADS -x OFFRAMP_FAULT \
         "$offramp" train "$source/tests/cli/tiny.yaml" --set data_dir="$data" --output-dir "$out" \
         $settings "$@" >"$out.out" 2>"$out.err"
 }
@@ -31,14 +31,15 @@ hash_of() {
 has_steps() { [ -e "$1/metrics.jsonl" ] && [ "$(wc -l <"$1/metrics.jsonl")" -ge "$2" ]; }
 has_checkpoint() { ls -d "$1"/checkpoint-[0-9]*[0-9] >/dev/null 2>&1; }
 
-# lose OUT SECONDS VERB NODE...: begins OUT, and after 60 steps the verb befalls those nodes.
+# lose OUT SECONDS VERB NODE...: begins OUT, and in the first stage, where a snapshot stands still, the verb
+# befalls those nodes.
 lose() {
     out=$1 limit=$2 verb=$3
     shift 3
     # shellcheck disable=SC2086
-    train "$out" $((limit + 5)) $kept $more &
+    OFFRAMP_FAULT="snap.after_commit@1#20=stall:60000" train "$out" $((limit + 6)) $kept $more &
     job=$!
-    within 20 has_steps "$out" 60
+    within 20 has_steps "$out" 20
     [ -z "$more" ] || within 20 has_checkpoint "$out"
     vc ps >running
     for node in "$@"; do vc "$verb" "$node"; done
@@ -68,17 +69,18 @@ go_on() {
 }
 
 more=
+export OFFRAMP_FAULT=
 up 6
 on n1 n2 n3 n4
 train straight 60 || fail "$(cat straight.out straight.err)"
 
 # Two nodes lose power: started again with empty memory; and two others take their place.
-lose again 8 power n2 n4
+lose again 5 power n2 n4
 vc start n2
 vc start n4
 go_on again memory
 grep -q "^snapshots survive the loss of any 2 of 4 nodes" again.out || fail "$(cat again.out)"
-lose spares 8 power n1 n3
+lose spares 5 power n1 n3
 on n6 n2 n5 n4
 go_on spares memory
 vc start n1
@@ -86,13 +88,13 @@ vc start n3
 
 # Cut off: its daemon ends its ranks. Healed, it has its memory still.
 on n1 n2 n3 n4
-lose cut 8 cut n3
+lose cut 5 cut n3
 if vc ps | sed -n '/^n3 /,/^n4 /p' | grep "offramp train"; then fail "a rank goes on in n3, cut off"; fi
 vc heal n3
 go_on cut memory
 
 # One stands still, and mpirun does not notice; awake again, what is left of it does no harm.
-lose frozen 3 freeze n2
+lose frozen 1 freeze n2
 on n1 n5 n3 n4
 go_on frozen memory
 before=$(cat frozen/summary.json)
@@ -105,7 +107,7 @@ vc start n2
 
 # All are lost.
 on n1 n2 n3 n4
-more="--set save_steps=25"
-lose disk 8 power n1 n2 n3 n4
+more="--set save_steps=10"
+lose disk 5 power n1 n2 n3 n4
 for node in n1 n2 n3 n4; do vc start $node; done
 go_on disk disk/checkpoint-

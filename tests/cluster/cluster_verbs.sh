@@ -65,8 +65,15 @@ vc cut n2
 silent n1 n2 || fail "n1 reaches n2, which is cut off"
 silent n2 n1 || fail "n2, which is cut off, reaches n1"
 vc exec n2 kill -0 "$(cat process)" || fail "cut killed a process"
+ends 255 vc exec n0 "$source/launch/cluster/virtual/agent" n2 true
+same "what the agent says" "$(cat said)" "agent: n2 does not answer"
+code=0
+timeout 30 "$vcluster" -c "$name" exec n0 mpirun --host n1,n2 true >said 2>&1 || code=$?
+case $code in 0 | 124) fail "mpirun on a node that is cut off ended with $code: $(cat said)" ;; esac
 vc heal n2
 within 5 reaches n1 n2
+ends 3 vc exec n0 env OF=caller "$source/launch/cluster/virtual/agent" n2 'echo "$OF" on $(hostname); exit 3'
+same "environment and output of the agent" "$(cat said)" " on n2"
 
 # Freeze: processes stand still, the kernel answers.
 vc exec n3 sh -c 'while :; do echo; sleep 0.02; done' >ticks 2>/dev/null &
