@@ -1,0 +1,100 @@
+#include "launch/supervisor/supervisor_detector.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { FACTOR = 3, PER_OCTAVE = 8 };
+
+/* The bucket of a silence: exact below 8 ms, then 8 to an octave. */
+static int bucket_of(int64_t ms)
+{
+    int shift = 0;
+
+    assert(ms >= 0);
+    while (ms >> shift >= 2 * PER_OCTAVE) {
+        shift++;
+    }
+    const int bucket = shift * PER_OCTAVE + (int)(ms >> shift);
+    return bucket < DETECTOR_BUCKETS ? bucket : DETECTOR_BUCKETS - 1;
+}
+
+/* The longest silence of a bucket. */
+static int64_t longest_of(int bucket)
+{
+    if (bucket < 2 * PER_OCTAVE) {
+        return bucket;
+    }
+    const int shift = bucket / PER_OCTAVE - 1;
+    return ((int64_t)(bucket % PER_OCTAVE + PER_OCTAVE + 1) << shift) - 1;
+}
+
+static void learn(struct detector_histogram *seen, int64_t ms)
+{
+    if (seen->total >= DETECTOR_FORGETS_AT) {
+        seen->total = 0;
+        for (int b = 0; b < DETECTOR_BUCKETS; b++) {
+            seen->counts[b] /= 2;
+            seen->total += (int)seen->counts[b];
+        }
+    }
+    seen->counts[bucket_of(ms)]++;
+    seen->total++;
+}
+
+static int64_t p99_ms(const struct detector_histogram *seen)
+{
+    const int beyond_max = seen->total / 100; /* so many may be longer */
+    int beyond = 0;
+    int bucket = DETECTOR_BUCKETS - 1;
+
+    while (bucket > 0 && beyond + (int)seen->counts[bucket] <= beyond_max) {
+        beyond += (int)seen->counts[bucket];
+        bucket--;
+    }
+    return longest_of(bucket);
+}
+
+void detector_init(struct detector *detector, const struct detector_limits *limits)
+{
+    for (int kind = 0; kind < DETECTOR_KINDS; kind++) {
+        assert(limits->floor_ms[kind] >= 1);
+        assert(limits->first_ms[kind] >= limits->floor_ms[kind]);
+    }
+    memset(detector, 0, sizeof(*detector));
+    detector->limits = *limits;
+}
+
+void detector_start(struct detector *detector, int64_t now_ms)
+{
+    detector->kind = DETECTOR_START;
+    detector->mark = 0;
+    detector->since_ms = now_ms;
+}
+
+int64_t detector_deadline_ms(const struct detector *detector, enum detector_kind kind)
+{
+    const struct detector_histogram *seen = &detector->seen[kind];
+    const int64_t floor_ms = detector->limits.floor_ms[kind];
+    const int needed = kind == DETECTOR_STEP ? DETECTOR_SAMPLES_MIN : 3;
+
+    if (seen->total < needed) {
+        return detector->limits.first_ms[kind];
+    }
+    const int64_t learned_ms = FACTOR * p99_ms(seen);
+    return learned_ms > floor_ms ? learned_ms : floor_ms;
+}
+
+bool detector_observe(struct detector *detector, enum detector_kind kind, uint64_t mark,
+                      int64_t now_ms)
+{
+    const int64_t silent_ms = now_ms > detector->since_ms ? now_ms - detector->since_ms : 0;
+
+    if (mark != detector->mark) {
+        learn(&detector->seen[detector->kind], silent_ms); /* it was silent in that phase */
+        detector->mark = mark;
+        detector->kind = kind;
+        detector->since_ms = now_ms;
+        return false;
+    }
+    return silent_ms > detector_deadline_ms(detector, detector->kind);
+}

@@ -1,0 +1,69 @@
+/*
+ * launch/supervisor/supervisor_detector.h - whether a job hangs, by how long it has been silent and
+ * how long it used to be: a pure function of what was observed and when.
+ *
+ * A sign of progress is any change of what the ranks tell (progress.h). Silence is measured from
+ * the last one, and allowed for
+ *
+ *      max(floor, 3 x the 99th percentile of the silences so far)      in that kind of phase
+ *
+ * and for `first` where too few have been observed. The three kinds learn apart: a start-up or a save
+ * is silent for longer than any step. Silences go into a histogram whose buckets are 1/8 apart, so a
+ * percentile is right to that, from above; half of what is known is forgotten every 4096
+ * observations, so that it follows a run whose steps change.
+ *
+ * Threads: any; a detector belongs to one.
+ */
+#ifndef LAUNCH_SUPERVISOR_DETECTOR_H
+#define LAUNCH_SUPERVISOR_DETECTOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum detector_kind {
+    DETECTOR_START, /* from the start of the ranks to the first step, and between stages */
+    DETECTOR_STEP,
+    DETECTOR_SAVE, /* saves and evaluation */
+    DETECTOR_KINDS,
+};
+
+enum {
+    DETECTOR_BUCKETS = 256,
+    DETECTOR_SAMPLES_MIN = 20, /* of a kind, before they are believed; 3 of starts and saves */
+    DETECTOR_FORGETS_AT = 4096,
+};
+
+struct detector_limits {
+    int64_t floor_ms[DETECTOR_KINDS]; /* >= 1 */
+    int64_t first_ms[DETECTOR_KINDS]; /* >= floor_ms */
+};
+
+struct detector_histogram {
+    uint32_t counts[DETECTOR_BUCKETS];
+    int total;
+};
+
+struct detector {
+    struct detector_limits limits;
+    struct detector_histogram seen[DETECTOR_KINDS];
+    enum detector_kind kind;
+    uint64_t mark;
+    int64_t since_ms; /* of the last sign */
+};
+
+void detector_init(struct detector *detector, const struct detector_limits *limits);
+
+/* A job is started at now_ms; what was learned of others stays. */
+void detector_start(struct detector *detector, int64_t now_ms);
+
+/*
+ * The job is in a phase of that kind, and `mark`, which changes with every sign of progress, is this.
+ * True if it hangs.
+ */
+bool detector_observe(struct detector *detector, enum detector_kind kind, uint64_t mark,
+                      int64_t now_ms);
+
+/* The longest silence that is allowed in that kind of phase now. */
+int64_t detector_deadline_ms(const struct detector *detector, enum detector_kind kind);
+
+#endif

@@ -1,0 +1,183 @@
+/* Unit tests of launch/supervisor/supervisor_detector.h: silences of whole runs, as they may be seen. */
+#include <check.h>
+
+#include "launch/supervisor/supervisor_detector.h"
+#include "tests/support/test_suite.h"
+
+static const struct detector_limits limits = {
+    .floor_ms = {1000, 500, 2000},
+    .first_ms = {60000, 10000, 30000},
+};
+
+static struct detector detector;
+static int64_t now_ms;
+static uint64_t mark;
+
+/* `count` signs of progress in phases of that kind, so far apart; whether it was thought to hang. */
+static bool signs(enum detector_kind kind, int count, int64_t apart_ms)
+{
+    bool hangs = false;
+
+    for (int i = 0; i < count; i++) {
+        for (int64_t ms = 0; ms < apart_ms; ms += 20) { /* looked at meanwhile */
+            hangs = detector_observe(&detector, detector.kind, mark, now_ms + ms) || hangs;
+        }
+        now_ms += apart_ms;
+        hangs = detector_observe(&detector, kind, ++mark, now_ms) || hangs;
+    }
+    return hangs;
+}
+
+/* How long a silence from now on is let pass. */
+static int64_t patience_ms(void)
+{
+    int64_t ms = 0;
+
+    while (!detector_observe(&detector, detector.kind, mark, now_ms + ms)) {
+        ms++;
+    }
+    return ms;
+}
+
+static void begin(void)
+{
+    detector_init(&detector, &limits);
+    now_ms = 1000000;
+    mark = 0;
+    detector_start(&detector, now_ms);
+}
+
+START_TEST(observe__allows_the_first_of_a_kind_what_is_set)
+{
+    begin();
+    ck_assert_int_eq(patience_ms(), 60001);
+    signs(DETECTOR_STEP, 1, 700);
+    ck_assert_int_eq(patience_ms(), 10001);
+    signs(DETECTOR_SAVE, 1, 10);
+    ck_assert_int_eq(patience_ms(), 30001);
+}
+END_TEST
+
+START_TEST(observe__allows_three_times_the_p99_of_what_it_saw)
+{
+    begin();
+    signs(DETECTOR_STEP, 1, 2000);
+    ck_assert(!signs(DETECTOR_STEP, 200, 400));
+    ck_assert_int_ge(patience_ms(), 1200);
+    ck_assert_int_le(patience_ms(), 1200 * 9 / 8);
+}
+END_TEST
+
+START_TEST(observe__allows_the_floor_where_steps_are_short)
+{
+    begin();
+    signs(DETECTOR_STEP, 1, 2000);
+    ck_assert(!signs(DETECTOR_STEP, 100, 5));
+    ck_assert_int_eq(patience_ms(), 501);
+}
+END_TEST
+
+/* One in two hundred is not what the others are measured by; one in fifty is. */
+START_TEST(observe__looks_at_the_p99_and_not_at_the_longest)
+{
+    for (int every = 50; every <= 200; every += 150) {
+        begin();
+        signs(DETECTOR_STEP, 1, 2000);
+        for (int i = 0; i < 8; i++) {
+            signs(DETECTOR_STEP, every - 1, 200);
+            ck_assert(!signs(DETECTOR_STEP, 1, 490));
+        }
+        if (every == 50) {
+            ck_assert_int_ge(patience_ms(), 3 * 490);
+        } else {
+            ck_assert_int_le(patience_ms(), 3 * 200 * 9 / 8);
+        }
+    }
+}
+END_TEST
+
+/* A start-up of 20 s, steps of 50 ms, a save of 6 s every 100 steps. */
+START_TEST(observe__learns_each_kind_apart)
+{
+    begin();
+    for (int start = 0; start < 4; start++) {
+        detector_start(&detector, now_ms);
+        ck_assert(!signs(DETECTOR_STEP, 1, 20000));
+        for (int save = 0; save < 4; save++) {
+            ck_assert(!signs(DETECTOR_STEP, 100, 50));
+            ck_assert(!signs(DETECTOR_SAVE, 1, 50));
+            ck_assert(!signs(DETECTOR_STEP, 1, 6000));
+        }
+    }
+    ck_assert_int_eq(detector_deadline_ms(&detector, DETECTOR_STEP), 500);
+    ck_assert_int_ge(detector_deadline_ms(&detector, DETECTOR_SAVE), 18000);
+    ck_assert_int_le(detector_deadline_ms(&detector, DETECTOR_SAVE), 18000 * 9 / 8);
+    ck_assert_int_ge(detector_deadline_ms(&detector, DETECTOR_START), 60000);
+    ck_assert_int_le(detector_deadline_ms(&detector, DETECTOR_START), 60000 * 9 / 8);
+}
+END_TEST
+
+START_TEST(observe__follows_a_stage_whose_steps_are_longer)
+{
+    begin();
+    signs(DETECTOR_STEP, 1, 2000);
+    signs(DETECTOR_STEP, 20000, 100);
+    for (int64_t ms = 110; ms <= 1000; ms += ms / 10) { /* as a machine slows down */
+        ck_assert(!signs(DETECTOR_STEP, 200, ms));
+    }
+    ck_assert_int_ge(patience_ms(), 2700);
+}
+END_TEST
+
+START_TEST(observe__forgets_steps_that_were_longer)
+{
+    begin();
+    signs(DETECTOR_STEP, 1, 2000);
+    signs(DETECTOR_STEP, 1000, 400);
+    signs(DETECTOR_STEP, 60000, 10);
+    ck_assert_int_eq(patience_ms(), 501);
+}
+END_TEST
+
+START_TEST(start__begins_the_silence_anew)
+{
+    begin();
+    signs(DETECTOR_STEP, 50, 100);
+    now_ms += 5000;
+    detector_start(&detector, now_ms);
+    ck_assert(!detector_observe(&detector, DETECTOR_START, 0, now_ms + 10));
+    ck_assert_int_eq(patience_ms(), 60001);
+}
+END_TEST
+
+START_TEST(observe__bears_a_clock_that_stands_and_silences_of_years)
+{
+    begin();
+    ck_assert(!detector_observe(&detector, DETECTOR_STEP, 1, now_ms));
+    ck_assert(!detector_observe(&detector, DETECTOR_STEP, 2, now_ms - 5));
+    ck_assert(!detector_observe(&detector, DETECTOR_STEP, 3, INT64_MAX / 2));
+    for (int i = 0; i < DETECTOR_SAMPLES_MIN; i++) {
+        now_ms = INT64_MAX / 2;
+        detector_observe(&detector, DETECTOR_STEP, (uint64_t)(4 + i), now_ms);
+    }
+    ck_assert_int_gt(detector_deadline_ms(&detector, DETECTOR_STEP), 10000);
+}
+END_TEST
+
+Suite *test_suite(void)
+{
+    Suite *suite = suite_create("supervisor_detector");
+    TCase *tcase = tcase_create("supervisor_detector");
+
+    tcase_add_test(tcase, observe__allows_the_first_of_a_kind_what_is_set);
+    tcase_add_test(tcase, observe__allows_three_times_the_p99_of_what_it_saw);
+    tcase_add_test(tcase, observe__allows_the_floor_where_steps_are_short);
+    tcase_add_test(tcase, observe__looks_at_the_p99_and_not_at_the_longest);
+    tcase_add_test(tcase, observe__learns_each_kind_apart);
+    tcase_add_test(tcase, observe__follows_a_stage_whose_steps_are_longer);
+    tcase_add_test(tcase, observe__forgets_steps_that_were_longer);
+    tcase_add_test(tcase, start__begins_the_silence_anew);
+    tcase_add_test(tcase, observe__bears_a_clock_that_stands_and_silences_of_years);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
