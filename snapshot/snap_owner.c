@@ -8,12 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "comm/base/bytes.h"
 #include "comm/base/clock.h"
 #include "comm/base/hash.h"
+#include "comm/base/process.h"
 
 enum {
     PATIENCE_MS = 3000, /* for a holder that is ending */
@@ -28,38 +28,6 @@ struct holder {
     int process, launcher;
     uint64_t host, start, namespace, incarnation;
 };
-
-/* What the kernel says of a process. */
-struct process {
-    char state;
-    int parent;
-    uint64_t start;
-};
-
-static enum err describe(int process, struct process *process_out)
-{
-    char path[64];
-    char text[1024];
-    unsigned long long start = 0;
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", process);
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        return ERR_FAIL(ERR_MISSING, "process %d", process);
-    }
-    const size_t length = fread(text, 1, sizeof(text) - 1, file);
-    fclose(file);
-    text[length] = '\0';
-    const char *rest = strrchr(text, ')'); /* the name before may hold anything */
-    if (rest == NULL ||
-        sscanf(rest + 1,
-               " %c %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
-               &process_out->state, &process_out->parent, &start) != 3) {
-        return ERR_FAIL(ERR_MISSING, "process %d", process);
-    }
-    process_out->start = start;
-    return ERR_OK;
-}
 
 static uint64_t host_hash(void)
 {
@@ -81,7 +49,7 @@ static enum err write_record(int file, const char *path, const struct snap_owner
     uint8_t bytes[SNAP_OWNER_BYTES];
     struct process self;
 
-    ERR_TRY(describe(getpid(), &self));
+    ERR_TRY(process_describe(getpid(), &self));
     memcpy(bytes, magic, sizeof(magic));
     bytes_put_u32(bytes + 8, (uint32_t)getpid());
     bytes_put_u32(bytes + 12, (uint32_t)me->launcher);
@@ -149,17 +117,16 @@ static bool kill_leftover(const struct holder *holder, const struct snap_owner *
         holder->namespace != pid_namespace()) {
         return false; /* or its PID means nothing here */
     }
-    const int handle = (int)syscall(SYS_pidfd_open, holder->process, 0);
+    const int handle = process_open(holder->process, holder->start);
     if (handle < 0) {
         return false;
     }
-    if (describe(holder->process, &process) != ERR_OK) {
+    if (process_describe(holder->process, &process) != ERR_OK) {
         err_clear();
-    } else if (process.start == holder->start) {
+    } else {
         const bool is_orphan = holder->launcher > 0 && process.parent != holder->launcher;
         const bool is_fenced = me->fences && holder->incarnation < me->incarnation;
-        killed = (is_orphan || is_fenced) &&
-                 syscall(SYS_pidfd_send_signal, handle, SIGKILL, NULL, 0) == 0;
+        killed = (is_orphan || is_fenced) && process_signal(handle, SIGKILL);
     }
     close(handle);
     return killed;
