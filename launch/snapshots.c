@@ -392,3 +392,10 @@ int64_t snapshots_saved_step(const struct snapshots *snapshots)
     return snapshots == NULL || snapshots->told.saved == 0 ? -1
                                                            : (int64_t)snapshots->told.newest_saved;
 }
+
+int64_t snapshots_committed_step(const struct snapshots *snapshots)
+{
+    return snapshots == NULL || snapshots->told.committed == 0
+               ? -1
+               : (int64_t)snapshots->told.newest_committed;
+}

@@ -69,6 +69,9 @@ void snapshots_count_failure(struct snapshots *snapshots, struct metrics *metric
 /* The newest step that was saved in the background; -1: none. On rank 0. */
 int64_t snapshots_saved_step(const struct snapshots *snapshots);
 
+/* The newest step that all ranks are known to have committed by this start; -1: none. */
+int64_t snapshots_committed_step(const struct snapshots *snapshots);
+
 /* What is certain to survive, in words. */
 const char *snapshots_guarantee(const struct snapshots *snapshots);
 

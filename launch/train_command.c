@@ -15,6 +15,7 @@
 #include "launch/evaluate.h"
 #include "launch/exit_code.h"
 #include "launch/halt.h"
+#include "launch/progress.h"
 #include "launch/session.h"
 #include "launch/train_loop.h"
 
@@ -141,7 +142,9 @@ static enum err train(const struct session *session, const struct options_run *o
     if (session_is_first(session)) {
         banner_print(&run);
     }
+    progress_phase(PROGRESS_OPENED);
     ERR_GOTO(out, status, train_loop(&run, &hash));
+    progress_phase(PROGRESS_EVALUATES);
     ERR_GOTO(out, status, evaluate(&run, &results));
     if (results != NULL) {
         status = summarize(&run, hash, results);
@@ -168,8 +171,10 @@ int command_train(int argc, char **argv)
     struct options_run *options = NULL;
 
     arguments_parse(&argp, argc, argv, &arguments);
+    progress_open(comm_launched_rank());
     enum err status = session_open(&session);
     halt_listen();
+    progress_phase(PROGRESS_JOINED);
     if (status == ERR_OK) {
         status =
             options_load(arguments.recipe, arguments.sets.texts, arguments.sets.count, &options);
@@ -180,5 +185,6 @@ int command_train(int argc, char **argv)
     const int code = session_close(&session, status);
     options_close(options);
     arguments_close(&arguments.sets);
+    progress_left(code);
     return code;
 }

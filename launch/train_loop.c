@@ -9,6 +9,7 @@
 
 #include "launch/checkpoint.h"
 #include "launch/metrics.h"
+#include "launch/progress.h"
 #include "launch/snapshots.h"
 #include "launch/train_resume.h"
 #include "launch/train_settings.h"
@@ -79,6 +80,7 @@ static enum err save(struct loop *loop, bool is_last)
     if (loop->saved_step == run->state.step) {
         return ERR_OK;
     }
+    progress_phase(PROGRESS_SAVES);
     ERR_TRY(check_replicas(run));
     if (comm_rank(run->world) == 0 && snapshots_saved_step(run->snapshots) != run->state.step) {
         status = write_checkpoint(loop);
@@ -255,6 +257,14 @@ static enum err tell_success(struct train_run *run)
                : ERR_OK;
 }
 
+/* The newest step that outlives the processes; -1: none. */
+static int64_t kept_step(const struct loop *loop)
+{
+    const int64_t committed = snapshots_committed_step(loop->run->snapshots);
+
+    return committed > loop->saved_step ? committed : loop->saved_step;
+}
+
 /* `resumed`: what the run goes on from, if it begins with this stage; else NULL. */
 static enum err run_stage(struct loop *loop, int index, const struct train_resumed *resumed)
 {
@@ -279,12 +289,14 @@ static enum err run_stage(struct loop *loop, int index, const struct train_resum
                  record_step(loop, &run->options->stages[index].options, index, &report));
         show_step(loop, stage, index, &report);
         ERR_GOTO(out, status, tell_success(run));
+        progress_step(run->state.step, index, kept_step(loop));
         if (run->snapshots != NULL) {
             ERR_GOTO(out, status, snapshots_step(run->snapshots, report.step_s, loop->metrics));
         } else if (save_steps > 0 && run->state.step % save_steps == 0) {
             ERR_GOTO(out, status, save(loop, true));
         }
     }
+    progress_phase(PROGRESS_SAVES);
     ERR_GOTO(out, status, snapshots_settle(run->snapshots, loop->metrics));
     const bool is_last = index + 1 == run->options->stage_count || is_over(run) || loop->halts;
     ERR_GOTO(out, status, save(loop, is_last));
@@ -347,6 +359,7 @@ static enum err begin(struct loop *loop)
                          strcmp(comm_launcher(run->world), "none") == 0, run->state.step,
                          &loop->metrics));
     show_resumed(loop);
+    progress_resumed(run->incarnation.number, run->state.step);
     return ERR_OK;
 }
 
@@ -387,6 +400,7 @@ static enum err run_stages(struct loop *loop)
             break;
         }
         resumed = NULL;
+        progress_phase(PROGRESS_RESUMED);
         if (index + 1 < run->options->stage_count) {
             ERR_TRY(snapshots_fence(run->snapshots));
             snapshots_clear_moments(run->snapshots);

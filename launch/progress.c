@@ -1,0 +1,261 @@
+#define _GNU_SOURCE
+#include "launch/progress.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "comm/base/clock.h"
+#include "comm/base/file.h"
+#include "comm/base/process.h"
+
+enum {
+    PAGE_BYTES = 512,
+    READ_TRIES = 100,
+};
+
+enum word {
+    MAGIC,
+    PROCESS,
+    START,
+    INCARNATION,
+    SEQUENCE,
+    BEATS,
+    PHASE,
+    STEP,
+    KEPT,
+    FROM,
+    STAGE,
+    CODE,
+    AT_NS,
+    FIRST_STEP_NS,
+    SINCE_NS,
+    WORDS = SINCE_NS + PROGRESS_PHASES,
+};
+
+static const uint64_t magic = 0x0a30464f52504f46; /* "FOPROF0\n" */
+
+struct page {
+    _Atomic uint64_t words[PAGE_BYTES / sizeof(uint64_t)];
+};
+
+static_assert((size_t)WORDS <= PAGE_BYTES / sizeof(uint64_t), "all words are in the page");
+static_assert(sizeof(struct page) == PAGE_BYTES, "no padding");
+
+struct progress_view {
+    struct page *page;
+};
+
+static struct page *told; /* of this process, which is one rank; NULL: nobody listens */
+
+static void put(enum word word, uint64_t value)
+{
+    atomic_store_explicit(&told->words[word], value, memory_order_relaxed);
+}
+
+static uint64_t get(const struct page *page, int word)
+{
+    return atomic_load_explicit(&page->words[word], memory_order_relaxed);
+}
+
+/* A reader that sees the words between these two sees an odd sequence, or another one after. */
+static void begin_change(void)
+{
+    put(SEQUENCE, get(told, SEQUENCE) | 1); /* it is odd if a rank before was killed within */
+    atomic_thread_fence(memory_order_release);
+}
+
+static void end_change(void)
+{
+    put(BEATS, get(told, BEATS) + 1);
+    put(AT_NS, (uint64_t)clock_now_ns());
+    atomic_store_explicit(&told->words[SEQUENCE], get(told, SEQUENCE) + 1, memory_order_release);
+}
+
+static void put_phase(enum progress_phase phase)
+{
+    put(PHASE, (uint64_t)phase);
+    if (get(told, SINCE_NS + (int)phase) == 0) {
+        put(SINCE_NS + (enum word)phase, (uint64_t)clock_now_ns());
+    }
+}
+
+static struct page *map_page(const char *folder, int rank, bool writes)
+{
+    char path[FILE_PATH_BYTES_MAX];
+    char name[32];
+    struct stat info;
+    void *page = MAP_FAILED;
+
+    snprintf(name, sizeof(name), "progress-%d", rank);
+    if (file_path(path, folder, name) != ERR_OK) {
+        err_clear();
+        return NULL;
+    }
+    const int file = open(path, (writes ? O_RDWR | O_CREAT : O_RDONLY) | O_CLOEXEC, 0600);
+    if (file < 0) {
+        return NULL;
+    }
+    /* Room is taken before it is written to: a store where there is none ends a process. */
+    const bool has_room = writes ? posix_fallocate(file, 0, PAGE_BYTES) == 0
+                                 : fstat(file, &info) == 0 && info.st_size >= PAGE_BYTES;
+    if (has_room) {
+        page = mmap(NULL, PAGE_BYTES, writes ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, file,
+                    0);
+    }
+    close(file);
+    return page == MAP_FAILED ? NULL : page;
+}
+
+void progress_open(int rank)
+{
+    const char *folder = getenv(PROGRESS_VARIABLE);
+    struct process self;
+
+    if (folder == NULL || folder[0] == '\0' || told != NULL) {
+        return;
+    }
+    if (file_make_folder(folder) != ERR_OK || process_describe(getpid(), &self) != ERR_OK) {
+        err_clear();
+        return;
+    }
+    told = map_page(folder, rank, true);
+    if (told == NULL) {
+        return;
+    }
+    begin_change();
+    for (int word = INCARNATION; word < WORDS; word++) {
+        if (word != SEQUENCE && word != BEATS) {
+            put((enum word)word, 0);
+        }
+    }
+    put(MAGIC, magic);
+    put(PROCESS, (uint64_t)getpid());
+    put(START, self.start);
+    put(STEP, (uint64_t)-1);
+    put(KEPT, (uint64_t)-1);
+    put(FROM, (uint64_t)-1);
+    put_phase(PROGRESS_BEGUN);
+    end_change();
+}
+
+void progress_phase(enum progress_phase phase)
+{
+    if (told == NULL) {
+        return;
+    }
+    begin_change();
+    put_phase(phase);
+    end_change();
+}
+
+void progress_resumed(uint64_t incarnation, int64_t step)
+{
+    if (told == NULL) {
+        return;
+    }
+    begin_change();
+    put(INCARNATION, incarnation);
+    put(FROM, (uint64_t)step);
+    put(STEP, (uint64_t)step);
+    put_phase(PROGRESS_RESUMED);
+    end_change();
+}
+
+void progress_step(int64_t step, int64_t stage, int64_t kept)
+{
+    if (told == NULL) {
+        return;
+    }
+    begin_change();
+    put(STEP, (uint64_t)step);
+    put(STAGE, (uint64_t)stage);
+    put(KEPT, (uint64_t)kept);
+    put_phase(PROGRESS_STEPS);
+    if (get(told, FIRST_STEP_NS) == 0) {
+        put(FIRST_STEP_NS, (uint64_t)clock_now_ns());
+    }
+    end_change();
+}
+
+void progress_left(int code)
+{
+    if (told == NULL) {
+        return;
+    }
+    begin_change();
+    put_phase(PROGRESS_LEAVES);
+    put(CODE, (uint64_t)code + 1);
+    end_change();
+}
+
+enum err progress_view_open(const char *folder, int rank, struct progress_view **view_out)
+{
+    struct progress_view *view = calloc(1, sizeof(*view));
+
+    if (view == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "a view of rank %d", rank);
+    }
+    view->page = map_page(folder, rank, false);
+    if (view->page == NULL) {
+        free(view);
+        return ERR_FAIL(ERR_MISSING, "%s: no page of rank %d", folder, rank);
+    }
+    *view_out = view;
+    return ERR_OK;
+}
+
+void progress_view_close(struct progress_view *view)
+{
+    if (view == NULL) {
+        return;
+    }
+    munmap(view->page, PAGE_BYTES);
+    free(view);
+}
+
+static void take(const uint64_t words[WORDS], struct progress *progress_out)
+{
+    *progress_out = (struct progress){
+        .process = (int)words[PROCESS],
+        .start = words[START],
+        .incarnation = words[INCARNATION],
+        .beats = words[BEATS],
+        .phase = words[PHASE] < PROGRESS_PHASES ? (enum progress_phase)words[PHASE] : 0,
+        .step = (int64_t)words[STEP],
+        .stage = (int64_t)words[STAGE],
+        .kept = (int64_t)words[KEPT],
+        .from = (int64_t)words[FROM],
+        .code = (int)words[CODE] - 1,
+        .at_ns = (int64_t)words[AT_NS],
+        .first_step_ns = (int64_t)words[FIRST_STEP_NS],
+    };
+    for (int phase = 0; phase < PROGRESS_PHASES; phase++) {
+        progress_out->since_ns[phase] = (int64_t)words[SINCE_NS + phase];
+    }
+}
+
+bool progress_view_read(const struct progress_view *view, struct progress *progress_out)
+{
+    uint64_t words[WORDS];
+
+    for (int i = 0; i < READ_TRIES; i++) {
+        const uint64_t before =
+            atomic_load_explicit(&view->page->words[SEQUENCE], memory_order_acquire);
+        for (int word = 0; word < WORDS; word++) {
+            words[word] = get(view->page, word);
+        }
+        atomic_thread_fence(memory_order_acquire);
+        if (before % 2 == 0 && get(view->page, SEQUENCE) == before && words[MAGIC] == magic) {
+            take(words, progress_out);
+            return true;
+        }
+    }
+    return false;
+}
