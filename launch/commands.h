@@ -5,12 +5,24 @@
 #ifndef LAUNCH_COMMANDS_H
 #define LAUNCH_COMMANDS_H
 
+#include "launch/arguments.h"
+#include "launch/options.h"
+
 int command_train(int argc, char **argv);   /* train a run, or go on with it */
+int command_launch(int argc, char **argv);  /* start a run's ranks, and again when they are lost */
 int command_eval(int argc, char **argv);    /* evaluate a run's newest checkpoint */
 int command_config(int argc, char **argv);  /* check settings, print them, or their reference */
 int command_keeper(int argc, char **argv);  /* keep a job's snapshots on this node */
 int command_verify(int argc, char **argv);  /* check a checkpoint against its manifest */
 int command_inspect(int argc, char **argv); /* tell what a checkpoint, a run or its memory holds */
+
+/*
+ * The settings that `offramp train` has of this command line. Ends the program after a wrong one.
+ * The options lend texts of `sets`: end them with options_close(), then that with
+ * arguments_close(). Errors: as options_load().
+ */
+ERR_MUST_CHECK enum err train_options_load(int argc, char **argv, struct arguments_sets *sets,
+                                           struct options_run **options_out);
 
 #define OFFRAMP_VERSION "0.1.0"
 

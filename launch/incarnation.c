@@ -56,6 +56,11 @@ static enum err read_last(const char *output_dir, struct incarnation *last_out)
     return ERR_OK;
 }
 
+uint64_t incarnation_last(const char *output_dir)
+{
+    return read_last(output_dir).number;
+}
+
 static enum err write_line(const char *output_dir, const struct incarnation *incarnation)
 {
     char path[FILE_PATH_BYTES_MAX];

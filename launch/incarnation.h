@@ -32,6 +32,9 @@ struct incarnation {
     int64_t set_aside; /* `tried`, if that was often enough to look for another; -1: nothing is */
 };
 
+/* The newest start that the folder knows of; 0: none. */
+uint64_t incarnation_last(const char *output_dir);
+
 /*
  * This start's; nothing is written. Collective. Errors: ERR_CONFIG if the environment's is no
  * number or not higher than the folder's; ERR_CORRUPT, ERR_IO if that cannot be read; those of groups.

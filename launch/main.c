@@ -14,6 +14,7 @@ static const struct {
     const char *help;
 } commands[] = {
     {"train", command_train, "train a run, alone or as a rank of mpirun or srun"},
+    {"launch", command_launch, "train under mpirun, and start again what is lost"},
     {"eval", command_eval, "evaluate a run: accuracy against compute"},
     {"config", command_config, "check and print settings, or their reference"},
     {"keeper", command_keeper, "keep the snapshots of a job on this node; ranks start it"},

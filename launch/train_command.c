@@ -158,19 +158,33 @@ out:
     return status;
 }
 
+static const struct argp_child train_children[] = {{&arguments_set_argp, 0, NULL, 0}, {0}};
+static const struct argp train_argp = {
+    train_options,
+    parse,
+    "RECIPE",
+    "Trains a run, or goes on with it: alone, or as a rank of mpirun or srun.",
+    train_children,
+    NULL,
+    NULL};
+
+enum err train_options_load(int argc, char **argv, struct arguments_sets *sets,
+                            struct options_run **options_out)
+{
+    struct arguments arguments = {0};
+
+    arguments_parse(&train_argp, argc, argv, &arguments);
+    *sets = arguments.sets;
+    return options_load(arguments.recipe, sets->texts, sets->count, options_out);
+}
+
 int command_train(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&arguments_set_argp, 0, NULL, 0}, {0}};
-    static const struct argp argp = {
-        train_options, parse,
-        "RECIPE",      "Trains a run, or goes on with it: alone, or as a rank of mpirun or srun.",
-        children,      NULL,
-        NULL};
     struct arguments arguments = {0};
     struct session session = {0};
     struct options_run *options = NULL;
 
-    arguments_parse(&argp, argc, argv, &arguments);
+    arguments_parse(&train_argp, argc, argv, &arguments);
     progress_open(comm_launched_rank());
     enum err status = session_open(&session);
     halt_listen();

@@ -1,0 +1,235 @@
+#define _GNU_SOURCE
+#include <argp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "comm/base/file.h"
+#include "launch/commands.h"
+#include "launch/exit_code.h"
+#include "launch/supervisor/supervisor.h"
+
+enum {
+    KEY_NODES_MIN = 1000,
+    KEY_MAX_RESTARTS,
+    KEY_MAX_STALLS,
+    KEY_MPIRUN,
+    KEY_OVERSUBSCRIBE,
+    KEY_GRACE,
+    KEY_HANG,
+};
+
+enum { RANKS_MAX = 65536, WORDS_MAX = 256, SECONDS_MAX = 86400 };
+
+struct arguments {
+    int ranks, max_restarts, max_stalls, grace_s, hang_s;
+    bool oversubscribes;
+    char *extra[WORDS_MAX]; /* of mpirun */
+    int extra_count;
+    char **train; /* the command of the ranks, from "train" on */
+    int train_count;
+};
+
+static const struct argp_option launch_options[] = {
+    {"nranks", 'n', "N", 0, "ranks to start", 0},
+    {"max-restarts", KEY_MAX_RESTARTS, "N", 0, "give up after so many restarts within an hour (20)",
+     0},
+    {"max_restarts", KEY_MAX_RESTARTS, "N", OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
+    {"max-stalls", KEY_MAX_STALLS, "K", 0,
+     "give up after K starts in a row that kept no new step (3)", 0},
+    {"max_stalls", KEY_MAX_STALLS, "K", OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
+    {"hang-s", KEY_HANG, "S", 0,
+     "a step is taken for hung after S seconds without a sign, and three times what the slowest "
+     "in a hundred took (10)",
+     0},
+    {"hang_s", KEY_HANG, "S", OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
+    {"grace-s", KEY_GRACE, "S", 0, "after a signal, wait so long for ranks to save (120)", 0},
+    {"grace_s", KEY_GRACE, "S", OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
+    {"oversubscribe", KEY_OVERSUBSCRIBE, NULL, 0, "more ranks than cores, as mpirun's", 0},
+    {"mpirun", KEY_MPIRUN, "ARGS", 0, "more arguments for mpirun, separated by blanks", 0},
+    {0},
+};
+
+static int number(const char *text, int least, int most, struct argp_state *state)
+{
+    char *end = NULL;
+    const long value = strtol(text, &end, 10);
+
+    if (end == text || *end != '\0' || value < least || value > most) {
+        argp_error(state, "a number from %d to %d is expected, found %s", least, most, text);
+    }
+    return (int)value;
+}
+
+static void add_words(struct arguments *arguments, char *text, struct argp_state *state)
+{
+    char *rest = text;
+
+    for (char *word = strsep(&rest, " \t"); word != NULL; word = strsep(&rest, " \t")) {
+        if (word[0] == '\0') {
+            continue;
+        }
+        if (arguments->extra_count == WORDS_MAX) {
+            argp_error(state, "more than %d arguments for mpirun", WORDS_MAX);
+        }
+        arguments->extra[arguments->extra_count++] = word;
+    }
+}
+
+static error_t parse(int key, char *text, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+
+    switch (key) {
+    case 'n': arguments->ranks = number(text, 1, RANKS_MAX, state); return 0;
+    case KEY_MAX_RESTARTS:
+        arguments->max_restarts = number(text, 0, SUPERVISOR_RESTARTS_MAX, state);
+        return 0;
+    case KEY_MAX_STALLS: arguments->max_stalls = number(text, 1, 1000, state); return 0;
+    case KEY_HANG: arguments->hang_s = number(text, 1, SECONDS_MAX, state); return 0;
+    case KEY_GRACE: arguments->grace_s = number(text, 0, SECONDS_MAX, state); return 0;
+    case KEY_OVERSUBSCRIBE: arguments->oversubscribes = true; return 0;
+    case KEY_MPIRUN: add_words(arguments, text, state); return 0;
+    case ARGP_KEY_ARG: /* the rest is the ranks' */
+        arguments->train = state->argv + state->next - 1;
+        arguments->train_count = state->argc - state->next + 1;
+        state->next = state->argc;
+        return 0;
+    case ARGP_KEY_END:
+        if (arguments->train == NULL || strcmp(arguments->train[0], "train") != 0) {
+            argp_error(state, "-- train RECIPE ... is expected at the end");
+        }
+        if (arguments->ranks == 0) {
+            argp_error(state, "-n N, the number of ranks, is expected");
+        }
+        return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/*
+ * Open MPI 4.1.4 takes a second to end a job of which a rank died, of which it needs 30 ms, and
+ * minutes to notice a node that is gone without a word.
+ */
+static const char *const mpirun_settings[] = {
+    "mpirun", "--mca", "odls_base_sigkill_timeout", "0", "--mca", "oob_tcp_keepalive_time",
+    "1",      "--mca", "oob_tcp_keepalive_intvl",   "1", "--mca", "oob_tcp_keepalive_probes",
+    "3",      "-x",    "OFFRAMP_PROGRESS",
+};
+
+enum { SETTING_COUNT = sizeof(mpirun_settings) / sizeof(mpirun_settings[0]) };
+
+struct command {
+    const char *mpirun[SETTING_COUNT + WORDS_MAX + 8];
+    const char **ranks;
+    char count[16];
+    char program[FILE_PATH_BYTES_MAX];
+};
+
+static enum err make_command(const struct arguments *arguments, struct command *command)
+{
+    const ssize_t length =
+        readlink("/proc/self/exe", command->program, sizeof(command->program) - 1);
+    int count = 0;
+
+    if (length < 0) {
+        return ERR_FAIL(ERR_IO, "/proc/self/exe cannot be read");
+    }
+    command->program[length] = '\0';
+    snprintf(command->count, sizeof(command->count), "%d", arguments->ranks);
+    for (int i = 0; i < SETTING_COUNT; i++) {
+        command->mpirun[count++] = mpirun_settings[i];
+    }
+    command->mpirun[count++] = "-n";
+    command->mpirun[count++] = command->count;
+    if (arguments->oversubscribes) {
+        command->mpirun[count++] = "--oversubscribe";
+    }
+    for (int i = 0; i < arguments->extra_count; i++) {
+        command->mpirun[count++] = arguments->extra[i];
+    }
+    command->mpirun[count] = NULL;
+    command->ranks = calloc((size_t)arguments->train_count + 2, sizeof(*command->ranks));
+    if (command->ranks == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "the command of the ranks");
+    }
+    command->ranks[0] = command->program;
+    for (int i = 0; i < arguments->train_count; i++) {
+        command->ranks[i + 1] = arguments->train[i];
+    }
+    return ERR_OK;
+}
+
+static int64_t at_least(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static enum err launch(const struct arguments *arguments, const struct options_run *run,
+                       int *code_out)
+{
+    const struct options *options = &run->run;
+    const int64_t hang_ms = 1000 * (int64_t)arguments->hang_s;
+    struct command command = {.ranks = NULL};
+
+    if (options->output_dir[0] == '\0') {
+        return ERR_FAIL(ERR_CONFIG, "output_dir is not set: give --output-dir DIR");
+    }
+    ERR_TRY_AS(file_make_folder(options->output_dir), "output_dir");
+    ERR_TRY(make_command(arguments, &command));
+    const struct supervisor_options supervisor = {
+        .output_dir = options->output_dir,
+        .mpirun = command.mpirun,
+        .ranks = command.ranks,
+        .rank_count = arguments->ranks,
+        .limits = {.node_count = 1,
+                   .nodes_wanted = 1,
+                   .nodes_min = 1,
+                   .restarts_per_hour = arguments->max_restarts,
+                   .stalls_max = arguments->max_stalls,
+                   .backoff_ms = 1000,
+                   .backoff_max_ms = 60000,
+                   .grace_ms = 1000 * (int64_t)arguments->grace_s},
+        /* Until it is known how long they take, the ranks' own deadlines are the measure. */
+        .detector = {.floor_ms = {3 * hang_ms, hang_ms, 3 * hang_ms},
+                     .first_ms = {at_least(options->serial_deadline_ms, 3 * hang_ms),
+                                  at_least(options->collective_deadline_ms, hang_ms),
+                                  at_least(options->serial_deadline_ms, 3 * hang_ms)}},
+    };
+    const enum err status = supervisor_run(&supervisor, code_out);
+    free(command.ranks);
+    return status;
+}
+
+int command_launch(int argc, char **argv)
+{
+    static const struct argp argp = {
+        launch_options,
+        parse,
+        "-- train RECIPE [ARGUMENT...]",
+        "Starts the ranks of a run under mpirun, watches them, and starts them again when they are "
+        "lost, until the run is done.",
+        NULL,
+        NULL,
+        NULL};
+    static char name[] = "offramp train";
+    struct arguments arguments = {
+        .max_restarts = 20, .max_stalls = 3, .grace_s = 120, .hang_s = 10};
+    struct arguments_sets sets = {.count = 0};
+    struct options_run *options = NULL;
+    int code = EXIT_DONE;
+
+    argp_err_exit_status = EXIT_USAGE;
+    argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &arguments);
+    char *train = arguments.train[0];
+    arguments.train[0] = name;
+    enum err status = train_options_load(arguments.train_count, arguments.train, &sets, &options);
+    arguments.train[0] = train;
+    if (status == ERR_OK) {
+        status = launch(&arguments, options, &code);
+    }
+    options_close(options);
+    arguments_close(&sets);
+    return status == ERR_OK ? code : (int)exit_code_report(status);
+}
