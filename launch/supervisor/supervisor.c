@@ -122,7 +122,7 @@ static void do_launch(struct supervisor *supervisor)
 
     supervisor->launched_ns = clock_now_ns();
     supervisor->is_told = false;
-    detector_start(&supervisor->detector, clock_now_ms());
+    detector_start(&supervisor->detector, options->rank_count, clock_now_ms());
     supervisor->status = job_start(&job, &supervisor->job);
     jdoc_set_int(details, "ranks", job.rank_count);
     jdoc_set_int(details, "incarnation", (int64_t)supervisor->state.incarnation);
@@ -178,7 +178,7 @@ static void take_user_signals(struct supervisor *supervisor)
 struct summary {
     int seen;
     int64_t step, kept;        /* the newest */
-    uint64_t mark;             /* changes with every sign */
+    uint64_t signs;            /* of all ranks */
     enum progress_phase phase; /* of the rank that is furthest from the end */
     bool claimed;
     struct progress first; /* of a rank that has made a step; process 0: none has */
@@ -194,7 +194,7 @@ static void sum_up(const struct job *job, int rank_count, struct summary *sum_ou
             continue;
         }
         sum.seen++;
-        sum.mark += told.beats;
+        sum.signs += told.beats;
         sum.phase = told.phase < sum.phase ? told.phase : sum.phase;
         sum.step = told.step > sum.step ? told.step : sum.step;
         sum.kept = told.kept > sum.kept ? told.kept : sum.kept;
@@ -224,7 +224,7 @@ static void look_for_hang(struct supervisor *supervisor, const struct summary *s
     struct detector *detector = &supervisor->detector;
 
     if (sum->seen == 0 || job_dead_rank(supervisor->job) >= 0 ||
-        !detector_observe(detector, kind_of(sum->phase), sum->mark, now_ms)) {
+        !detector_observe(detector, kind_of(sum->phase), sum->signs, now_ms)) {
         return;
     }
     supervisor->loss = (struct report_loss){

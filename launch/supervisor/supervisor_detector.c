@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { FACTOR = 3, PER_OCTAVE = 8 };
+enum { FACTOR = 3, PER_OCTAVE = 8, SILENCES_MAX = 1024 };
 
 /* The bucket of a silence: exact below 8 ms, then 8 to an octave. */
 static int bucket_of(int64_t ms)
@@ -28,7 +28,8 @@ static int64_t longest_of(int bucket)
     return ((int64_t)(bucket % PER_OCTAVE + PER_OCTAVE + 1) << shift) - 1;
 }
 
-static void learn(struct detector_histogram *seen, int64_t ms)
+/* `count` silences of `ms` each. */
+static void learn(struct detector_histogram *seen, int64_t ms, int count)
 {
     if (seen->total >= DETECTOR_FORGETS_AT) {
         seen->total = 0;
@@ -37,8 +38,8 @@ static void learn(struct detector_histogram *seen, int64_t ms)
             seen->total += (int)seen->counts[b];
         }
     }
-    seen->counts[bucket_of(ms)]++;
-    seen->total++;
+    seen->counts[bucket_of(ms)] += (uint32_t)count;
+    seen->total += count;
 }
 
 static int64_t p99_ms(const struct detector_histogram *seen)
@@ -64,10 +65,12 @@ void detector_init(struct detector *detector, const struct detector_limits *limi
     detector->limits = *limits;
 }
 
-void detector_start(struct detector *detector, int64_t now_ms)
+void detector_start(struct detector *detector, int rank_count, int64_t now_ms)
 {
+    assert(rank_count >= 1);
+    detector->rank_count = rank_count;
     detector->kind = DETECTOR_START;
-    detector->mark = 0;
+    detector->signs = 0;
     detector->since_ms = now_ms;
 }
 
@@ -84,14 +87,16 @@ int64_t detector_deadline_ms(const struct detector *detector, enum detector_kind
     return learned_ms > floor_ms ? learned_ms : floor_ms;
 }
 
-bool detector_observe(struct detector *detector, enum detector_kind kind, uint64_t mark,
+bool detector_observe(struct detector *detector, enum detector_kind kind, uint64_t signs,
                       int64_t now_ms)
 {
     const int64_t silent_ms = now_ms > detector->since_ms ? now_ms - detector->since_ms : 0;
 
-    if (mark != detector->mark) {
-        learn(&detector->seen[detector->kind], silent_ms); /* it was silent in that phase */
-        detector->mark = mark;
+    if (signs != detector->signs) {
+        const uint64_t rounds = (signs - detector->signs) / (uint64_t)detector->rank_count;
+        const int count = rounds < 1 ? 1 : rounds > SILENCES_MAX ? SILENCES_MAX : (int)rounds;
+        learn(&detector->seen[detector->kind], silent_ms, count); /* it was silent in that phase */
+        detector->signs = signs;
         detector->kind = kind;
         detector->since_ms = now_ms;
         return false;

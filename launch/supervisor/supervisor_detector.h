@@ -2,15 +2,16 @@
  * launch/supervisor/supervisor_detector.h - whether a job hangs, by how long it has been silent and
  * how long it used to be: a pure function of what was observed and when.
  *
- * A sign of progress is any change of what the ranks tell (progress.h). Silence is measured from
- * the last one, and allowed for
+ * A sign of progress is whatever a rank tells (progress.h); all signs of all ranks are counted.
+ * Silence is measured from the last one, and allowed for
  *
  *      max(floor, 3 x the 99th percentile of the silences so far)      in that kind of phase
  *
  * and for `first` where too few have been observed. The three kinds learn apart: a start-up or a save
  * is silent for longer than any step. Silences go into a histogram whose buckets are 1/8 apart, so a
  * percentile is right to that, from above; half of what is known is forgotten every 4096
- * observations, so that it follows a run whose steps change.
+ * observations, so that it follows a run whose steps change. Where all ranks gave several signs
+ * between two looks, so many silences were no longer than that.
  *
  * Threads: any; a detector belongs to one.
  */
@@ -47,20 +48,18 @@ struct detector {
     struct detector_limits limits;
     struct detector_histogram seen[DETECTOR_KINDS];
     enum detector_kind kind;
-    uint64_t mark;
+    uint64_t signs;
+    int rank_count;
     int64_t since_ms; /* of the last sign */
 };
 
 void detector_init(struct detector *detector, const struct detector_limits *limits);
 
-/* A job is started at now_ms; what was learned of others stays. */
-void detector_start(struct detector *detector, int64_t now_ms);
+/* A job of so many ranks (>= 1) is started at now_ms; what was learned of others stays. */
+void detector_start(struct detector *detector, int rank_count, int64_t now_ms);
 
-/*
- * The job is in a phase of that kind, and `mark`, which changes with every sign of progress, is this.
- * True if it hangs.
- */
-bool detector_observe(struct detector *detector, enum detector_kind kind, uint64_t mark,
+/* The job is in a phase of that kind, and has given so many signs since its start. True if it hangs. */
+bool detector_observe(struct detector *detector, enum detector_kind kind, uint64_t signs,
                       int64_t now_ms);
 
 /* The longest silence that is allowed in that kind of phase now. */

@@ -60,6 +60,7 @@ static void become_mpirun(const struct job_options *options, char **arguments, i
 
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != supervisor) {

@@ -147,6 +147,8 @@ ends_with 0
 same "state after a rank was stopped" "$(hash_of stopped)" "$hash"
 grep -q "rank [0-3] (.*) hung at step .*(silent for [0-9.]* s); starting again" stopped.err ||
     fail "a stopped rank is told as: $(cat stopped.err)"
+silent_s=$(sed -n 's/.*(silent for \([0-9]*\).*/\1/p' stopped.err)
+[ "$silent_s" -lt 5 ] || fail "a stopped rank is noticed after $silent_s s, with --hang-s 1"
 nothing_is_left
 
 # No more restarts than allowed: the block, and the same in summary.json.

@@ -11,7 +11,7 @@ static const struct detector_limits limits = {
 
 static struct detector detector;
 static int64_t now_ms;
-static uint64_t mark;
+static uint64_t mark; /* signs so far */
 
 /* `count` signs of progress in phases of that kind, so far apart; whether it was thought to hang. */
 static bool signs(enum detector_kind kind, int count, int64_t apart_ms)
@@ -39,12 +39,17 @@ static int64_t patience_ms(void)
     return ms;
 }
 
+static void start(void)
+{
+    mark = 0;
+    detector_start(&detector, 1, now_ms);
+}
+
 static void begin(void)
 {
     detector_init(&detector, &limits);
     now_ms = 1000000;
-    mark = 0;
-    detector_start(&detector, now_ms);
+    start();
 }
 
 START_TEST(observe__allows_the_first_of_a_kind_what_is_set)
@@ -100,8 +105,8 @@ END_TEST
 START_TEST(observe__learns_each_kind_apart)
 {
     begin();
-    for (int start = 0; start < 4; start++) {
-        detector_start(&detector, now_ms);
+    for (int job = 0; job < 4; job++) {
+        start();
         ck_assert(!signs(DETECTOR_STEP, 1, 20000));
         for (int save = 0; save < 4; save++) {
             ck_assert(!signs(DETECTOR_STEP, 100, 50));
@@ -139,12 +144,25 @@ START_TEST(observe__forgets_steps_that_were_longer)
 }
 END_TEST
 
+/* Two looks at 4 ranks that made 30 steps between them: enough to know steps, and none took longer. */
+START_TEST(observe__counts_what_happened_between_two_looks)
+{
+    begin();
+    detector_start(&detector, 4, now_ms);
+    ck_assert(!detector_observe(&detector, DETECTOR_STEP, 4, now_ms + 100));
+    ck_assert_int_eq(detector_deadline_ms(&detector, DETECTOR_STEP), 10000);
+    ck_assert(!detector_observe(&detector, DETECTOR_STEP, 4 + 4 * 30, now_ms + 400));
+    ck_assert_int_ge(detector_deadline_ms(&detector, DETECTOR_STEP), 900);
+    ck_assert_int_le(detector_deadline_ms(&detector, DETECTOR_STEP), 900 * 9 / 8);
+}
+END_TEST
+
 START_TEST(start__begins_the_silence_anew)
 {
     begin();
     signs(DETECTOR_STEP, 50, 100);
     now_ms += 5000;
-    detector_start(&detector, now_ms);
+    start();
     ck_assert(!detector_observe(&detector, DETECTOR_START, 0, now_ms + 10));
     ck_assert_int_eq(patience_ms(), 60001);
 }
@@ -176,6 +194,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, observe__learns_each_kind_apart);
     tcase_add_test(tcase, observe__follows_a_stage_whose_steps_are_longer);
     tcase_add_test(tcase, observe__forgets_steps_that_were_longer);
+    tcase_add_test(tcase, observe__counts_what_happened_between_two_looks);
     tcase_add_test(tcase, start__begins_the_silence_anew);
     tcase_add_test(tcase, observe__bears_a_clock_that_stands_and_silences_of_years);
     suite_add_tcase(suite, tcase);
