@@ -39,9 +39,12 @@ struct supervisor {
     char folder[FILE_PATH_BYTES_MAX]; /* of the pages of ranks */
 
     int64_t launched_ns, over_ns, looked_ns;
+    int64_t noted_ns;        /* when this job was seen to be lost; 0: it was not */
     struct report_loss loss; /* of the newest job that was lost */
     bool was_lost, is_told;  /* there was one; the job since has made a step, and it was told */
-    bool claimed;            /* some start got to training */
+    int64_t hung_ms;         /* this job was silent for so long; 0: it did not hang */
+    int hung_rank;
+    bool claimed; /* some start got to training */
 
     enum err status; /* of the supervisor's own doing */
     struct supervisor_action finish;
@@ -122,6 +125,8 @@ static void do_launch(struct supervisor *supervisor)
 
     supervisor->launched_ns = clock_now_ns();
     supervisor->is_told = false;
+    supervisor->noted_ns = 0;
+    supervisor->hung_ms = 0;
     detector_start(&supervisor->detector, options->rank_count, clock_now_ms());
     supervisor->status = job_start(&job, &supervisor->job);
     jdoc_set_int(details, "ranks", job.rank_count);
@@ -227,31 +232,24 @@ static void look_for_hang(struct supervisor *supervisor, const struct summary *s
         !detector_observe(detector, kind_of(sum->phase), sum->signs, now_ms)) {
         return;
     }
-    supervisor->loss = (struct report_loss){
-        .end = {.rank = job_slowest(supervisor->job)},
-        .hung_ms = now_ms - detector->since_ms,
-        .noted_ns = clock_now_ns(),
-    };
+    supervisor->hung_rank = job_slowest(supervisor->job);
+    supervisor->hung_ms = now_ms - detector->since_ms;
+    supervisor->noted_ns = clock_now_ns();
     tell(supervisor, (struct supervisor_event){.kind = SUPERVISOR_HANGS});
 }
 
 static void job_is_lost(struct supervisor *supervisor, const struct job_end *end, int64_t step)
 {
     struct report_loss *loss = &supervisor->loss;
-    const int hung_rank = loss->end.rank;
-    const bool hung = supervisor->state.was_killed && loss->hung_ms > 0 &&
-                      loss->noted_ns > supervisor->launched_ns;
 
-    if (!hung) {
-        loss->hung_ms = 0;
-    }
-    if (loss->noted_ns < supervisor->launched_ns) {
-        loss->noted_ns = clock_now_ns();
-    }
-    loss->end = *end;
-    loss->step = step;
-    if (hung) {
-        loss->end.rank = hung_rank;
+    *loss = (struct report_loss){
+        .end = *end,
+        .hung_ms = supervisor->hung_ms,
+        .step = step,
+        .noted_ns = supervisor->noted_ns != 0 ? supervisor->noted_ns : clock_now_ns(),
+    };
+    if (loss->hung_ms > 0) {
+        loss->end.rank = supervisor->hung_rank;
         gethostname(loss->end.host, sizeof(loss->end.host) - 1);
     }
     supervisor->was_lost = true;
@@ -277,7 +275,7 @@ static void end_job(struct supervisor *supervisor, const struct summary *sum)
                                            .now_ms = clock_now_ms()};
     struct supervisor_actions ignored;
     supervisor_decide(&next, &event, &ignored);
-    if (is_lost) {
+    if (is_lost && !supervisor->state.is_asked) {
         report_lost(supervisor->report, &supervisor->loss, &next, event.now_ms);
     }
     tell(supervisor, event);
@@ -293,12 +291,11 @@ static void look_at_job(struct supervisor *supervisor)
     if (1e-9 * (double)(supervisor->looked_ns - looked_ns) > LATE_S) {
         supervisor->detector.since_ms = now_ms;
     }
-    const bool was_whole = job_dead_rank(supervisor->job) < 0;
     job_look(supervisor->job, now_ms);
     sum_up(supervisor->job, supervisor->options->rank_count, &sum);
     supervisor->claimed = supervisor->claimed || sum.claimed;
-    if (was_whole && job_dead_rank(supervisor->job) >= 0 && !supervisor->state.was_killed) {
-        supervisor->loss.noted_ns = clock_now_ns();
+    if (supervisor->noted_ns == 0 && job_dead_rank(supervisor->job) >= 0) {
+        supervisor->noted_ns = clock_now_ns();
     }
     if (sum.kept >= 0) {
         tell(supervisor, (struct supervisor_event){.kind = SUPERVISOR_STEP_KEPT, .step = sum.kept});

@@ -465,6 +465,11 @@ void job_end_of(const struct job *job, struct job_end *end_out)
     if (end.rank >= 0) {
         end.progress = job->ranks[end.rank].told;
     }
+    if (job->was_killed && end.rank >= 0) { /* what mpirun says is of that */
+        end.code = end.progress.code > 0 ? end.progress.code : 0;
+        end.signal = end.code == 0 ? SIGKILL : 0;
+        end.rank_signal = end.code == 0 ? -1 : 0;
+    }
     if (blame->host[0] != '\0') {
         memcpy(end.host, blame->host, sizeof(end.host));
     } else {

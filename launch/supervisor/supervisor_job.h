@@ -36,7 +36,7 @@ struct job_end {
     int code, signal; /* of the job as a whole; signal is 0 if it ended by itself */
     int rank;         /* the first that failed; -1: not known */
     char host[256];
-    int rank_signal;          /* that ended it; 0: none is known of */
+    int rank_signal;          /* that ended it; 0: none; -1: one that is not known */
     struct progress progress; /* what it told last; process 0: nothing */
     char line[OUTPUT_LINE_BYTES];
     bool mpirun_hung;

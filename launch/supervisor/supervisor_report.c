@@ -98,6 +98,8 @@ static void describe_end(const struct report_loss *loss, char *text, size_t text
 
     if (loss->hung_ms > 0) {
         snprintf(text, text_bytes, "silent for %.1f s", 1e-3 * (double)loss->hung_ms);
+    } else if (end->rank_signal < 0) {
+        snprintf(text, text_bytes, "it died");
     } else if (end->rank_signal > 0) {
         snprintf(text, text_bytes, "signal %d, %s", end->rank_signal, strsignal(end->rank_signal));
     } else {
@@ -138,7 +140,7 @@ static void set_loss(struct jdoc *doc, const struct report_loss *loss)
     jdoc_set_int(doc, "step", loss->step);
     if (loss->hung_ms > 0) {
         jdoc_set_real(doc, "silent_s", 1e-3 * (double)loss->hung_ms);
-    } else if (end->rank_signal > 0) {
+    } else if (end->rank_signal != 0) {
         jdoc_set_int(doc, "signal", end->rank_signal);
     } else {
         jdoc_set_int(doc, "code", end->code);
@@ -244,7 +246,10 @@ static void print_block(const struct report *report, const struct supervisor_sta
     report_line("the run has failed: %s", why);
     if (loss != NULL) {
         report_loss_text(loss, text, sizeof(text));
-        fprintf(stderr, "  first to fail  %s\n  last line      %s\n", text, loss->end.line);
+        fprintf(stderr, "  first to fail  %s\n", text);
+    }
+    if (loss != NULL && loss->end.line[0] != '\0') {
+        fprintf(stderr, "  last line      %s\n", loss->end.line);
     }
     fprintf(stderr, "  saved          ");
     if (on_disk >= 0) {
