@@ -100,10 +100,17 @@ static enum err open_model(struct train_run *run)
     ERR_TRY(model_open(&config, &run->ops, &run->state.model));
     if (options->init_from[0] != '\0') {
         ERR_TRY_AS(model_files_load_weights(run->state.model, options->init_from), "init_from");
-        return ERR_OK;
     }
-    model_init(run->state.model, (uint64_t)options->seed);
     return ERR_OK;
+}
+
+void train_run_init(struct train_run *run)
+{
+    const struct options *options = &run->options->run;
+
+    if (options->init_from[0] == '\0') {
+        model_init(run->state.model, (uint64_t)options->seed);
+    }
 }
 
 static bool has_exits(const struct options_run *options)

@@ -36,12 +36,15 @@ struct train_run {
 };
 
 /*
- * Opens everything that does not depend on the stage, with initial weights (or those of
- * init_from). Collective. End it with train_run_close().
+ * Opens everything that does not depend on the stage; weights are those of init_from, or zero until
+ * train_run_init() or a load. Collective. End it with train_run_close().
  * Errors: those of the parts; ERR_CONFIG where settings and data do not go together.
  */
 ERR_MUST_CHECK enum err train_run_open(const struct options_run *options, struct comm_group *world,
                                        struct train_run *run_out);
+/* Initial weights, for a run that goes on from nothing: drawing them takes seconds for 100 MB. */
+void train_run_init(struct train_run *run);
+
 void train_run_close(struct train_run *run); /* a zeroed run is allowed */
 
 /* After parameters were loaded or changed from outside. */
