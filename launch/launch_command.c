@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include <argp.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,9 @@
 
 enum {
     KEY_NODES_MIN = 1000,
+    KEY_HOSTFILE,
+    KEY_SPARES,
+    KEY_AGENT,
     KEY_MAX_RESTARTS,
     KEY_MAX_STALLS,
     KEY_MPIRUN,
@@ -23,6 +27,8 @@ enum {
 enum { RANKS_MAX = 65536, WORDS_MAX = 256, SECONDS_MAX = 86400 };
 
 struct arguments {
+    const char *hostfile, *agent;
+    int spares, nodes_min; /* 0: as many as are wanted */
     int ranks, max_restarts, max_stalls, grace_s, hang_s;
     bool oversubscribes;
     char *extra[WORDS_MAX]; /* of mpirun */
@@ -32,7 +38,13 @@ struct arguments {
 };
 
 static const struct argp_option launch_options[] = {
-    {"nranks", 'n', "N", 0, "ranks to start", 0},
+    {"nranks", 'n', "N", 0, "ranks to start; with a hostfile, as many as it has slots for", 0},
+    {"hostfile", KEY_HOSTFILE, "FILE", 0, "nodes to start them on, as mpirun's: HOST slots=N", 0},
+    {"spares", KEY_SPARES, "B", 0, "of them, the last B are used when others are lost (0)", 0},
+    {"nodes-min", KEY_NODES_MIN, "A", 0,
+     "go on with fewer nodes, down to A, when there is no spare", 0},
+    {"nodes_min", KEY_NODES_MIN, "A", OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
+    {"agent", KEY_AGENT, "WORDS", 0, "how a node is reached (ssh -o BatchMode=yes)", 0},
     {"max-restarts", KEY_MAX_RESTARTS, "N", 0, "give up after so many restarts within an hour (20)",
      0},
     {"max_restarts", KEY_MAX_RESTARTS, "N", OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
@@ -83,6 +95,12 @@ static error_t parse(int key, char *text, struct argp_state *state)
 
     switch (key) {
     case 'n': arguments->ranks = number(text, 1, RANKS_MAX, state); return 0;
+    case KEY_HOSTFILE: arguments->hostfile = text; return 0;
+    case KEY_AGENT: arguments->agent = text; return 0;
+    case KEY_SPARES: arguments->spares = number(text, 0, SUPERVISOR_NODES_MAX, state); return 0;
+    case KEY_NODES_MIN:
+        arguments->nodes_min = number(text, 1, SUPERVISOR_NODES_MAX, state);
+        return 0;
     case KEY_MAX_RESTARTS:
         arguments->max_restarts = number(text, 0, SUPERVISOR_RESTARTS_MAX, state);
         return 0;
@@ -100,8 +118,12 @@ static error_t parse(int key, char *text, struct argp_state *state)
         if (arguments->train == NULL || strcmp(arguments->train[0], "train") != 0) {
             argp_error(state, "-- train RECIPE ... is expected at the end");
         }
-        if (arguments->ranks == 0) {
+        if (arguments->ranks == 0 && arguments->hostfile == NULL) {
             argp_error(state, "-n N, the number of ranks, is expected");
+        }
+        if (arguments->hostfile == NULL &&
+            (arguments->spares > 0 || arguments->nodes_min > 0 || arguments->agent != NULL)) {
+            argp_error(state, "--spares, --nodes-min and --agent go with --hostfile");
         }
         return 0;
     default: return ARGP_ERR_UNKNOWN;
@@ -123,7 +145,6 @@ enum { SETTING_COUNT = sizeof(mpirun_settings) / sizeof(mpirun_settings[0]) };
 struct command {
     const char *mpirun[SETTING_COUNT + WORDS_MAX + 8];
     const char **ranks;
-    char count[16];
     char program[FILE_PATH_BYTES_MAX];
 };
 
@@ -137,12 +158,19 @@ static enum err make_command(const struct arguments *arguments, struct command *
         return ERR_FAIL(ERR_IO, "/proc/self/exe cannot be read");
     }
     command->program[length] = '\0';
-    snprintf(command->count, sizeof(command->count), "%d", arguments->ranks);
     for (int i = 0; i < SETTING_COUNT; i++) {
         command->mpirun[count++] = mpirun_settings[i];
     }
-    command->mpirun[count++] = "-n";
-    command->mpirun[count++] = command->count;
+    if (arguments->hostfile != NULL) {
+        command->mpirun[count++] = "--mca"; /* so that no node is started through another */
+        command->mpirun[count++] = "plm_rsh_no_tree_spawn";
+        command->mpirun[count++] = "1";
+    }
+    if (arguments->agent != NULL) {
+        command->mpirun[count++] = "--mca";
+        command->mpirun[count++] = "plm_rsh_agent";
+        command->mpirun[count++] = arguments->agent;
+    }
     if (arguments->oversubscribes) {
         command->mpirun[count++] = "--oversubscribe";
     }
@@ -166,30 +194,78 @@ static int64_t at_least(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-static enum err launch(const struct arguments *arguments, const struct options_run *run,
-                       int *code_out)
+/* Into how many shares all steps can be cut: what the number of ranks must divide. */
+static int64_t count_shares(const struct options_run *run)
+{
+    int64_t shares = 0;
+
+    for (int s = 0; s < run->stage_count; s++) {
+        const struct options *options = &run->stages[s].options;
+        int64_t a = options->train_batch_size / options->per_device_train_batch_size;
+        while (a != 0) { /* the greatest common divisor */
+            const int64_t rest = shares % a;
+            shares = a;
+            a = rest;
+        }
+    }
+    return shares;
+}
+
+/* Which nodes there are, and how many ranks each has. */
+static enum err plan_nodes(const struct arguments *arguments, const struct nodes_list *list,
+                           struct supervisor_options *supervisor)
+{
+    struct supervisor_limits *limits = &supervisor->limits;
+    int slots = INT_MAX;
+
+    limits->node_count = limits->nodes_wanted = limits->nodes_min = 1;
+    supervisor->ranks_per_node = arguments->ranks;
+    if (list->count == 0) {
+        return ERR_OK;
+    }
+    if (list->count > SUPERVISOR_NODES_MAX || arguments->spares >= list->count) {
+        return ERR_FAIL(ERR_CONFIG, "%s has %d nodes, %d of them spares", arguments->hostfile,
+                        list->count, arguments->spares);
+    }
+    for (int n = 0; n < list->count; n++) {
+        slots = list->slots[n] < slots ? list->slots[n] : slots;
+    }
+    limits->node_count = list->count;
+    limits->nodes_wanted = list->count - arguments->spares;
+    limits->nodes_min = arguments->nodes_min > 0 ? arguments->nodes_min : limits->nodes_wanted;
+    const int ranks = arguments->ranks > 0 ? arguments->ranks : slots * limits->nodes_wanted;
+    supervisor->ranks_per_node = ranks / limits->nodes_wanted;
+    supervisor->nodes = list;
+    if (limits->nodes_min > limits->nodes_wanted) {
+        return ERR_FAIL(ERR_CONFIG, "--nodes-min %d is more than the %d nodes that are not spares",
+                        limits->nodes_min, limits->nodes_wanted);
+    }
+    if (ranks % limits->nodes_wanted != 0 || supervisor->ranks_per_node > slots) {
+        return ERR_FAIL(ERR_CONFIG,
+                        "%d ranks on %d nodes: the same number on each is expected, at most %d",
+                        ranks, limits->nodes_wanted, slots);
+    }
+    return ERR_OK;
+}
+
+static enum err supervise(const struct arguments *arguments, const struct options_run *run,
+                          const struct nodes_list *list, const struct command *command,
+                          int *code_out)
 {
     const struct options *options = &run->run;
     const int64_t hang_ms = 1000 * (int64_t)arguments->hang_s;
-    struct command command = {.ranks = NULL};
-
-    if (options->output_dir[0] == '\0') {
-        return ERR_FAIL(ERR_CONFIG, "output_dir is not set: give --output-dir DIR");
-    }
-    ERR_TRY_AS(file_make_folder(options->output_dir), "output_dir");
-    ERR_TRY(make_command(arguments, &command));
-    const struct supervisor_options supervisor = {
+    struct supervisor_options supervisor = {
         .output_dir = options->output_dir,
-        .mpirun = command.mpirun,
-        .ranks = command.ranks,
-        .rank_count = arguments->ranks,
-        .limits = {.node_count = 1,
-                   .nodes_wanted = 1,
-                   .nodes_min = 1,
-                   .restarts_per_hour = arguments->max_restarts,
+        .mpirun = command->mpirun,
+        .ranks = command->ranks,
+        .shares = count_shares(run),
+        .agent = arguments->agent != NULL ? arguments->agent : "ssh -o BatchMode=yes",
+        .program = command->program,
+        .limits = {.restarts_per_hour = arguments->max_restarts,
                    .stalls_max = arguments->max_stalls,
                    .backoff_ms = 1000,
                    .backoff_max_ms = 60000,
+                   .node_wait_ms = 600000,
                    .grace_ms = 1000 * (int64_t)arguments->grace_s},
         /* Until it is known how long they take, the ranks' own deadlines are the measure. */
         .detector = {.floor_ms = {3 * hang_ms, hang_ms, 3 * hang_ms},
@@ -197,8 +273,32 @@ static enum err launch(const struct arguments *arguments, const struct options_r
                                   at_least(options->collective_deadline_ms, hang_ms),
                                   at_least(options->serial_deadline_ms, 3 * hang_ms)}},
     };
-    const enum err status = supervisor_run(&supervisor, code_out);
+
+    ERR_TRY(plan_nodes(arguments, list, &supervisor));
+    return supervisor_run(&supervisor, code_out);
+}
+
+static enum err launch(const struct arguments *arguments, const struct options_run *run,
+                       int *code_out)
+{
+    struct command command = {.ranks = NULL};
+    struct nodes_list list = {.count = 0};
+
+    if (run->run.output_dir[0] == '\0') {
+        return ERR_FAIL(ERR_CONFIG, "output_dir is not set: give --output-dir DIR");
+    }
+    if (arguments->hostfile != NULL) {
+        ERR_TRY(nodes_list_read(arguments->hostfile, &list));
+    }
+    enum err status = file_make_folder(run->run.output_dir);
+    if (status == ERR_OK) {
+        status = make_command(arguments, &command);
+    }
+    if (status == ERR_OK) {
+        status = supervise(arguments, run, &list, &command, code_out);
+    }
     free(command.ranks);
+    nodes_list_release(&list);
     return status;
 }
 

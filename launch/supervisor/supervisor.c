@@ -22,9 +22,11 @@
 #include "snapshot/snap_disk.h"
 
 enum {
-    TICK_MS = 50,   /* between looks at a job of which nothing is heard */
-    IDLE_MS = 1000, /* without a job */
-    LATE_S = 5,     /* a supervisor that itself was stopped for so long has seen no silence */
+    TICK_MS = 50,                       /* between looks at a job of which nothing is heard */
+    IDLE_MS = 1000,                     /* without a job */
+    HOST_BYTES = NODES_HOST_BYTES + 16, /* of one, with the number of its ranks */
+    WORDS_OF_A_START = 8,
+    LATE_S = 5, /* a supervisor that itself was stopped for so long has seen no silence */
 };
 
 struct supervisor {
@@ -32,7 +34,12 @@ struct supervisor {
     struct supervisor_state state;
     struct detector detector;
     struct report *report;
-    struct job *job; /* NULL: none */
+    struct job *job;     /* NULL: none */
+    struct nodes *nodes; /* NULL: this one alone */
+    char *hosts;         /* of mpirun's --host */
+    const char **mpirun; /* its command for the next start */
+    int mpirun_count;    /* words of it that are always the same */
+    int64_t over_ms;     /* since when this job is over, and nodes are asked; 0: it is not */
     struct pollfd *polls;
     int poll_room;
     int lock, signals;
@@ -44,7 +51,8 @@ struct supervisor {
     bool was_lost, is_told;  /* there was one; the job since has made a step, and it was told */
     int64_t hung_ms;         /* this job was silent for so long; 0: it did not hang */
     int hung_rank;
-    bool claimed; /* some start got to training */
+    const char *lost_node; /* that this job was on; NULL: none */
+    bool claimed;          /* some start got to training */
 
     enum err status; /* of the supervisor's own doing */
     struct supervisor_action finish;
@@ -111,25 +119,70 @@ static enum err find_folder(struct supervisor *supervisor)
     return ERR_OK;
 }
 
+/* As many ranks as the nodes have room for and the work can be shared by. */
+static int choose_ranks(const struct supervisor *supervisor)
+{
+    int count = supervisor->options->ranks_per_node * supervisor_nodes_used(&supervisor->state);
+
+    while (supervisor->nodes != NULL && count > 1 && supervisor->options->shares % count != 0) {
+        count--;
+    }
+    return count;
+}
+
+/* "node01:2,node07:2" */
+static void name_hosts(struct supervisor *supervisor)
+{
+    const struct nodes_list *list = supervisor->options->nodes;
+    size_t used = 0;
+
+    for (int n = 0; n < list->count; n++) {
+        if (supervisor->state.is_used[n]) {
+            used += (size_t)snprintf(supervisor->hosts + used, HOST_BYTES, "%s%s:%d",
+                                     used > 0 ? "," : "", list->hosts[n],
+                                     supervisor->options->ranks_per_node);
+        }
+    }
+}
+
 static void do_launch(struct supervisor *supervisor)
 {
     const struct supervisor_options *options = supervisor->options;
+    const int rank_count = choose_ranks(supervisor);
+    char count[16];
     const struct job_options job = {
-        .rank_count = options->rank_count,
-        .mpirun = options->mpirun,
+        .rank_count = rank_count,
+        .mpirun = supervisor->mpirun,
         .ranks = options->ranks,
         .folder = supervisor->folder,
         .incarnation = supervisor->state.fences ? supervisor->state.incarnation : 0,
     };
     struct jdoc *details = jdoc_object();
+    int words = supervisor->mpirun_count;
 
+    snprintf(count, sizeof(count), "%d", rank_count);
+    supervisor->mpirun[words++] = "-n";
+    supervisor->mpirun[words++] = count;
+    if (job.incarnation > 0) {
+        supervisor->mpirun[words++] = "-x";
+        supervisor->mpirun[words++] = "OFFRAMP_INCARNATION";
+    }
+    if (supervisor->nodes != NULL) {
+        name_hosts(supervisor);
+        jdoc_set_text(details, "hosts", supervisor->hosts);
+        supervisor->mpirun[words++] = "--host";
+        supervisor->mpirun[words++] = supervisor->hosts;
+    }
+    supervisor->mpirun[words] = NULL;
     supervisor->launched_ns = clock_now_ns();
     supervisor->is_told = false;
     supervisor->noted_ns = 0;
     supervisor->hung_ms = 0;
-    detector_start(&supervisor->detector, options->rank_count, clock_now_ms());
+    supervisor->lost_node = NULL;
+    supervisor->over_ms = 0;
+    detector_start(&supervisor->detector, rank_count, clock_now_ms());
     supervisor->status = job_start(&job, &supervisor->job);
-    jdoc_set_int(details, "ranks", job.rank_count);
+    jdoc_set_int(details, "ranks", rank_count);
     jdoc_set_int(details, "incarnation", (int64_t)supervisor->state.incarnation);
     report_event(supervisor->report, "job.started", details);
 }
@@ -244,13 +297,19 @@ static void job_is_lost(struct supervisor *supervisor, const struct job_end *end
 
     *loss = (struct report_loss){
         .end = *end,
+        .node = supervisor->lost_node,
         .hung_ms = supervisor->hung_ms,
         .step = step,
         .noted_ns = supervisor->noted_ns != 0 ? supervisor->noted_ns : clock_now_ns(),
     };
     if (loss->hung_ms > 0) {
+        const char *host =
+            supervisor->hung_rank < 0 ? NULL : job_host(supervisor->job, supervisor->hung_rank);
         loss->end.rank = supervisor->hung_rank;
         gethostname(loss->end.host, sizeof(loss->end.host) - 1);
+        if (host != NULL) {
+            snprintf(loss->end.host, sizeof(loss->end.host), "%s", host);
+        }
     }
     supervisor->was_lost = true;
 }
@@ -260,13 +319,13 @@ static void end_job(struct supervisor *supervisor, const struct summary *sum)
     struct job_end end;
 
     job_end_of(supervisor->job, &end);
-    job_close(supervisor->job);
-    supervisor->job = NULL;
-    supervisor->over_ns = clock_now_ns();
     const bool is_lost = end.signal != 0 || (end.code != EXIT_DONE && end.code != EXIT_REQUEUE);
     if (is_lost) {
         job_is_lost(supervisor, &end, sum->step);
     }
+    job_close(supervisor->job);
+    supervisor->job = NULL;
+    supervisor->over_ns = clock_now_ns();
     /* The loss is told before the next start speaks. */
     struct supervisor_state next = supervisor->state;
     const struct supervisor_event event = {.kind = SUPERVISOR_JOB_OVER,
@@ -281,6 +340,60 @@ static void end_job(struct supervisor *supervisor, const struct summary *sum)
     tell(supervisor, event);
 }
 
+static void take_told(void *with, int rank, int node, const struct progress *progress)
+{
+    const struct supervisor *supervisor = with;
+
+    /* A page may still be that of an earlier start. */
+    if (supervisor->job != NULL && progress->at_ns >= supervisor->launched_ns) {
+        job_told(supervisor->job, rank, supervisor->options->nodes->hosts[node], progress);
+    }
+}
+
+static void look_at_nodes(struct supervisor *supervisor)
+{
+    const struct nodes_list *list = supervisor->options->nodes;
+
+    if (supervisor->nodes == NULL) {
+        return;
+    }
+    nodes_look(supervisor->nodes, clock_now_ms(), take_told, supervisor);
+    for (int n = 0; n < list->count; n++) {
+        const bool is_gone = nodes_is_gone(supervisor->nodes, n);
+        if (is_gone == supervisor->state.is_gone[n]) {
+            continue;
+        }
+        struct jdoc *details = jdoc_object();
+        report_line("node %s %s%s", list->hosts[n], is_gone ? "does not answer" : "is back",
+                    supervisor->state.is_used[n] ? "" : ", a spare");
+        jdoc_set_text(details, "host", list->hosts[n]);
+        report_event(supervisor->report, is_gone ? "node.gone" : "node.back", details);
+        if (is_gone && supervisor->state.is_used[n] && supervisor->lost_node == NULL) {
+            supervisor->lost_node = list->hosts[n];
+            supervisor->noted_ns =
+                supervisor->noted_ns == 0 ? clock_now_ns() : supervisor->noted_ns;
+        }
+        tell(supervisor,
+             (struct supervisor_event){
+                 .kind = is_gone ? SUPERVISOR_NODE_GONE : SUPERVISOR_NODE_BACK, .node = n});
+    }
+}
+
+/*
+ * Whether every node has spoken after `since_ms`, or is gone: a start that names a node that is not
+ * there fails, or hangs.
+ */
+static bool nodes_are_known(const struct supervisor *supervisor, int64_t since_ms)
+{
+    for (int n = 0; supervisor->nodes != NULL && n < supervisor->options->nodes->count; n++) {
+        if (!nodes_is_gone(supervisor->nodes, n) &&
+            nodes_heard_ms(supervisor->nodes, n) <= since_ms) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void look_at_job(struct supervisor *supervisor)
 {
     const int64_t now_ms = clock_now_ms();
@@ -292,7 +405,7 @@ static void look_at_job(struct supervisor *supervisor)
         supervisor->detector.since_ms = now_ms;
     }
     job_look(supervisor->job, now_ms);
-    sum_up(supervisor->job, supervisor->options->rank_count, &sum);
+    sum_up(supervisor->job, job_rank_count(supervisor->job), &sum);
     supervisor->claimed = supervisor->claimed || sum.claimed;
     if (supervisor->noted_ns == 0 && job_dead_rank(supervisor->job) >= 0) {
         supervisor->noted_ns = clock_now_ns();
@@ -306,7 +419,10 @@ static void look_at_job(struct supervisor *supervisor)
         supervisor->is_told = true;
     }
     if (job_is_over(supervisor->job)) {
-        end_job(supervisor, &sum);
+        supervisor->over_ms = supervisor->over_ms == 0 ? now_ms : supervisor->over_ms;
+        if (nodes_are_known(supervisor, supervisor->over_ms)) {
+            end_job(supervisor, &sum);
+        }
     } else {
         look_for_hang(supervisor, &sum, now_ms);
     }
@@ -325,27 +441,58 @@ static void wait_for_something(struct supervisor *supervisor)
     } else {
         timeout_ms = left_ms < 0 ? 0 : left_ms < IDLE_MS ? (int)left_ms : IDLE_MS;
     }
+    if (supervisor->nodes != NULL) {
+        timeout_ms = timeout_ms < TICK_MS ? timeout_ms : TICK_MS;
+        count += nodes_polls(supervisor->nodes, supervisor->polls + count,
+                             supervisor->poll_room - count);
+    }
     if (poll(supervisor->polls, (nfds_t)count, timeout_ms) < 0 && errno != EINTR) {
         supervisor->status = ERR_FAIL(ERR_IO, "poll: %s", strerror(errno));
     }
+}
+
+static enum err allocate(struct supervisor *supervisor)
+{
+    const struct supervisor_options *options = supervisor->options;
+    const int node_count = options->limits.node_count;
+
+    while (options->mpirun[supervisor->mpirun_count] != NULL) {
+        supervisor->mpirun_count++;
+    }
+    supervisor->poll_room = (options->ranks_per_node + 1) * node_count + 4;
+    supervisor->polls = calloc((size_t)supervisor->poll_room, sizeof(*supervisor->polls));
+    supervisor->hosts = calloc((size_t)node_count, HOST_BYTES);
+    supervisor->mpirun =
+        calloc((size_t)supervisor->mpirun_count + WORDS_OF_A_START, sizeof(*supervisor->mpirun));
+    if (supervisor->polls == NULL || supervisor->hosts == NULL || supervisor->mpirun == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "%d nodes", node_count);
+    }
+    for (int i = 0; i < supervisor->mpirun_count; i++) {
+        supervisor->mpirun[i] = options->mpirun[i];
+    }
+    return ERR_OK;
 }
 
 static enum err prepare(struct supervisor *supervisor)
 {
     const struct supervisor_options *options = supervisor->options;
 
-    supervisor->poll_room = options->rank_count + 4;
-    supervisor->polls = calloc((size_t)supervisor->poll_room, sizeof(*supervisor->polls));
-    if (supervisor->polls == NULL) {
-        return ERR_FAIL(ERR_NO_MEMORY, "%d ranks", options->rank_count);
-    }
+    ERR_TRY(allocate(supervisor));
     ERR_TRY(take_lock(supervisor));
     ERR_TRY(find_folder(supervisor));
     ERR_TRY(take_signals(supervisor));
     supervisor_init(&supervisor->state, &options->limits, incarnation_last(options->output_dir),
                     snap_disk_newest(options->output_dir));
     detector_init(&supervisor->detector, &options->detector);
-    return report_open(options->output_dir, clock_now_ns(), &supervisor->report);
+    ERR_TRY(report_open(options->output_dir, clock_now_ns(), &supervisor->report));
+    if (options->nodes == NULL) {
+        return ERR_OK;
+    }
+    const struct nodes_options nodes = {.list = options->nodes,
+                                        .agent = options->agent,
+                                        .program = options->program,
+                                        .folder = supervisor->folder};
+    return nodes_open(&nodes, clock_now_ms(), &supervisor->nodes);
 }
 
 static void run(struct supervisor *supervisor)
@@ -356,10 +503,13 @@ static void run(struct supervisor *supervisor)
     jdoc_set_real(details, "monotonic_s", 1e-9 * (double)clock_now_ns());
     report_event(supervisor->report, "run.begun", details);
     supervisor->looked_ns = clock_now_ns();
-    tell(supervisor, (struct supervisor_event){.kind = SUPERVISOR_BEGINS});
     while (supervisor->status == ERR_OK && supervisor->state.phase != SUPERVISOR_OVER) {
+        if (supervisor->state.phase == SUPERVISOR_IDLE && nodes_are_known(supervisor, 0)) {
+            tell(supervisor, (struct supervisor_event){.kind = SUPERVISOR_BEGINS});
+        }
         wait_for_something(supervisor);
         take_user_signals(supervisor);
+        look_at_nodes(supervisor);
         if (supervisor->job != NULL) {
             look_at_job(supervisor);
         } else {
@@ -390,6 +540,7 @@ enum err supervisor_run(const struct supervisor_options *options, int *code_out)
         *code_out = supervisor->finish.code;
     }
     job_close(supervisor->job);
+    nodes_close(supervisor->nodes);
     report_close(supervisor->report);
     for (int i = 0; i < 2; i++) {
         const int file = i == 0 ? supervisor->lock : supervisor->signals;
@@ -398,6 +549,8 @@ enum err supervisor_run(const struct supervisor_options *options, int *code_out)
         }
     }
     free(supervisor->polls);
+    free(supervisor->hosts);
+    free(supervisor->mpirun);
     free(supervisor);
     return status;
 }

@@ -12,13 +12,17 @@
 
 #include "comm/base/err.h"
 #include "launch/supervisor/supervisor_detector.h"
+#include "launch/supervisor/supervisor_nodes.h"
 #include "launch/supervisor/supervisor_policy.h"
 
 struct supervisor_options {
     const char *output_dir;    /* is there */
-    const char *const *mpirun; /* the command before that of the ranks, NULL-terminated */
+    const char *const *mpirun; /* the command of mpirun without -n and --host, NULL-terminated */
     const char *const *ranks;  /* that of the ranks */
-    int rank_count;
+    int ranks_per_node;
+    int64_t shares;                 /* into which the work can be cut; ranks must divide it */
+    const struct nodes_list *nodes; /* NULL: this one alone */
+    const char *agent, *program;    /* struct nodes_options */
     struct supervisor_limits limits;
     struct detector_limits detector;
 };

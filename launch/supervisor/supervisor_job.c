@@ -30,7 +30,8 @@ enum {
 struct rank {
     struct progress_view *view; /* NULL: has no page yet */
     struct progress told;
-    int handle; /* of its process; -1: not known, or gone */
+    const char *host; /* another node's; NULL: this one, or not known */
+    int handle;       /* of its process; -1: not known, or gone */
     bool is_dead;
 };
 
@@ -291,6 +292,7 @@ static void look_at_rank(struct job *job, int r, int64_t now_ms)
             err_clear();
             return;
         }
+        rank->host = NULL;
     }
     if (!progress_view_read(rank->view, &rank->told) || rank->is_dead) {
         return;
@@ -390,6 +392,24 @@ void job_forward(struct job *job)
     }
 }
 
+void job_told(struct job *job, int rank, const char *host, const struct progress *progress)
+{
+    if (rank < job->rank_count && job->ranks[rank].view == NULL) {
+        job->ranks[rank].told = *progress;
+        job->ranks[rank].host = host;
+    }
+}
+
+int job_rank_count(const struct job *job)
+{
+    return job->rank_count;
+}
+
+const char *job_host(const struct job *job, int rank)
+{
+    return job->ranks[rank].host;
+}
+
 bool job_progress(const struct job *job, int rank, struct progress *progress_out)
 {
     if (job->ranks[rank].told.process == 0) {
@@ -414,7 +434,9 @@ int job_slowest(const struct job *job)
         if (rank->told.process == 0 || rank->is_dead) {
             continue;
         }
-        if (process_describe(rank->told.process, &process) != ERR_OK) {
+        if (rank->host != NULL) {
+            /* its number means nothing here */
+        } else if (process_describe(rank->told.process, &process) != ERR_OK) {
             err_clear();
         } else if (process.state == 'T' || process.state == 't') {
             return r;
@@ -433,6 +455,9 @@ static void find_code(const struct job *job, struct job_end *end)
 
     for (int r = 0; r < job->rank_count; r++) {
         const struct progress *told = &job->ranks[r].told;
+        if (job->ranks[r].host != NULL) {
+            continue; /* what it told last may be half a second old */
+        }
         known += told->process != 0 ? 1 : 0;
         done += told->process != 0 && told->code == EXIT_DONE ? 1 : 0;
         highest = told->process != 0 && told->code > highest ? told->code : highest;
@@ -470,7 +495,9 @@ void job_end_of(const struct job *job, struct job_end *end_out)
         end.signal = end.code == 0 ? SIGKILL : 0;
         end.rank_signal = end.code == 0 ? -1 : 0;
     }
-    if (blame->host[0] != '\0') {
+    if (end.rank >= 0 && job->ranks[end.rank].host != NULL) {
+        snprintf(end.host, sizeof(end.host), "%s", job->ranks[end.rank].host);
+    } else if (blame->host[0] != '\0') {
         memcpy(end.host, blame->host, sizeof(end.host));
     } else {
         gethostname(end.host, sizeof(end.host) - 1);

@@ -67,14 +67,19 @@ void job_kill(struct job *job, int64_t now_ms);
 /* SIGUSR1 to mpirun, which forwards it to all ranks. */
 void job_forward(struct job *job);
 
-/* Ranks of this node, 0 .. rank_count - 1. False: the rank has told nothing yet. */
+/* What a rank of another node told; `host` is lent for as long as the job is there. */
+void job_told(struct job *job, int rank, const char *host, const struct progress *progress);
+
+/* Of rank 0 .. rank_count - 1. False: it has told nothing yet. */
 bool job_progress(const struct job *job, int rank, struct progress *progress_out);
 
-/* A rank is dead that had not left by itself with 0; -1: none. */
+/* A rank of this node is dead that had not left by itself with 0; -1: none. */
 int job_dead_rank(const struct job *job);
 
 /* The rank that holds the others up: the one that is stopped, else the one behind; -1: not known. */
 int job_slowest(const struct job *job);
+const char *job_host(const struct job *job, int rank); /* NULL: this node */
+int job_rank_count(const struct job *job);
 
 /* Kills the processes of pages in `folder`, which an earlier supervisor left, and removes it. */
 int job_sweep(const char *folder);

@@ -96,7 +96,9 @@ static void describe_end(const struct report_loss *loss, char *text, size_t text
 {
     const struct job_end *end = &loss->end;
 
-    if (loss->hung_ms > 0) {
+    if (loss->node != NULL) {
+        snprintf(text, text_bytes, "it does not answer");
+    } else if (loss->hung_ms > 0) {
         snprintf(text, text_bytes, "silent for %.1f s", 1e-3 * (double)loss->hung_ms);
     } else if (end->rank_signal < 0) {
         snprintf(text, text_bytes, "it died");
@@ -114,7 +116,9 @@ void report_loss_text(const struct report_loss *loss, char *text, size_t text_by
     char when[64] = "before its first step";
     char how[96];
 
-    if (end->rank >= 0) {
+    if (loss->node != NULL) {
+        snprintf(who, sizeof(who), "node %s", loss->node);
+    } else if (end->rank >= 0) {
         snprintf(who, sizeof(who), "rank %d (%s)", end->rank, end->host);
     }
     if (loss->step >= 0) {
@@ -122,9 +126,9 @@ void report_loss_text(const struct report_loss *loss, char *text, size_t text_by
     }
     describe_end(loss, how, sizeof(how));
     snprintf(text, text_bytes, "%s %s %s (%s)", who,
-             loss->hung_ms > 0 ? "hung"
-             : end->rank >= 0  ? "gone"
-                               : "ended",
+             loss->hung_ms > 0                      ? "hung"
+             : loss->node != NULL || end->rank >= 0 ? "gone"
+                                                    : "ended",
              when, how);
 }
 
@@ -133,11 +137,15 @@ static void set_loss(struct jdoc *doc, const struct report_loss *loss)
 {
     const struct job_end *end = &loss->end;
 
+    jdoc_set_int(doc, "step", loss->step);
+    if (loss->node != NULL) {
+        jdoc_set_text(doc, "node", loss->node);
+        return;
+    }
     if (end->rank >= 0) {
         jdoc_set_int(doc, "rank", end->rank);
     }
     jdoc_set_text(doc, "host", end->host);
-    jdoc_set_int(doc, "step", loss->step);
     if (loss->hung_ms > 0) {
         jdoc_set_real(doc, "silent_s", 1e-3 * (double)loss->hung_ms);
     } else if (end->rank_signal != 0) {

@@ -30,6 +30,7 @@ void report_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* How a job was lost. */
 struct report_loss {
     struct job_end end;
+    const char *node; /* that is gone, and the job with it; NULL: none. Lent */
     int64_t hung_ms;  /* it was silent for so long; 0: it did not hang */
     int64_t step;     /* the newest that was done; -1: none */
     int64_t noted_ns; /* when it was noticed */

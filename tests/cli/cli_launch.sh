@@ -113,7 +113,7 @@ grep -q "^state $hash after step 800 on 4 ranks" calm.out || fail "the output of
 nothing_is_left
 
 # Killed `kills` times, each time as soon as it goes on and a random moment later.
-launch hurt --max-restarts $((kills + 10)) -- --set num_steps=$((200 + 10 * kills))
+launch hurt --max-restarts $((kills + 10)) -- --set num_steps=$((200 + 30 * kills))
 awk -v seed="$seed" -v kills="$kills" 'BEGIN {
     srand(seed); for (i = 0; i < kills; i++) print 1 + int(4 * rand()), 0.15 * rand() }' >draws
 within 30 has_come_to 20
@@ -128,7 +128,7 @@ while read -r rank delay_s; do
         "$(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$supervisor/status")" >>resources
 done <draws
 ends_with 0
-train_well 1 straight_long --set num_steps=$((200 + 10 * kills)) --set save_steps=0
+train_well 1 straight_long --set num_steps=$((200 + 30 * kills)) --set save_steps=0
 same "state after $kills kills" "$(hash_of hurt)" "$(hash_of straight_long)"
 same "losses told" "$(told job.lost)" "$kills"
 same "lines of losses" "$(grep -c 'rank [0-3] (.*) gone .*(signal 9, Killed); starting again' hurt.err)" \
