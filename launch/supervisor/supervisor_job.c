@@ -283,6 +283,18 @@ static bool has_ended(int handle)
     return poll(&ends, 1, 0) == 1;
 }
 
+/* For where there is no handle: too many files are open, or the kernel is older than 5.3. */
+static bool is_alive(const struct progress *told)
+{
+    struct process process;
+
+    if (process_describe(told->process, &process) != ERR_OK) {
+        err_clear();
+        return false;
+    }
+    return process.start == told->start && process.state != 'Z';
+}
+
 static void look_at_rank(struct job *job, int r, int64_t now_ms)
 {
     struct rank *rank = &job->ranks[r];
@@ -300,7 +312,7 @@ static void look_at_rank(struct job *job, int r, int64_t now_ms)
     if (rank->handle < 0) {
         rank->handle = process_open(rank->told.process, rank->told.start);
     }
-    if (rank->handle < 0 || has_ended(rank->handle)) {
+    if (rank->handle < 0 ? !is_alive(&rank->told) : has_ended(rank->handle)) {
         rank->is_dead = true;
         (void)progress_view_read(rank->view, &rank->told); /* it may have spoken since */
         if (rank->told.code != EXIT_DONE && job->first_dead < 0) {
@@ -462,12 +474,13 @@ static void find_code(const struct job *job, struct job_end *end)
         done += told->process != 0 && told->code == EXIT_DONE ? 1 : 0;
         highest = told->process != 0 && told->code > highest ? told->code : highest;
     }
+    const int blame = job->outputs[1].blame.signal;
     const int code = WIFEXITED(job->status) ? WEXITSTATUS(job->status) : -1;
     if (code == EXIT_DONE && done < known) { /* as with --enable-recovery, where it always is 0 */
         end->code = highest;
         end->signal = highest == 0 ? SIGKILL : 0;
-    } else if (code > 128 && code < 128 + 65) {
-        end->signal = code - 128;
+    } else if (blame > 0 && code == 128 + blame) { /* other codes as high are mpirun's own errors */
+        end->signal = blame;
     } else if (code >= 0) {
         end->code = code;
     } else if (done == job->rank_count || highest > 0) {
