@@ -24,7 +24,8 @@ enum {
     KEY_HANG,
 };
 
-enum { RANKS_MAX = 65536, WORDS_MAX = 256, SECONDS_MAX = 86400 };
+/* LAUNCH_MS: from the start of mpirun to a rank's first word, where nothing is known of it. */
+enum { LAUNCH_MS = 120000, RANKS_MAX = 65536, WORDS_MAX = 256, SECONDS_MAX = 86400 };
 
 struct arguments {
     const char *hostfile, *agent;
@@ -268,10 +269,15 @@ static enum err supervise(const struct arguments *arguments, const struct option
                    .node_wait_ms = 600000,
                    .grace_ms = 1000 * (int64_t)arguments->grace_s},
         /* Until it is known how long they take, the ranks' own deadlines are the measure. */
-        .detector = {.floor_ms = {3 * hang_ms, hang_ms, 3 * hang_ms},
-                     .first_ms = {at_least(options->serial_deadline_ms, 3 * hang_ms),
-                                  at_least(options->collective_deadline_ms, hang_ms),
-                                  at_least(options->serial_deadline_ms, 3 * hang_ms)}},
+        .detector =
+            {.floor_ms = {[DETECTOR_LAUNCH] = 3 * hang_ms,
+                          [DETECTOR_START] = 3 * hang_ms,
+                          [DETECTOR_STEP] = hang_ms,
+                          [DETECTOR_SAVE] = 3 * hang_ms},
+             .first_ms = {[DETECTOR_LAUNCH] = at_least(LAUNCH_MS, 3 * hang_ms),
+                          [DETECTOR_START] = at_least(options->serial_deadline_ms, 3 * hang_ms),
+                          [DETECTOR_STEP] = at_least(options->collective_deadline_ms, hang_ms),
+                          [DETECTOR_SAVE] = at_least(options->serial_deadline_ms, 3 * hang_ms)}},
     };
 
     ERR_TRY(plan_nodes(arguments, list, &supervisor));

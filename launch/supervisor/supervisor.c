@@ -19,6 +19,7 @@
 #include "launch/incarnation.h"
 #include "launch/supervisor/supervisor_job.h"
 #include "launch/supervisor/supervisor_report.h"
+#include "launch/train_loop.h"
 #include "snapshot/snap_disk.h"
 
 enum {
@@ -155,6 +156,7 @@ static void do_launch(struct supervisor *supervisor)
         .mpirun = supervisor->mpirun,
         .ranks = options->ranks,
         .folder = supervisor->folder,
+        .is_spread = supervisor->nodes != NULL,
         .incarnation = supervisor->state.fences ? supervisor->state.incarnation : 0,
     };
     struct jdoc *details = jdoc_object();
@@ -265,9 +267,12 @@ static void sum_up(const struct job *job, int rank_count, struct summary *sum_ou
     *sum_out = sum;
 }
 
-static enum detector_kind kind_of(enum progress_phase phase)
+static enum detector_kind kind_of(const struct summary *sum)
 {
-    switch (phase) {
+    if (sum->seen == 0) {
+        return DETECTOR_LAUNCH;
+    }
+    switch (sum->phase) {
     case PROGRESS_STEPS: return DETECTOR_STEP;
     case PROGRESS_SAVES:
     case PROGRESS_EVALUATES:
@@ -276,13 +281,12 @@ static enum detector_kind kind_of(enum progress_phase phase)
     }
 }
 
-/* Only of ranks that are seen: of a job that is all on other nodes silence means nothing. */
 static void look_for_hang(struct supervisor *supervisor, const struct summary *sum, int64_t now_ms)
 {
     struct detector *detector = &supervisor->detector;
 
-    if (sum->seen == 0 || job_dead_rank(supervisor->job) >= 0 ||
-        !detector_observe(detector, kind_of(sum->phase), sum->signs, now_ms)) {
+    if (job_dead_rank(supervisor->job) >= 0 ||
+        !detector_observe(detector, kind_of(sum), sum->signs, now_ms)) {
         return;
     }
     supervisor->hung_rank = job_slowest(supervisor->job);
@@ -314,11 +318,40 @@ static void job_is_lost(struct supervisor *supervisor, const struct job_end *end
     supervisor->was_lost = true;
 }
 
+/* Whether rank 0 says so, too: mpirun gives 0 in more cases than one. */
+static bool is_finished(const struct supervisor *supervisor)
+{
+    char path[FILE_PATH_BYTES_MAX];
+    struct file_map map;
+    struct jdoc *doc = NULL;
+    bool says_so = false;
+
+    if (file_path(path, supervisor->options->output_dir, TRAIN_SUMMARY_FILE) != ERR_OK ||
+        file_map(path, &map) != ERR_OK) {
+        err_clear();
+        return false;
+    }
+    if (jdoc_parse((const char *)map.bytes, map.count, path, &doc) == ERR_OK) {
+        const char *verdict = jdoc_as_text(jdoc_get(doc, "verdict"));
+        says_so = verdict != NULL && strcmp(verdict, "finished") == 0;
+    } else {
+        err_clear();
+    }
+    jdoc_close(doc);
+    file_unmap(&map);
+    return says_so;
+}
+
 static void end_job(struct supervisor *supervisor, const struct summary *sum)
 {
     struct job_end end;
 
     job_end_of(supervisor->job, &end);
+    if (end.signal == 0 && end.code == EXIT_DONE && !is_finished(supervisor)) {
+        end.code = EXIT_INTERNAL;
+        snprintf(end.line, sizeof(end.line),
+                 "mpirun ended with 0, but no rank says it is finished");
+    }
     const bool is_lost = end.signal != 0 || (end.code != EXIT_DONE && end.code != EXIT_REQUEUE);
     if (is_lost) {
         job_is_lost(supervisor, &end, sum->step);

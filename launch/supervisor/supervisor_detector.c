@@ -69,7 +69,7 @@ void detector_start(struct detector *detector, int rank_count, int64_t now_ms)
 {
     assert(rank_count >= 1);
     detector->rank_count = rank_count;
-    detector->kind = DETECTOR_START;
+    detector->kind = DETECTOR_LAUNCH;
     detector->signs = 0;
     detector->since_ms = now_ms;
 }

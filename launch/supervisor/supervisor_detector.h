@@ -7,7 +7,7 @@
  *
  *      max(floor, 3 x the 99th percentile of the silences so far)      in that kind of phase
  *
- * and for `first` where too few have been observed. The three kinds learn apart: a start-up or a save
+ * and for `first` where too few have been observed. The kinds learn apart: a start-up or a save
  * is silent for longer than any step. Silences go into a histogram whose buckets are 1/8 apart, so a
  * percentile is right to that, from above; half of what is known is forgotten every 4096
  * observations, so that it follows a run whose steps change. Where all ranks gave several signs
@@ -22,7 +22,8 @@
 #include <stdint.h>
 
 enum detector_kind {
-    DETECTOR_START, /* from the start of the ranks to the first step, and between stages */
+    DETECTOR_LAUNCH, /* from the start of a job to the first sign of a rank */
+    DETECTOR_START,  /* from there to the first step, and between stages */
     DETECTOR_STEP,
     DETECTOR_SAVE, /* saves and evaluation */
     DETECTOR_KINDS,
@@ -30,7 +31,7 @@ enum detector_kind {
 
 enum {
     DETECTOR_BUCKETS = 256,
-    DETECTOR_SAMPLES_MIN = 20, /* of a kind, before they are believed; 3 of starts and saves */
+    DETECTOR_SAMPLES_MIN = 20, /* of a kind, before they are believed; 3 of the others */
     DETECTOR_FORGETS_AT = 4096,
 };
 

@@ -43,7 +43,7 @@ struct job {
     int handle; /* of mpirun */
     int pipes[2];
     struct output outputs[2];
-    bool is_reaped, was_killed, mpirun_hung, had_child;
+    bool is_spread, is_reaped, was_killed, mpirun_hung, had_child;
     int status;        /* of mpirun, as waitpid() tells it */
     int first_dead;    /* rank; -1: none */
     int64_t dead_ms;   /* since when that is so; these are 0 while it is not: */
@@ -140,6 +140,7 @@ enum err job_start(const struct job_options *options, struct job **job_out)
         return ERR_FAIL(ERR_NO_MEMORY, "a job");
     }
     *job = (struct job){.rank_count = options->rank_count,
+                        .is_spread = options->is_spread,
                         .mpirun = -1,
                         .handle = -1,
                         .pipes = {-1, -1},
@@ -340,7 +341,7 @@ static void look_at_mpirun(struct job *job, int64_t now_ms)
     } else if (job->had_child && job->lonely_ms == 0) {
         job->lonely_ms = now_ms;
     }
-    if (job->lonely_ms > 0 && now_ms - job->lonely_ms > LONELY_MS) {
+    if (!job->is_spread && job->lonely_ms > 0 && now_ms - job->lonely_ms > LONELY_MS) {
         job->mpirun_hung = true;
         kill(job->mpirun, SIGKILL);
     }

@@ -6,8 +6,9 @@
  *      its output            passed on as it comes
  *      ranks of this node    known by the pages they tell their progress in (progress.h)
  *
- * Deadlines: mpirun that has no child any more is killed after a second (Open MPI 4.1.4 may wait for a
- * lock forever when a rank was killed while it was being connected); a job of which one rank
+ * Deadlines: mpirun that has no child any more, on a single node, is killed after a second (Open MPI
+ * 4.1.4 may wait for a lock forever when a rank was killed while it was being connected; on several
+ * nodes it never has one, since its daemons detach themselves); a job of which one rank
  * died, five seconds later; what is left of a job that is over, at once.
  *
  * Threads: one.
@@ -29,6 +30,7 @@ struct job_options {
     const char *const *ranks;  /* that of the ranks, NULL-terminated */
     const char *folder;        /* of their pages on every node */
     uint64_t incarnation;      /* 0: none is given */
+    bool is_spread;            /* over several nodes */
 };
 
 /* How a job came to its end. */

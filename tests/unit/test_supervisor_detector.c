@@ -5,8 +5,8 @@
 #include "tests/support/test_suite.h"
 
 static const struct detector_limits limits = {
-    .floor_ms = {1000, 500, 2000},
-    .first_ms = {60000, 10000, 30000},
+    .floor_ms = {1000, 1500, 500, 2000},
+    .first_ms = {60000, 70000, 10000, 30000},
 };
 
 static struct detector detector;
@@ -56,6 +56,8 @@ START_TEST(observe__allows_the_first_of_a_kind_what_is_set)
 {
     begin();
     ck_assert_int_eq(patience_ms(), 60001);
+    signs(DETECTOR_START, 1, 700);
+    ck_assert_int_eq(patience_ms(), 70001);
     signs(DETECTOR_STEP, 1, 700);
     ck_assert_int_eq(patience_ms(), 10001);
     signs(DETECTOR_SAVE, 1, 10);
@@ -117,8 +119,8 @@ START_TEST(observe__learns_each_kind_apart)
     ck_assert_int_eq(detector_deadline_ms(&detector, DETECTOR_STEP), 500);
     ck_assert_int_ge(detector_deadline_ms(&detector, DETECTOR_SAVE), 18000);
     ck_assert_int_le(detector_deadline_ms(&detector, DETECTOR_SAVE), 18000 * 9 / 8);
-    ck_assert_int_ge(detector_deadline_ms(&detector, DETECTOR_START), 60000);
-    ck_assert_int_le(detector_deadline_ms(&detector, DETECTOR_START), 60000 * 9 / 8);
+    ck_assert_int_ge(detector_deadline_ms(&detector, DETECTOR_LAUNCH), 60000);
+    ck_assert_int_le(detector_deadline_ms(&detector, DETECTOR_LAUNCH), 60000 * 9 / 8);
 }
 END_TEST
 

@@ -68,6 +68,8 @@ static void look_to_the_end(void)
 static pid_t be_rank(int rank, int64_t step)
 {
     const pid_t child = fork();
+    struct progress_view *view = NULL;
+    struct progress told = {0};
 
     if (child == 0) {
         setenv(PROGRESS_VARIABLE, folder, 1);
@@ -78,6 +80,16 @@ static pid_t be_rank(int rank, int64_t step)
             pause();
         }
     }
+    for (int i = 0; i < 1000 && told.step != step; i++) { /* until it has spoken */
+        clock_nap_us(10000);
+        if (view == NULL && progress_view_open(folder, rank, &view) != ERR_OK) {
+            err_clear();
+        } else {
+            (void)progress_view_read(view, &told);
+        }
+    }
+    progress_view_close(view);
+    ck_assert_int_eq(told.step, step);
     return child;
 }
 
@@ -206,7 +218,6 @@ START_TEST(sweep__kills_what_an_earlier_supervisor_left)
     struct process process;
     const pid_t rank = be_rank(0, 5);
 
-    clock_nap_us(200000);
     ck_assert_int_eq(job_sweep(folder), 1);
     ck_assert(process_describe(rank, &process) == ERR_OK && process.state == 'Z');
     ck_assert(!file_exists(folder));
