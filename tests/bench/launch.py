@@ -85,7 +85,8 @@ def main() -> None:
     settings = {
         "data_dir": data, "hidden_size": options.width, "num_hidden_layers": options.layers,
         "intermediate_size": 4 * options.width, "num_attention_heads": 8, "train_batch_size": 32,
-        "per_device_train_batch_size": 4, "backbone.num_steps": 1000000, "snapshot_steps": 1, "snapshot_dir": memory,
+        "per_device_train_batch_size": 4, "backbone.num_steps": 1000000, "snapshot_steps": 1,
+        "snapshot_dir": memory,
         "save_steps": 0, "exit_layers": "[2]", "hash_steps": 0,
     }
     command = [options.offramp, "launch", "-n", str(options.ranks), "--oversubscribe", "--max-restarts",

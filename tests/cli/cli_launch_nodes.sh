@@ -56,7 +56,7 @@ launch() { # OUT [ARGUMENT...]
 }
 
 has_told() { # EVENT COUNT
-    [ "$(grep -c "\"event\":\"$1\"" "$out/supervisor.jsonl" 2>/dev/null)" -ge "$2" ]
+    [ "$(grep -c "\"event\":\"$1\"" "$out/supervisor.jsonl" 2>/dev/null)" -ge "$2" ] 2>/dev/null
 }
 
 has_come_to() {
