@@ -76,14 +76,14 @@ static void become_mpirun(const struct job_options *options, char **arguments, i
     } else {
         unsetenv("OFFRAMP_INCARNATION");
     }
-    execvp(arguments[0], arguments);
-    dprintf(STDERR_FILENO, "offramp: %s: %s\n", arguments[0], strerror(errno));
+    execvp(options->mpirun[0], arguments);
+    dprintf(STDERR_FILENO, "offramp: %s: %s\n", options->mpirun[0], strerror(errno));
     _exit(CODE_NO_PROGRAM);
 }
 
-static int count_of(const char *const *list)
+static size_t count_of(const char *const *list)
 {
-    int count = 0;
+    size_t count = 0;
 
     while (list[count] != NULL) {
         count++;
@@ -93,8 +93,8 @@ static int count_of(const char *const *list)
 
 static enum err spawn(struct job *job, const struct job_options *options)
 {
-    const int head = count_of(options->mpirun), tail = count_of(options->ranks);
-    char **arguments = calloc((size_t)(head + tail + 1), sizeof(*arguments));
+    const size_t head = count_of(options->mpirun), tail = count_of(options->ranks);
+    char **arguments = calloc(head + tail + 1, sizeof(*arguments));
     const pid_t supervisor = getpid();
     char incarnation[32];
     int out[2] = {-1, -1}, err[2] = {-1, -1};
@@ -107,7 +107,7 @@ static enum err spawn(struct job *job, const struct job_options *options)
         }
         return ERR_FAIL(ERR_IO, "pipes of mpirun: %s", strerror(errno));
     }
-    for (int i = 0; i < head + tail; i++) {
+    for (size_t i = 0; i < head + tail; i++) {
         arguments[i] =
             (char *)(uintptr_t)(i < head ? options->mpirun[i] : options->ranks[i - head]);
     }

@@ -176,9 +176,9 @@ START_TEST(observe__bears_a_clock_that_stands_and_silences_of_years)
     ck_assert(!detector_observe(&detector, DETECTOR_STEP, 1, now_ms));
     ck_assert(!detector_observe(&detector, DETECTOR_STEP, 2, now_ms - 5));
     ck_assert(!detector_observe(&detector, DETECTOR_STEP, 3, INT64_MAX / 2));
-    for (int i = 0; i < DETECTOR_SAMPLES_MIN; i++) {
+    for (uint64_t i = 0; i < DETECTOR_SAMPLES_MIN; i++) {
         now_ms = INT64_MAX / 2;
-        detector_observe(&detector, DETECTOR_STEP, (uint64_t)(4 + i), now_ms);
+        detector_observe(&detector, DETECTOR_STEP, 4 + i, now_ms);
     }
     ck_assert_int_gt(detector_deadline_ms(&detector, DETECTOR_STEP), 10000);
 }
