@@ -56,9 +56,13 @@ static enum err read_last(const char *output_dir, struct incarnation *last_out)
     return ERR_OK;
 }
 
-uint64_t incarnation_last(const char *output_dir)
+enum err incarnation_last(const char *output_dir, uint64_t *number_out)
 {
-    return read_last(output_dir).number;
+    struct incarnation last;
+
+    ERR_TRY(read_last(output_dir, &last));
+    *number_out = last.number;
+    return ERR_OK;
 }
 
 static enum err write_line(const char *output_dir, const struct incarnation *incarnation)

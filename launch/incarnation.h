@@ -32,8 +32,8 @@ struct incarnation {
     int64_t set_aside; /* `tried`, if that was often enough to look for another; -1: nothing is */
 };
 
-/* The newest start that the folder knows of; 0: none. */
-uint64_t incarnation_last(const char *output_dir);
+/* The newest start that the folder knows of; 0: none. Errors: ERR_CORRUPT, ERR_IO. */
+ERR_MUST_CHECK enum err incarnation_last(const char *output_dir, uint64_t *number_out);
 
 /*
  * This start's; nothing is written. Collective. Errors: ERR_CONFIG if the environment's is no

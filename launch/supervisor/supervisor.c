@@ -509,12 +509,14 @@ static enum err allocate(struct supervisor *supervisor)
 static enum err prepare(struct supervisor *supervisor)
 {
     const struct supervisor_options *options = supervisor->options;
+    uint64_t last = 0;
 
     ERR_TRY(allocate(supervisor));
     ERR_TRY(take_lock(supervisor));
     ERR_TRY(find_folder(supervisor));
     ERR_TRY(take_signals(supervisor));
-    supervisor_init(&supervisor->state, &options->limits, incarnation_last(options->output_dir),
+    ERR_TRY(incarnation_last(options->output_dir, &last));
+    supervisor_init(&supervisor->state, &options->limits, last,
                     snap_disk_newest(options->output_dir));
     detector_init(&supervisor->detector, &options->detector);
     ERR_TRY(report_open(options->output_dir, clock_now_ns(), &supervisor->report));

@@ -160,7 +160,7 @@ signal_rank KILL 2
 ends_with 93
 for text in "the run has failed: started again 1 times, 1 an hour are allowed" \
     "  first to fail  rank 1 (.*) gone at step .* (signal 9, Killed)" "  last line      ..*" \
-    "  saved          .*step [0-9]* in memory" "  next           .*--max-restarts"; do
+    "  saved          ..*" "  next           .*--max-restarts"; do
     grep -q "^\(offramp launch: \)\{0,1\}$text" spent.err || fail "no '$text' in: $(cat spent.err)"
 done
 same "verdict" "$(value spent/summary.json verdict)" restarts_used_up
@@ -189,6 +189,20 @@ launch orphaned --
 ends_with 0
 same "state after the supervisor was killed" "$(hash_of orphaned)" "$hash"
 nothing_is_left
+
+# It is asked to halt: ranks finish their step and save, and the next launch goes on from disk.
+for with in USR1 TERM; do
+    launch "halted.$with" --
+    within 30 has_come_to 60
+    kill -s $with $supervisor
+    ends_with 75
+    same "verdict after $with" "$(value "halted.$with/summary.json" verdict)" halted
+    [ -n "$(find "halted.$with" -maxdepth 1 -name 'checkpoint-*')" ] || fail "$with: nothing was saved"
+    nothing_is_left
+    launch "halted.$with" --
+    ends_with 0
+    same "state after $with" "$(hash_of "halted.$with")" "$hash"
+done
 
 # What is wrong with the call is told before anything is started.
 launch wrong -- --set learnin_rate=1
