@@ -73,6 +73,9 @@ enum err snap_open(const struct snap_options *options, struct snap **snap_out)
                   .incarnation = options->incarnation,
                   .fences = options->fences}};
     ERR_GOTO(err_close, status, copy_disk_options(snap));
+    if (options->output_dir != NULL && comm_rank(options->world) == 0) {
+        ERR_GOTO(err_close, status, file_make_folder(options->output_dir));
+    }
     ERR_GOTO(err_close, status, comm_duplicate(options->world, &snap->control));
     ERR_GOTO(err_close, status, comm_duplicate(options->world, &snap->transfers));
     *snap_out = snap;

@@ -57,7 +57,8 @@ struct snap_options {
 
     const char *keeper_program; /* which, called with "keeper ...", is a keeper; NULL: none */
     int retain_s;               /* how long a keeper keeps the memory of a dead job */
-    const char *output_dir;     /* of checkpoints: absolute, the same on all nodes; NULL: none */
+    const char *
+        output_dir; /* of checkpoints: absolute, made by rank 0, the same on all nodes; NULL: none */
     bool restores_disk;  /* what is newer there than in memory, or all there is, is restored */
     int64_t keep_count;  /* checkpoints that stay there */
     int64_t bytes_per_s; /* that a keeper writes at most; 0: no bound */
