@@ -21,7 +21,8 @@
  *      cpu_s_per_gib      CPU of all threads but those that step, of all ranks, by the state
  *                         protected: copy, hash, coding, transfer, waiting
  *      copy_gb_s          [COPIES] this rank's share into its slot, hashing included, nothing else
- *                         running: from snap_begin() until the fence returns, of the slowest rank
+ *                         running: by the worker's own time, without the comparison of replicas,
+ *                         of the slowest rank
  *      memcpy_gb_s        [COPIES] memcpy() of the same bytes to shared memory that was touched
  *                         before; alternated with the above
  */
