@@ -16,7 +16,6 @@
 #include "snapshot/snap_area.h"
 #include "snapshot/snap_disk.h"
 
-static const char MEMBER_PREFIX[] = "member-";
 static const char CHECKPOINT_PREFIX[] = "checkpoint-";
 static const char CONFIG_FILE[] = "config.resolved.yaml";
 static const char SUMMARY_FILE[] = "summary.json";
@@ -220,7 +219,7 @@ static enum err describe_memory(struct inspect *inspect, const char *folder, str
     jdoc_set_text(object, "kind", "memory");
     jdoc_set_text(object, "path", folder);
     jdoc_set(object, "members", members);
-    enum err status = list(folder, MEMBER_PREFIX, &entries, &count);
+    enum err status = list(folder, SNAP_AREA_MEMBER, &entries, &count);
     for (int i = 0; i < count && status == ERR_OK; i++) {
         status = file_path(path, folder, entries[i]->d_name);
         struct jdoc *member =
@@ -289,13 +288,9 @@ static bool find_stage_kind(const struct jdoc *settings, int64_t stage, char kin
 static enum err parse_file(const char *folder, const char *name, struct jdoc **doc_out)
 {
     char path[FILE_PATH_BYTES_MAX];
-    struct file_map map;
 
     ERR_TRY(file_path(path, folder, name));
-    ERR_TRY(file_map(path, &map));
-    const enum err status = jdoc_parse((const char *)map.bytes, map.count, path, doc_out);
-    file_unmap(&map);
-    return status;
+    return jdoc_read(path, doc_out);
 }
 
 static enum err describe_state(const char *folder, struct jdoc *object)
@@ -448,7 +443,7 @@ static enum err describe_run(struct inspect *inspect, const char *output_dir, st
     ERR_TRY(describe_checkpoints(inspect, output_dir, object));
     if (has(output_dir, CONFIG_FILE)) {
         ERR_TRY(find_memory(output_dir, folder));
-        if (count_of(folder, MEMBER_PREFIX) > 0) {
+        if (count_of(folder, SNAP_AREA_MEMBER) > 0) {
             struct jdoc *memory = jdoc_object();
             jdoc_set(object, "memory", memory);
             ERR_TRY(describe_memory(inspect, folder, memory));
@@ -475,7 +470,7 @@ static enum err describe(struct inspect *inspect, const char *path, struct jdoc 
     if (has(path, CONFIG_FILE) || count_of(path, CHECKPOINT_PREFIX) > 0) {
         return describe_run(inspect, path, object);
     }
-    if (count_of(path, MEMBER_PREFIX) > 0) {
+    if (count_of(path, SNAP_AREA_MEMBER) > 0) {
         return describe_memory(inspect, path, object);
     }
     return ERR_FAIL(ERR_MISSING,

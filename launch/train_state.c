@@ -293,16 +293,12 @@ enum err train_state_load_optimizers(struct train_state *state, const char *fold
 {
     int64_t counts[TRAIN_PARTS][OPTIM_GROUPS_MAX];
     char path[FILE_PATH_BYTES_MAX];
-    struct file_map map;
     struct jdoc *doc = NULL;
 
     ERR_TRY(load_moments(state, folder));
     ERR_TRY(file_path(path, folder, TRAIN_STATE_FILE));
-    ERR_TRY(file_map(path, &map));
-    enum err status = jdoc_parse((const char *)map.bytes, map.count, path, &doc);
-    file_unmap(&map);
-    ERR_TRY(status);
-    status = read_counts(doc, path, counts);
+    ERR_TRY(jdoc_read(path, &doc));
+    const enum err status = read_counts(doc, path, counts);
     jdoc_close(doc);
     for (int part = 0; part < TRAIN_PARTS && status == ERR_OK; part++) {
         if (optim_of(state, part) != NULL) {

@@ -302,17 +302,13 @@ enum err snap_disk_verify(const char *folder, const struct snap_disk_file needed
                           int needed_count)
 {
     char path[FILE_PATH_BYTES_MAX];
-    struct file_map map;
     struct jdoc *doc = NULL;
     int64_t version = 0;
 
     ERR_TRY(file_path(path, folder, MANIFEST_FILE));
-    ERR_TRY(file_map(path, &map));
-    enum err status = jdoc_parse((const char *)map.bytes, map.count, path, &doc);
-    file_unmap(&map);
-    ERR_TRY(status);
+    ERR_TRY(jdoc_read(path, &doc));
     const struct jdoc *files = jdoc_get(doc, "files");
-    status = jdoc_need_int(doc, "format_version", path, &version);
+    enum err status = jdoc_need_int(doc, "format_version", path, &version);
     if (status == ERR_OK && version != FORMAT_VERSION) {
         status = ERR_FAIL(ERR_CORRUPT, "%s: format_version %" PRId64 ", expected %d", path, version,
                           FORMAT_VERSION);

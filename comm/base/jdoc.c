@@ -6,6 +6,8 @@
 
 #include <jansson.h>
 
+#include "comm/base/file.h"
+
 /*
  * Why a value could not be made or put into another since this thread's last jdoc_text();
  * a document that lacks it must not be written as if it were whole.
@@ -34,6 +36,16 @@ enum err jdoc_parse(const char *text, size_t text_bytes, const char *what, struc
     }
     *doc_out = outer(json);
     return ERR_OK;
+}
+
+enum err jdoc_read(const char *path, struct jdoc **doc_out)
+{
+    struct file_map map;
+
+    ERR_TRY(file_map(path, &map));
+    const enum err status = jdoc_parse((const char *)map.bytes, map.count, path, doc_out);
+    file_unmap(&map);
+    return status;
 }
 
 void jdoc_close(struct jdoc *doc)

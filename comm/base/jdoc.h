@@ -30,6 +30,9 @@ struct jdoc;
 ERR_MUST_CHECK enum err jdoc_parse(const char *text, size_t text_bytes, const char *what,
                                    struct jdoc **doc_out);
 
+/* The same of the file `path`. Errors: ERR_MISSING, ERR_IO, ERR_CORRUPT. */
+ERR_MUST_CHECK enum err jdoc_read(const char *path, struct jdoc **doc_out);
+
 void jdoc_close(struct jdoc *doc); /* NULL is allowed */
 
 /* The member of that name, or NULL if there is none or `object` is no object. Lent. */

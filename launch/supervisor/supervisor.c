@@ -322,23 +322,16 @@ static void job_is_lost(struct supervisor *supervisor, const struct job_end *end
 static bool is_finished(const struct supervisor *supervisor)
 {
     char path[FILE_PATH_BYTES_MAX];
-    struct file_map map;
     struct jdoc *doc = NULL;
-    bool says_so = false;
 
     if (file_path(path, supervisor->options->output_dir, TRAIN_SUMMARY_FILE) != ERR_OK ||
-        file_map(path, &map) != ERR_OK) {
+        jdoc_read(path, &doc) != ERR_OK) {
         err_clear();
         return false;
     }
-    if (jdoc_parse((const char *)map.bytes, map.count, path, &doc) == ERR_OK) {
-        const char *verdict = jdoc_as_text(jdoc_get(doc, "verdict"));
-        says_so = verdict != NULL && strcmp(verdict, "finished") == 0;
-    } else {
-        err_clear();
-    }
+    const char *verdict = jdoc_as_text(jdoc_get(doc, "verdict"));
+    const bool says_so = verdict != NULL && strcmp(verdict, "finished") == 0;
     jdoc_close(doc);
-    file_unmap(&map);
     return says_so;
 }
 

@@ -274,22 +274,15 @@ static void print_block(const struct report *report, const struct supervisor_sta
 /* One that was there before, of a run that this one was refused to touch, is left. */
 static bool may_replace(const char *path)
 {
-    struct file_map map;
     struct jdoc *doc = NULL;
-    bool may = true;
 
-    if (file_map(path, &map) != ERR_OK) {
+    if (jdoc_read(path, &doc) != ERR_OK) { /* there is none, or nothing that can be read */
         err_clear();
         return true;
     }
-    if (jdoc_parse((const char *)map.bytes, map.count, path, &doc) == ERR_OK) {
-        const char *verdict = jdoc_as_text(jdoc_get(doc, "verdict"));
-        may = verdict != NULL && strcmp(verdict, "failed") == 0;
-    } else {
-        err_clear();
-    }
+    const char *verdict = jdoc_as_text(jdoc_get(doc, "verdict"));
+    const bool may = verdict != NULL && strcmp(verdict, "failed") == 0;
     jdoc_close(doc);
-    file_unmap(&map);
     return may;
 }
 

@@ -1,11 +1,14 @@
 /* Unit tests of comm/base/jdoc.c. */
+#define _POSIX_C_SOURCE 200809L
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/base/file.h"
 #include "comm/base/jdoc.h"
 #include "tests/support/err_expect.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/test_suite.h"
 
 static struct jdoc *parse(const char *text)
@@ -199,6 +202,25 @@ START_TEST(text__refuses_a_document_that_lost_a_member)
 }
 END_TEST
 
+START_TEST(read__is_parse_of_a_file_that_it_names)
+{
+    struct temp_folder folder;
+    struct jdoc *doc = NULL;
+    char path[FILE_PATH_BYTES_MAX];
+
+    temp_folder_open(&folder);
+    EXPECT_OK(file_path(path, folder.path, "a.json"));
+    EXPECT_ERR(jdoc_read(path, &doc), ERR_MISSING, "a.json");
+    temp_folder_write(&folder, "a.json", "{\"a\": 7}", 8);
+    EXPECT_OK(jdoc_read(path, &doc));
+    ck_assert_int_eq(jdoc_as_int(jdoc_get(doc, "a")), 7);
+    jdoc_close(doc);
+    temp_folder_write(&folder, "a.json", "{", 1);
+    EXPECT_ERR(jdoc_read(path, &doc), ERR_CORRUPT, "a.json: line 1");
+    temp_folder_close(&folder);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("jdoc");
@@ -213,6 +235,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, text__writes_what_was_set_in_that_order);
     tcase_add_test(tcase, text__gives_every_double_back_bit_by_bit);
     tcase_add_test(tcase, text__refuses_a_document_that_lost_a_member);
+    tcase_add_test(tcase, read__is_parse_of_a_file_that_it_names);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -136,16 +136,12 @@ static enum err read_config(const struct jdoc *doc, const char *path, struct mod
 enum err model_files_read_config(const char *folder, struct model_config *config_out)
 {
     char path[FILE_PATH_BYTES_MAX];
-    struct file_map map;
     struct jdoc *doc = NULL;
     struct model_config config = {0};
 
     ERR_TRY(file_path(path, folder, MODEL_CONFIG_FILE));
-    ERR_TRY(file_map(path, &map));
-    enum err status = jdoc_parse((const char *)map.bytes, map.count, path, &doc);
-    file_unmap(&map);
-    ERR_TRY(status);
-    status = read_config(doc, path, &config);
+    ERR_TRY(jdoc_read(path, &doc));
+    const enum err status = read_config(doc, path, &config);
     jdoc_close(doc);
     if (status == ERR_OK) {
         *config_out = config;
