@@ -37,6 +37,10 @@ static enum err copy_disk_options(struct snap *snap)
         options->output_dir = snap->plan.output_dir;
     }
     if (options->incarnation_file != NULL) {
+        if (strlen(options->incarnation_file) >= sizeof(snap->plan.incarnation_file)) {
+            return ERR_FAIL(ERR_INVALID, "incarnation_file: a path of %zu bytes",
+                            strlen(options->incarnation_file));
+        }
         snprintf(snap->plan.incarnation_file, sizeof(snap->plan.incarnation_file), "%s",
                  options->incarnation_file);
         options->incarnation_file = snap->plan.incarnation_file;
