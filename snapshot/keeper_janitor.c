@@ -22,7 +22,10 @@ static const char MAKING[] = SNAP_AREA_MAKING;
 /* The folder was named by somebody, who may have other things in it. */
 static bool is_meant(const char *name, const char *prefix)
 {
-    return prefix == MEMBER || prefix == MAKING ? snap_area_is_named(name, prefix)
+    uint64_t layout = 0;
+    int rank = 0;
+
+    return prefix == MEMBER || prefix == MAKING ? snap_area_is_named(name, prefix, &layout, &rank)
                                                 : strncmp(name, prefix, strlen(prefix)) == 0;
 }
 

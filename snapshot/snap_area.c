@@ -26,7 +26,7 @@ struct snap_area {
     uint64_t incarnation; /* of whoever writes */
 };
 
-bool snap_area_is_named(const char *name, const char *prefix)
+bool snap_area_is_named(const char *name, const char *prefix, uint64_t *layout_out, int *rank_out)
 {
     const size_t prefix_length = strlen(prefix);
     int length = 0;
@@ -36,7 +36,8 @@ bool snap_area_is_named(const char *name, const char *prefix)
     }
     name += prefix_length;
     (void)!sscanf(name, "%*16[0-9a-f]-%*[0-9]%n", &length);
-    return length > 17 && name[16] == '-' && name[length] == '\0';
+    return length > 17 && name[16] == '-' && name[length] == '\0' &&
+           sscanf(name, "%16" SCNx64 "-%d", layout_out, rank_out) == 2 && *rank_out >= 0;
 }
 
 enum err snap_area_path(char path[FILE_PATH_BYTES_MAX], const char *folder, struct hash layout_hash,

@@ -92,8 +92,11 @@ ERR_MUST_CHECK enum err snap_area_verify(const struct snap_area *area, int slot,
 #define SNAP_AREA_MEMBER "member-"
 #define SNAP_AREA_MAKING "making-" /* until it is whole */
 
-/* Whether a file of that name is a member's: one of the prefixes, 16 digits of its layout, its rank. */
-bool snap_area_is_named(const char *name, const char *prefix);
+/*
+ * Whether a file of that name is a member's: one of the prefixes, 16 digits, those of its layout's
+ * hash, low, and its rank, which are told.
+ */
+bool snap_area_is_named(const char *name, const char *prefix, uint64_t *layout_out, int *rank_out);
 
 /*
  * Makes the folder of a node's memory, and its parents, or finds it made: this user's, and nobody

@@ -86,10 +86,10 @@ static enum err find_areas(struct restore *restore)
     }
     for (int i = 0; i < count && status == ERR_OK; i++) {
         uint64_t layout = 0;
-        int member = 0, length = 0;
+        int member = 0;
         const char *name = entries[i]->d_name;
-        if (sscanf(name, "member-%16" SCNx64 "-%d%n", &layout, &member, &length) != 2 ||
-            name[length] != '\0' || member < 0 || !is_mine(restore, member)) {
+        if (!snap_area_is_named(name, SNAP_AREA_MEMBER, &layout, &member) ||
+            !is_mine(restore, member)) {
             continue;
         }
         status = file_path(path, restore->snap->folder, name);

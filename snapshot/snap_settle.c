@@ -121,16 +121,15 @@ enum err snap_remove_area(const struct restore *restore, struct snap_area **area
 static bool is_stranger(const struct restore *restore, const char *name)
 {
     const struct snap_place *places = restore->snap->places;
-    const bool is_made = snap_area_is_named(name, SNAP_AREA_MEMBER);
     uint64_t layout = 0;
     int rank = 0;
 
-    if ((!is_made && !snap_area_is_named(name, SNAP_AREA_MAKING)) ||
-        sscanf(name, "%*[a-z]-%16" SCNx64 "-%d", &layout, &rank) != 2) {
+    const bool is_made = snap_area_is_named(name, SNAP_AREA_MEMBER, &layout, &rank);
+    if (!is_made && !snap_area_is_named(name, SNAP_AREA_MAKING, &layout, &rank)) {
         return false;
     }
-    const bool is_of_node = layout == restore->snap->layout->hash.low && rank >= 0 &&
-                            rank < restore->size && places[rank].node == places[restore->rank].node;
+    const bool is_of_node = layout == restore->snap->layout->hash.low && rank < restore->size &&
+                            places[rank].node == places[restore->rank].node;
     return is_of_node ? !is_made && rank == restore->rank : restore->local_index == 0;
 }
 
