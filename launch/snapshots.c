@@ -44,6 +44,11 @@ const char *snapshots_guarantee(const struct snapshots *snapshots)
     return snapshots == NULL ? NULL : snap_guarantee(snapshots->snap);
 }
 
+uint64_t snapshots_node_bytes(const struct snapshots *snapshots)
+{
+    return snapshots == NULL ? 0 : snap_node_bytes(snapshots->snap);
+}
+
 /* This program, to be run as a keeper. */
 static enum err find_program(char path_out[FILE_PATH_BYTES_MAX])
 {

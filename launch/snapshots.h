@@ -72,6 +72,9 @@ int64_t snapshots_saved_step(const struct snapshots *snapshots);
 /* The newest step that all ranks are known to have committed by this start; -1: none. */
 int64_t snapshots_committed_step(const struct snapshots *snapshots);
 
+/* Bytes of memory that they take on this node. */
+uint64_t snapshots_node_bytes(const struct snapshots *snapshots);
+
 /* What is certain to survive, in words. */
 const char *snapshots_guarantee(const struct snapshots *snapshots);
 

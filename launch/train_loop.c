@@ -214,6 +214,8 @@ static void show_resumed(struct loop *loop)
     if (loop->run->snapshots != NULL) {
         metrics_show(loop->metrics, true, "snapshots survive the loss of %s",
                      snapshots_guarantee(loop->run->snapshots));
+        metrics_show(loop->metrics, true, "snapshots take %.1f MiB of this node's memory",
+                     (double)snapshots_node_bytes(loop->run->snapshots) / (1 << 20));
     }
     if (from->memory.version > 0) {
         metrics_show(loop->metrics, true,
