@@ -5,7 +5,7 @@
 . "$(dirname "$0")/cli_run.sh"
 
 real=$(command -v mpirun)
-settings="--set num_steps=3000 --set save_steps=1000 --set snapshot_steps=1"
+settings="--set num_steps=1000000 --set save_steps=1000 --set snapshot_steps=1" # until it is halted
 export OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_rmaps_base_oversubscribe=1 HOSTS="$scratch/starts"
 supervisor=
 trap 'kill -9 $supervisor 2>/dev/null || true' EXIT
@@ -99,11 +99,15 @@ for mpirun in $(cat /proc/"$supervisor"/task/*/children); do
 done
 within 30 has_told job.recovered 3
 same "nodes of the fourth" "$(sed -n 4p "$HOSTS")" "a:2,b:2"
+kill -TERM "$supervisor"
 code=0
 wait "$supervisor" || code=$?
-same "code" "$code" 0
-# shellcheck disable=SC2086
-train_well 1 straight $settings --set snapshot_steps=0
+same "code" "$code" 75
+steps=$(sed -n 's/^offramp: halted as asked after step \([0-9]*\), .*/\1/p' run.err)
+for out in run straight; do
+    # shellcheck disable=SC2086
+    train_well 1 $out $settings --set snapshot_steps=0 --set max_steps=$((steps + 10))
+done
 same "state" "$(hash_of run)" "$(hash_of straight)"
 for host in a b c; do
     kill -9 "$(cat pid.$host)" 2>/dev/null && fail "the reporter of $host is still there"
