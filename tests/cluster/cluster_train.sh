@@ -31,6 +31,10 @@ hash_of() {
 has_steps() { [ -e "$1/metrics.jsonl" ] && [ "$(wc -l <"$1/metrics.jsonl")" -ge "$2" ]; }
 has_checkpoint() { ls -d "$1"/checkpoint-[0-9]*[0-9] >/dev/null 2>&1; }
 
+ranks_gone() { # ranks_gone NODE NEXT: no rank goes on in NODE
+    ! vc ps | sed -n "/^$1 /,/^$2 /p" | grep -q "offramp train"
+}
+
 # lose OUT SECONDS VERB NODE...: begins OUT, and in the first stage, where a snapshot stands still, the verb
 # befalls those nodes.
 lose() {
@@ -89,7 +93,7 @@ vc start n3
 # Cut off: its daemon ends its ranks. Healed, it has its memory still.
 on n1 n2 n3 n4
 lose cut 5 cut n3
-if vc ps | sed -n '/^n3 /,/^n4 /p' | grep "offramp train"; then fail "a rank goes on in n3, cut off"; fi
+within 5 ranks_gone n3 n4
 vc heal n3
 go_on cut memory
 
@@ -99,8 +103,7 @@ on n1 n5 n3 n4
 go_on frozen memory
 before=$(cat frozen/summary.json)
 vc thaw n2
-ranks_gone() { ! vc ps | sed -n '/^n2 /,/^n3 /p' | grep -q "offramp train"; }
-within 15 ranks_gone
+within 15 ranks_gone n2 n3
 same "summary after n2 woke up" "$(cat frozen/summary.json)" "$before"
 vc power n2 # whose keeper would stay for an hour
 vc start n2
