@@ -146,6 +146,7 @@ static enum err open_all(struct snapshots *snapshots, bool discards, struct snap
         .min_domains = (int)options->snapshot_min_domains,
         .data_count = (int)options->snapshot_data_members,
         .parity_count = (int)options->snapshot_parity_members,
+        .lowers_code = run->incarnation.fences, /* started again, on the nodes that are left */
         .deadline_ms = options->collective_deadline_ms,
         .compare = true,
         .incarnation = run->incarnation.number,

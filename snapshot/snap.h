@@ -46,6 +46,7 @@ struct snap_options {
     uint64_t domain;              /* failure domain of this node; 0: the node itself */
     int min_domains;              /* any so many must be covered, or snap_restore() refuses */
     int data_count, parity_count; /* k + m; 0 + 0: chosen by the number of nodes */
+    bool lowers_code;             /* where there are too few nodes for k + m, as if it were 0 + 0 */
     int64_t deadline_ms;          /* of one wait for a peer */
     bool compare;                 /* replicas over the ranks, at every snapshot: see snap_begin() */
 

@@ -14,16 +14,22 @@
 static enum err make_layout(struct restore *restore, uint64_t salt)
 {
     struct snap *snap = restore->snap;
-    const struct snap_terms terms = {.rank_count = restore->size,
-                                     .data_count = snap->options.data_count,
-                                     .parity_count = snap->options.parity_count,
-                                     .replicated_bytes = snap_bytes_of(snap, SNAP_REPLICATED),
-                                     .salt = salt,
-                                     .places = snap->places};
+    struct snap_terms terms = {.rank_count = restore->size,
+                               .data_count = snap->options.data_count,
+                               .parity_count = snap->options.parity_count,
+                               .replicated_bytes = snap_bytes_of(snap, SNAP_REPLICATED),
+                               .salt = salt,
+                               .places = snap->places};
 
     snap_layout_close(snap->layout);
     snap->layout = NULL;
-    return snap_layout_open(&terms, &snap->layout);
+    enum err status = snap_layout_open(&terms, &snap->layout);
+    if (status == ERR_CONFIG && snap->options.lowers_code) {
+        err_clear();
+        terms.data_count = terms.parity_count = 0;
+        status = snap_layout_open(&terms, &snap->layout);
+    }
+    return status;
 }
 
 /* Whether every member's memory lies where its rank runs now, or can be made there. */
