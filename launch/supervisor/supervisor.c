@@ -18,6 +18,7 @@
 #include "launch/exit_code.h"
 #include "launch/incarnation.h"
 #include "launch/supervisor/supervisor_job.h"
+#include "launch/supervisor/supervisor_place.h"
 #include "launch/supervisor/supervisor_report.h"
 #include "launch/train_loop.h"
 #include "snapshot/snap_disk.h"
@@ -26,7 +27,7 @@ enum {
     TICK_MS = 50,                       /* between looks at a job of which nothing is heard */
     IDLE_MS = 1000,                     /* without a job */
     HOST_BYTES = NODES_HOST_BYTES + 16, /* of one, with the number of its ranks */
-    WORDS_OF_A_START = 8,
+    WORDS_OF_A_START = 10,
     LATE_S = 5, /* a supervisor that itself was stopped for so long has seen no silence */
 };
 
@@ -120,36 +121,13 @@ static enum err find_folder(struct supervisor *supervisor)
     return ERR_OK;
 }
 
-/* As many ranks as the nodes have room for and the work can be shared by. */
-static int choose_ranks(const struct supervisor *supervisor)
-{
-    int count = supervisor->options->ranks_per_node * supervisor_nodes_used(&supervisor->state);
-
-    while (supervisor->nodes != NULL && count > 1 && supervisor->options->shares % count != 0) {
-        count--;
-    }
-    return count;
-}
-
-/* "node01:2,node07:2" */
-static void name_hosts(struct supervisor *supervisor)
-{
-    const struct nodes_list *list = supervisor->options->nodes;
-    size_t used = 0;
-
-    for (int n = 0; n < list->count; n++) {
-        if (supervisor->state.is_used[n]) {
-            used += (size_t)snprintf(supervisor->hosts + used, HOST_BYTES, "%s%s:%d",
-                                     used > 0 ? "," : "", list->hosts[n],
-                                     supervisor->options->ranks_per_node);
-        }
-    }
-}
-
 static void do_launch(struct supervisor *supervisor)
 {
     const struct supervisor_options *options = supervisor->options;
-    const int rank_count = choose_ranks(supervisor);
+    const int rank_count = options->nodes == NULL
+                               ? options->ranks_per_node
+                               : place_ranks(options->nodes, supervisor->state.is_used,
+                                             options->ranks_per_node, options->shares);
     char count[16];
     const struct job_options job = {
         .rank_count = rank_count,
@@ -170,10 +148,15 @@ static void do_launch(struct supervisor *supervisor)
         supervisor->mpirun[words++] = "OFFRAMP_INCARNATION";
     }
     if (supervisor->nodes != NULL) {
-        name_hosts(supervisor);
+        place_hosts(options->nodes, supervisor->state.is_used, options->ranks_per_node, rank_count,
+                    supervisor->hosts, (size_t)options->nodes->count * HOST_BYTES);
         jdoc_set_text(details, "hosts", supervisor->hosts);
         supervisor->mpirun[words++] = "--host";
         supervisor->mpirun[words++] = supervisor->hosts;
+        if (rank_count != options->ranks_per_node * supervisor_nodes_used(&supervisor->state)) {
+            supervisor->mpirun[words++] = "--map-by"; /* a rank on each, for the memory there */
+            supervisor->mpirun[words++] = "node";
+        }
     }
     supervisor->mpirun[words] = NULL;
     supervisor->launched_ns = clock_now_ns();
@@ -445,7 +428,11 @@ static void look_at_job(struct supervisor *supervisor)
         supervisor->is_told = true;
     }
     if (job_is_over(supervisor->job)) {
-        supervisor->over_ms = supervisor->over_ms == 0 ? now_ms : supervisor->over_ms;
+        if (supervisor->over_ms == 0) {
+            supervisor->over_ms = now_ms;
+            supervisor->noted_ns =
+                supervisor->noted_ns == 0 ? clock_now_ns() : supervisor->noted_ns;
+        }
         if (nodes_are_known(supervisor, supervisor->over_ms)) {
             end_job(supervisor, &sum);
         }

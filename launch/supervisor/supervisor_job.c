@@ -20,7 +20,7 @@
 enum {
     LONELY_MS = 1000, /* mpirun without a child */
     MAIMED_MS = 5000, /* a job of which a rank is dead: longer than ranks need to agree on a code */
-    TERM_MS = 1000,   /* mpirun that was told to end the job */
+    TERM_MS = 500,    /* mpirun that was told to end the job: where nodes are lost it cannot */
     DRAIN_MS = 500,   /* output that does not end with its job */
     DEATH_MS = 5000,  /* a process that was killed, and is not gone */
     SWEEP_NAP_US = 5000,
@@ -362,7 +362,7 @@ void job_look(struct job *job, int64_t now_ms)
     }
     if (!job->is_reaped) {
         look_at_mpirun(job, now_ms);
-    } else if (now_ms - job->reaped_ms > DRAIN_MS) {
+    } else if (job->was_killed || now_ms - job->reaped_ms > DRAIN_MS) {
         for (int i = 0; i < 2; i++) {
             if (job->pipes[i] >= 0) {
                 close(job->pipes[i]);

@@ -9,6 +9,7 @@
 
 enum {
     HOUR_MS = 3600 * 1000,
+    MORE_NODES_MS = 1000,   /* where one comes back others may follow */
     CODE_NO_PROGRAM = 127,  /* a shell's, and our child's, for a program that is not there */
     CODE_INTERRUPTED = 130, /* a shell's, after SIGINT */
 };
@@ -38,8 +39,9 @@ static int count_usable(const struct supervisor_state *state)
 }
 
 /*
- * Nodes that were used keep their place, since their memory holds snapshots; then spares, in their
- * order. False if fewer than nodes_min are left.
+ * Nodes that were used keep their place, since their memory holds snapshots; then those that were
+ * used before, then spares, in their order. Where memory was beyond repair whoever has none of it
+ * gives way. False if fewer than nodes_min are left.
  */
 static bool choose_nodes(struct supervisor_state *state)
 {
@@ -49,15 +51,19 @@ static bool choose_nodes(struct supervisor_state *state)
         return false;
     }
     for (int n = 0; n < state->limits.node_count; n++) {
-        state->is_used[n] = state->is_used[n] && !state->is_gone[n];
+        state->is_used[n] = state->is_used[n] && !state->is_gone[n] &&
+                            (!state->is_beyond_repair || state->has_kept_on[n]);
         count += state->is_used[n] ? 1 : 0;
     }
-    for (int n = 0; n < state->limits.node_count && count < state->limits.nodes_wanted; n++) {
-        if (!state->is_used[n] && !state->is_gone[n]) {
-            state->is_used[n] = true;
-            count++;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int n = 0; n < state->limits.node_count && count < state->limits.nodes_wanted; n++) {
+            if (!state->is_used[n] && !state->is_gone[n] && (pass == 1 || state->has_kept_on[n])) {
+                state->is_used[n] = true;
+                count++;
+            }
         }
     }
+    state->is_beyond_repair = false;
     return true;
 }
 
@@ -103,6 +109,11 @@ static bool has_budget(const struct supervisor_state *state, int64_t now_ms)
     }
     const int oldest = (state->restart_count - limit) % SUPERVISOR_RESTARTS_MAX;
     return now_ms - state->restarts_ms[oldest] >= HOUR_MS;
+}
+
+static bool some_node_is_gone(const struct supervisor_state *state)
+{
+    return count_usable(state) < state->limits.node_count;
 }
 
 static int64_t backoff_ms(const struct supervisor_state *state)
@@ -165,6 +176,11 @@ static void job_over(struct supervisor_state *state, const struct supervisor_eve
         finish(state, actions, EXIT_DONE, SUPERVISOR_DONE);
     } else if (state->interrupts >= 2) {
         finish(state, actions, CODE_INTERRUPTED, SUPERVISOR_LEFT);
+    } else if (by_itself && event->code == EXIT_BEYOND_REPAIR && some_node_is_gone(state) &&
+               !state->is_asked) {
+        state->is_beyond_repair = true;
+        state->fences = true;
+        wait_until(state, actions, event->now_ms + state->limits.node_wait_ms, true);
     } else if (by_itself && event->code == EXIT_BEYOND_REPAIR) {
         finish(state, actions, event->code, SUPERVISOR_BEYOND_REPAIR);
     } else if (by_itself && event->code == CODE_NO_PROGRAM) {
@@ -206,6 +222,9 @@ static void take_time(struct supervisor_state *state, int64_t now_ms,
     }
     if (state->phase == SUPERVISOR_HALTING) {
         kill_job(state, actions);
+    } else if (state->phase == SUPERVISOR_WAITING && state->waits_for_node &&
+               state->is_beyond_repair) {
+        finish(state, actions, EXIT_BEYOND_REPAIR, SUPERVISOR_BEYOND_REPAIR);
     } else if (state->phase == SUPERVISOR_WAITING && state->waits_for_node) {
         finish(state, actions, EXIT_REQUEUE, SUPERVISOR_TOO_FEW_NODES);
     } else if (state->phase == SUPERVISOR_WAITING) {
@@ -225,7 +244,8 @@ static void node_changed(struct supervisor_state *state, const struct supervisor
         kill_job(state, actions);
     } else if (event->kind == SUPERVISOR_NODE_BACK && state->phase == SUPERVISOR_WAITING &&
                state->waits_for_node && count_usable(state) >= state->limits.nodes_min) {
-        launch(state, actions, event->now_ms);
+        const bool is_full = count_usable(state) >= state->limits.nodes_wanted;
+        wait_until(state, actions, event->now_ms + (is_full ? 0 : MORE_NODES_MS), false);
     }
 }
 
@@ -268,6 +288,7 @@ void supervisor_decide(struct supervisor_state *state, const struct supervisor_e
         if (has_job && event->step > state->kept) {
             state->kept = event->step;
             state->has_kept = true;
+            memcpy(state->has_kept_on, state->is_used, sizeof(state->has_kept_on));
         }
         return;
     case SUPERVISOR_TIME: take_time(state, event->now_ms, actions_out); return;

@@ -15,7 +15,8 @@
  *      0                          done
  *      75, or it was asked to     halted: the caller requeues
  *      2 65 66 74 78 93, 127      never: the same command would fail again
- *      76                         never: memory is beyond repair, and nothing is on disk
+ *      76                         memory is beyond repair, and nothing is on disk: when a node is back, for
+ *                                 it may have what is missing; never, if none is gone
  *      any other code, a signal,  again, on the nodes that are left, after a back-off that doubles with
  *      a hang, a lost node        every start that kept no new step; unless the hour's restarts are used
  *                                 up, or so many starts in a row kept no new step
@@ -117,15 +118,18 @@ struct supervisor_state {
     bool fences;          /* that start may end whatever earlier ones left: it was not the first */
     bool is_gone[SUPERVISOR_NODES_MAX];
     bool is_used[SUPERVISOR_NODES_MAX]; /* by the newest start */
+    bool has_kept_on
+        [SUPERVISOR_NODES_MAX]; /* by the newest start that kept a step: its memory is there */
 
-    int64_t kept;        /* newest step that was kept, of all starts; -1: none */
-    bool has_kept;       /* a newer one by this start */
-    int stalls;          /* starts in a row that kept none */
-    bool was_killed;     /* this start, so its code tells nothing */
-    bool is_asked;       /* to come to an end */
-    int interrupts;      /* SIGINTs */
-    bool waits_for_node; /* in WAITING */
-    int64_t until_ms;    /* HALTING: of the grace; WAITING: of the wait */
+    int64_t kept;          /* newest step that was kept, of all starts; -1: none */
+    bool has_kept;         /* a newer one by this start */
+    int stalls;            /* starts in a row that kept none */
+    bool was_killed;       /* this start, so its code tells nothing */
+    bool is_asked;         /* to come to an end */
+    int interrupts;        /* SIGINTs */
+    bool waits_for_node;   /* in WAITING */
+    bool is_beyond_repair; /* without the memory of nodes that are gone */
+    int64_t until_ms;      /* HALTING: of the grace; WAITING: of the wait */
 
     int64_t restarts_ms[SUPERVISOR_RESTARTS_MAX]; /* when, a ring */
     int restart_count;                            /* of all */

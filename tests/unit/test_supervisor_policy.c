@@ -395,6 +395,15 @@ START_TEST(nodes__are_waited_for_where_too_few_are_left)
     ck_assert_str_eq(in_words(), "sweep wait 60100");
     struct supervisor_state waits = state;
     tell_node(SUPERVISOR_NODE_BACK, 1, 200);
+    ck_assert_str_eq(in_words(), "wait 1200"); /* for more */
+    struct supervisor_state has_one = state;
+    tell_node(SUPERVISOR_NODE_BACK, 2, 300);
+    tell_kind(SUPERVISOR_TIME, 1200);
+    ck_assert(!state.is_used[0] && state.is_used[1] && state.is_used[2]);
+    state = has_one;
+    tell_kind(SUPERVISOR_TIME, 1199);
+    ck_assert_str_eq(in_words(), "");
+    tell_kind(SUPERVISOR_TIME, 1200);
     ck_assert_str_eq(in_words(), "launch");
     ck_assert(!state.is_used[0] && state.is_used[1] && !state.is_used[2]);
     state = waits;
@@ -402,6 +411,55 @@ START_TEST(nodes__are_waited_for_where_too_few_are_left)
     ck_assert_str_eq(in_words(), "");
     tell_kind(SUPERVISOR_TIME, 60100);
     ck_assert_str_eq(in_words(), "finish 75 too_few_nodes");
+}
+END_TEST
+
+START_TEST(beyond_repair__waits_for_a_node_that_may_have_the_memory)
+{
+    be_in(SUPERVISOR_RUNNING);
+    tell_kept(1); /* on nodes 0 and 1 */
+    tell_node(SUPERVISOR_NODE_GONE, 0, 10);
+    tell_over(205, 0, 20);
+    ck_assert(!state.is_used[0] && state.is_used[1] && state.is_used[2]);
+    tell_over(76, 0, 100);
+    ck_assert_str_eq(in_words(), "sweep wait 60100");
+    struct supervisor_state waits = state;
+    tell_node(SUPERVISOR_NODE_BACK, 0, 200); /* the spare, which has nothing, gives way */
+    ck_assert_str_eq(in_words(), "wait 200");
+    tell_kind(SUPERVISOR_TIME, 200);
+    ck_assert_str_eq(in_words(), "launch");
+    ck_assert(state.is_used[0] && state.is_used[1] && !state.is_used[2]);
+    tell_over(76, 0, 300); /* all nodes are there, and it is not enough */
+    ck_assert_str_eq(in_words(), "sweep finish 76 beyond_repair");
+    state = waits;
+    tell_kind(SUPERVISOR_TIME, 60100);
+    ck_assert_str_eq(in_words(), "finish 76 beyond_repair");
+    state = waits;
+    tell_signal(SIGTERM, 200);
+    ck_assert_str_eq(in_words(), "finish 75 halted");
+}
+END_TEST
+
+START_TEST(nodes__that_were_used_are_taken_before_spares)
+{
+    struct supervisor_limits many = limits;
+
+    many.node_count = 5;
+    many.nodes_wanted = 3;
+    supervisor_init(&state, &many, 0, -1);
+    for (int n = 0; n < 3; n++) {
+        tell_node(SUPERVISOR_NODE_GONE, n, 0);
+    }
+    tell_kind(SUPERVISOR_BEGINS, 0);
+    tell_kept(1); /* on nodes 3 and 4: 3 are wanted, 2 are there */
+    tell_node(SUPERVISOR_NODE_GONE, 3, 10);
+    tell_node(SUPERVISOR_NODE_BACK, 0, 20);
+    tell_node(SUPERVISOR_NODE_BACK, 1, 20);
+    tell_node(SUPERVISOR_NODE_BACK, 2, 20);
+    tell_node(SUPERVISOR_NODE_BACK, 3, 30);
+    tell_over(205, 0, 40);
+    ck_assert(state.is_used[3] && state.is_used[4]);
+    ck_assert(state.is_used[0] && !state.is_used[1] && !state.is_used[2]);
 }
 END_TEST
 
@@ -459,6 +517,8 @@ Suite *test_suite(void)
     tcase_add_test(tcase, nodes__a_spare_takes_the_place_of_a_lost_one_then_the_job_shrinks);
     tcase_add_test(tcase, nodes__a_spare_that_is_lost_does_not_disturb_the_job);
     tcase_add_test(tcase, nodes__are_waited_for_where_too_few_are_left);
+    tcase_add_test(tcase, nodes__that_were_used_are_taken_before_spares);
+    tcase_add_test(tcase, beyond_repair__waits_for_a_node_that_may_have_the_memory);
     tcase_add_test(tcase, signal__is_forwarded_once_and_a_job_that_does_not_end_is_killed);
     tcase_add_test(tcase, signal__a_second_interrupt_leaves_at_once);
     tcase_add_test(tcase, signal__while_a_hung_job_is_killed_ends_the_run);
