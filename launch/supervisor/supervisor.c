@@ -280,6 +280,9 @@ static void look_for_hang(struct supervisor *supervisor, const struct summary *s
 
 static void job_is_lost(struct supervisor *supervisor, const struct job_end *end, int64_t step)
 {
+    const struct report_loss before = supervisor->loss;
+    const bool is_another = supervisor->was_lost && !supervisor->is_told;
+    const int64_t noted_ns = supervisor->noted_ns != 0 ? supervisor->noted_ns : clock_now_ns();
     struct report_loss *loss = &supervisor->loss;
 
     *loss = (struct report_loss){
@@ -287,7 +290,9 @@ static void job_is_lost(struct supervisor *supervisor, const struct job_end *end
         .node = supervisor->lost_node,
         .hung_ms = supervisor->hung_ms,
         .step = step,
-        .noted_ns = supervisor->noted_ns != 0 ? supervisor->noted_ns : clock_now_ns(),
+        .noted_ns = noted_ns,
+        .furthest = supervisor->was_lost && before.furthest > step ? before.furthest : step,
+        .since_ns = is_another ? before.since_ns : noted_ns,
     };
     if (loss->hung_ms > 0) {
         const char *host =

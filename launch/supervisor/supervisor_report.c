@@ -184,8 +184,9 @@ void report_recovered(struct report *report, const struct report_loss *loss,
                       const struct progress *first, int64_t over_ns, int64_t launched_ns)
 {
     const int64_t *since = first->since_ns;
-    const int64_t redone = loss->step > first->from ? loss->step - first->from : 0;
-    const int64_t marks[] = {loss->noted_ns,
+    const int64_t redone = loss->furthest > first->from ? loss->furthest - first->from : 0;
+    const int64_t marks[] = {loss->since_ns,
+                             loss->noted_ns,
                              over_ns,
                              launched_ns,
                              since[PROGRESS_BEGUN],
@@ -193,15 +194,16 @@ void report_recovered(struct report *report, const struct report_loss *loss,
                              since[PROGRESS_OPENED],
                              since[PROGRESS_RESUMED],
                              first->first_step_ns};
-    static const char *const names[] = {"teardown_s", "wait_s", "mpirun_s",    "join_s",
-                                        "open_s",     "load_s", "first_step_s"};
+    static const char *const names[] = {"lost_again_s", "teardown_s", "wait_s", "mpirun_s",
+                                        "join_s",       "open_s",     "load_s", "first_step_s"};
+    const double down_s = 1e-9 * (double)(first->first_step_ns - loss->since_ns);
     struct jdoc *details = jdoc_object();
 
     report_line("going on from step %" PRId64 " after %.2f s; %" PRId64 " steps redone",
-                first->from, 1e-9 * (double)(first->first_step_ns - loss->noted_ns), redone);
+                first->from, down_s, redone);
     jdoc_set_int(details, "from", first->from);
     jdoc_set_int(details, "redone", redone);
-    jdoc_set_real(details, "down_s", 1e-9 * (double)(first->first_step_ns - loss->noted_ns));
+    jdoc_set_real(details, "down_s", down_s);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         jdoc_set_real(details, names[i], 1e-9 * (double)(marks[i + 1] - marks[i]));
     }

@@ -34,6 +34,8 @@ struct report_loss {
     int64_t hung_ms;  /* it was silent for so long; 0: it did not hang */
     int64_t step;     /* the newest that was done; -1: none */
     int64_t noted_ns; /* when it was noticed */
+    int64_t furthest; /* newest step that any job of the run has done; -1: none */
+    int64_t since_ns; /* when the first loss was noticed since a step was made */
 };
 
 /* "rank 3 (node07) gone at step 812 (signal 9, Killed)" */
