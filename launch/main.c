@@ -11,10 +11,12 @@
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
-    const char *help;
+    const char *help; /* NULL: for other commands, not for people */
 } commands[] = {
     {"train", command_train, "train a run, alone or as a rank of mpirun or srun"},
     {"launch", command_launch, "train under mpirun, and start again what is lost"},
+    {"drill", command_drill, "rehearse recovery: a run with faults against one without"},
+    {"drill-agent", command_drill_agent, NULL},
     {"eval", command_eval, "evaluate a run: accuracy against compute"},
     {"config", command_config, "check and print settings, or their reference"},
     {"keeper", command_keeper, "keep the snapshots of a job on this node; ranks start it"},
@@ -28,7 +30,9 @@ static void print_help(FILE *to)
 {
     fprintf(to, "usage: offramp COMMAND [options]\n\n");
     for (int i = 0; i < COMMAND_COUNT; i++) {
-        fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
+        if (commands[i].help != NULL) {
+            fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
+        }
     }
     fprintf(to, "\n  offramp COMMAND --help tells the options of a command.\n");
 }

@@ -19,6 +19,7 @@ enum rng_use {
     RNG_ORDER = 2,   /* index: epoch, sub: round of the permutation */
     RNG_SPLIT = 3,   /* index: sample number */
     RNG_AUGMENT = 4, /* index: sample number, sub: epoch */
+    RNG_DRILL = 5,   /* index: fault of a drill, sub: when, what, to whom */
     RNG_TEST = 99,   /* for tests only */
 };
 

@@ -1,0 +1,127 @@
+#define _POSIX_C_SOURCE 200809L
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/base/jdoc.h"
+#include "launch/drill/drill_run_priv.h"
+
+/* The lines of DIR/NAME, one by one; a line that is no document is passed over. */
+typedef void (*line_fn)(void *with, const struct jdoc *line);
+
+static void walk(const char *folder, const char *name, line_fn each, void *with)
+{
+    char path[FILE_PATH_BYTES_MAX];
+    char *text = NULL;
+    size_t room = 0;
+    ssize_t length = 0;
+
+    FILE *file = file_path(path, folder, name) == ERR_OK ? fopen(path, "re") : NULL;
+    while (file != NULL && (length = getline(&text, &room, file)) > 0) {
+        struct jdoc *line = NULL;
+        if (jdoc_parse(text, (size_t)length, name, &line) == ERR_OK) {
+            each(with, line);
+        }
+        err_clear();
+        jdoc_close(line);
+    }
+    err_clear();
+    free(text);
+    if (file != NULL) {
+        fclose(file);
+    }
+}
+
+static bool is_event(const struct jdoc *line, const char *name)
+{
+    const char *event = jdoc_as_text(jdoc_get(line, "event"));
+
+    return event != NULL && strcmp(event, name) == 0;
+}
+
+struct newest {
+    const char *name, *host;
+    double begun_s; /* of the launch that wrote the line */
+    int64_t at_ns;
+};
+
+static void take_newest(void *with, const struct jdoc *line)
+{
+    struct newest *newest = with;
+    const char *host = jdoc_as_text(jdoc_get(line, "host"));
+
+    if (is_event(line, "run.begun")) {
+        newest->begun_s = jdoc_as_real(jdoc_get(line, "monotonic_s"));
+    }
+    if (is_event(line, newest->name) &&
+        (newest->host == NULL || (host != NULL && strcmp(host, newest->host) == 0))) {
+        newest->at_ns = (int64_t)(1e9 * (newest->begun_s + jdoc_as_real(jdoc_get(line, "at_s"))));
+    }
+}
+
+int64_t drill_events_newest_ns(const char *output_dir, const char *name, const char *host)
+{
+    struct newest newest = {.name = name, .host = host, .at_ns = -1};
+
+    walk(output_dir, "supervisor.jsonl", take_newest, &newest);
+    return newest.at_ns;
+}
+
+static void take_resumed(void *with, const struct jdoc *line)
+{
+    struct drill_resumed *resumed = with;
+
+    if (is_event(line, "run.resumed")) {
+        const char *from = jdoc_as_text(jdoc_get(line, "from"));
+        resumed->count++;
+        resumed->is_from_memory = from != NULL && strcmp(from, "memory") == 0;
+        resumed->rebuilt = jdoc_as_int(jdoc_get(line, "segments_rebuilt"));
+    }
+}
+
+struct drill_resumed drill_events_resumed(const char *output_dir)
+{
+    struct drill_resumed resumed = {0};
+
+    walk(output_dir, "events.jsonl", take_resumed, &resumed);
+    return resumed;
+}
+
+struct measure {
+    struct drill_outcome *outcomes;
+    int count;
+    double begun_s;
+};
+
+/* The clock has a finer grain than a time that went through seconds. */
+enum { GRAIN_NS = 1000000 };
+
+static void take_loss(void *with, const struct jdoc *line)
+{
+    struct measure *measure = with;
+
+    if (is_event(line, "run.begun")) {
+        measure->begun_s = jdoc_as_real(jdoc_get(line, "monotonic_s"));
+    }
+    if (!is_event(line, "job.lost")) {
+        return;
+    }
+    const int64_t noticed_ns =
+        (int64_t)(1e9 * (measure->begun_s + jdoc_as_real(jdoc_get(line, "noticed_at_s"))));
+    for (int i = 0; i < measure->count; i++) {
+        struct drill_outcome *outcome = &measure->outcomes[i];
+        if (outcome->happened && outcome->detect_s < 0 && noticed_ns >= outcome->at_ns - GRAIN_NS &&
+            (outcome->repair_s < 0 ||
+             noticed_ns <= outcome->at_ns + (int64_t)(1e9 * outcome->repair_s))) {
+            const double detect_s = 1e-9 * (double)(noticed_ns - outcome->at_ns);
+            outcome->detect_s = detect_s > 0 ? detect_s : 0;
+        }
+    }
+}
+
+void drill_events_measure(const char *output_dir, struct drill_outcome outcomes[], int count)
+{
+    struct measure measure = {outcomes, count, 0};
+
+    walk(output_dir, "supervisor.jsonl", take_loss, &measure);
+}

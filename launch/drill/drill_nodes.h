@@ -1,0 +1,65 @@
+/*
+ * launch/drill/drill_nodes.h - the nodes a drill runs on, and what can happen to them.
+ *
+ *      plain     names on this machine: each has a memory of its own, and processes that are known
+ *                by their environment. It dies when all those are killed and its memory is removed;
+ *                whoever is connected to it hears so at once.
+ *      virtual   namespaces (launch/cluster/virtual): it may also fall silent
+ *
+ * Nodes are counted from 1. Threads: one.
+ */
+#ifndef LAUNCH_DRILL_DRILL_NODES_H
+#define LAUNCH_DRILL_DRILL_NODES_H
+
+#include <stdbool.h>
+
+#include "comm/base/err.h"
+#include "comm/base/file.h"
+#include "launch/drill/drill_fault.h"
+
+struct drill_nodes;
+
+struct drill_nodes_options {
+    const char *program;             /* this one */
+    const char *folder;              /* of the run, absolute: files of the nodes are there */
+    const char *token;               /* drill_processes.h */
+    int count, slots;                /* nodes, spares among them; ranks on each */
+    const struct drill_fault *fault; /* at a point; NULL: none. Lent */
+};
+
+/* What can be done to node `n`; NULL where these nodes cannot. */
+struct drill_backend {
+    const char *name; /* "plain" */
+    enum err (*open)(const struct drill_nodes_options *options, struct drill_nodes **nodes_out);
+    void (*close)(struct drill_nodes *nodes); /* ends all that runs there; nothing is left */
+    enum err (*kill)(struct drill_nodes *nodes, int n);
+    enum err (*power)(struct drill_nodes *nodes, int n);
+    enum err (*start)(struct drill_nodes *nodes, int n); /* again, its memory empty */
+    enum err (*cut)(struct drill_nodes *nodes, int n);
+    enum err (*heal)(struct drill_nodes *nodes, int n);
+    enum err (*freeze)(struct drill_nodes *nodes, int n);
+    enum err (*thaw)(struct drill_nodes *nodes, int n);
+    /* The words that `offramp launch` needs for these nodes, and the environment of its process. */
+    int (*words)(const struct drill_nodes *nodes, const char **words, int room);
+    void (*environment)(const struct drill_nodes *nodes);
+    /* Where the memory of a node is seen from here. */
+    enum err (*memory)(const struct drill_nodes *nodes, int n, char path_out[FILE_PATH_BYTES_MAX]);
+};
+
+extern const struct drill_backend drill_nodes_plain;
+
+enum { DRILL_HOST_BYTES = 16, DRILL_NODES_WORDS = 8 };
+
+/* "n1" */
+void drill_nodes_host(int n, char host[DRILL_HOST_BYTES]);
+
+/* The file that tells that the fault at a point happened, in the folder of the run. */
+#define DRILL_FIRED_FILE "fired"
+
+/*
+ * Stands for ssh on plain nodes: `offramp drill-agent HOST COMMAND...` becomes the command, run by
+ * a shell, on that node; exit code 255 if it is down.
+ */
+int drill_nodes_agent(int argc, char **argv);
+
+#endif

@@ -1,0 +1,255 @@
+#define _GNU_SOURCE
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "comm/base/hash.h"
+#include "launch/drill/drill_nodes.h"
+#include "launch/drill/drill_processes.h"
+#include "launch/exit_code.h"
+
+/* What an agent has to know of its drill. */
+#define MEMORY_VARIABLE "OFFRAMP_DRILL_MEMORY"
+#define FAULT_TEXT_VARIABLE "OFFRAMP_DRILL_FAULT"
+#define FAULT_HOST_VARIABLE "OFFRAMP_DRILL_FAULT_HOST"
+
+enum { END_MS = 20000, HOLD_MS = 60000, CODE_DOWN = 255, CODE_NO_PROGRAM = 127 };
+
+struct drill_nodes {
+    struct drill_nodes_options options;
+    char memory[FILE_PATH_BYTES_MAX]; /* of all nodes */
+    char hosts[FILE_PATH_BYTES_MAX];  /* a file */
+    char agent[2 * FILE_PATH_BYTES_MAX];
+};
+
+void drill_nodes_host(int n, char host[DRILL_HOST_BYTES])
+{
+    snprintf(host, DRILL_HOST_BYTES, "n%d", n);
+}
+
+/* MEMORY/HOST, or the mark that the host is down. */
+static enum err path_of(const char *memory, const char *host, bool is_mark,
+                        char path[FILE_PATH_BYTES_MAX])
+{
+    char name[DRILL_HOST_BYTES + 8];
+
+    snprintf(name, sizeof(name), "%s%s", host, is_mark ? ".down" : "");
+    return file_path(path, memory, name);
+}
+
+static enum err write_hosts(const struct drill_nodes *nodes)
+{
+    char text[64];
+    FILE *file = fopen(nodes->hosts, "we");
+
+    if (file == NULL) {
+        return ERR_FAIL(ERR_IO, "%s: open: %s", nodes->hosts, strerror(errno));
+    }
+    fprintf(file, "# memory in %s\n", nodes->memory);
+    for (int n = 1; n <= nodes->options.count; n++) {
+        snprintf(text, sizeof(text), "n%d slots=%d\n", n, nodes->options.slots);
+        fputs(text, file);
+    }
+    return fclose(file) == 0 ? ERR_OK : ERR_FAIL(ERR_IO, "%s: write", nodes->hosts);
+}
+
+static enum err make_folder(const char *path)
+{
+    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+        return ERR_FAIL(ERR_IO, "%s: mkdir: %s", path, strerror(errno));
+    }
+    return ERR_OK;
+}
+
+static void plain_close(struct drill_nodes *nodes)
+{
+    if (nodes == NULL) {
+        return;
+    }
+    drill_processes_end(nodes->options.token, NULL, END_MS);
+    if (file_remove_tree(nodes->memory) != ERR_OK) {
+        err_clear();
+    }
+    free(nodes);
+}
+
+static enum err plain_open(const struct drill_nodes_options *options,
+                           struct drill_nodes **nodes_out)
+{
+    struct drill_nodes *nodes = calloc(1, sizeof(*nodes));
+    char temporary[FILE_PATH_BYTES_MAX];
+    enum err status = ERR_OK;
+
+    if (nodes == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "nodes");
+    }
+    nodes->options = *options;
+    /* Short: it is part of the path of a socket. */
+    snprintf(nodes->memory, sizeof(nodes->memory), "/dev/shm/offramp-drill.%u.%016" PRIx64,
+             (unsigned)geteuid(), hash_bytes(options->token, strlen(options->token)).low);
+    snprintf(nodes->agent, sizeof(nodes->agent), "%s drill-agent", options->program);
+    ERR_GOTO(err_close, status, file_path(nodes->hosts, options->folder, "hosts"));
+    ERR_GOTO(err_close, status, file_remove_tree(nodes->memory));
+    ERR_GOTO(err_close, status, make_folder(nodes->memory));
+    ERR_GOTO(err_close, status, file_path(temporary, nodes->memory, "tmp"));
+    ERR_GOTO(err_close, status, make_folder(temporary));
+    ERR_GOTO(err_close, status, write_hosts(nodes));
+    *nodes_out = nodes;
+    return ERR_OK;
+
+err_close:
+    plain_close(nodes);
+    return status;
+}
+
+static enum err plain_kill(struct drill_nodes *nodes, int n)
+{
+    char host[DRILL_HOST_BYTES];
+    char path[FILE_PATH_BYTES_MAX];
+
+    drill_nodes_host(n, host);
+    ERR_TRY(path_of(nodes->memory, host, true, path));
+    ERR_TRY(make_folder(path));
+    if (!drill_processes_end(nodes->options.token, host, END_MS)) {
+        return ERR_FAIL(ERR_TIMEOUT, "processes of %s were killed, and some are still there", host);
+    }
+    ERR_TRY(path_of(nodes->memory, host, false, path));
+    return file_remove_tree(path);
+}
+
+static enum err plain_start(struct drill_nodes *nodes, int n)
+{
+    char host[DRILL_HOST_BYTES];
+    char path[FILE_PATH_BYTES_MAX];
+
+    drill_nodes_host(n, host);
+    ERR_TRY(path_of(nodes->memory, host, true, path));
+    return file_remove_tree(path);
+}
+
+static int plain_words(const struct drill_nodes *nodes, const char **words, int room)
+{
+    /* Daemons of several nodes on one machine would share memory that each takes for its own. */
+    const char *const all[] = {
+        "--hostfile",
+        nodes->hosts,
+        "--agent",
+        nodes->agent,
+        "--oversubscribe",
+        "--mpirun",
+        "--mca btl self,tcp --mca btl_tcp_if_include lo --mca oob_tcp_if_include lo",
+    };
+    int count = 0;
+
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]) && count < room; i++) {
+        words[count++] = all[i];
+    }
+    return count;
+}
+
+/* Which processes meet a fault at a point: those it is about, where all ranks or keepers come by. */
+static void set_fault(const struct drill_nodes *nodes)
+{
+    const struct drill_fault *fault = nodes->options.fault;
+    const bool is_of_rank =
+        fault->victim == DRILL_RANK && strncmp(fault_name(fault->point), "keeper.", 7) != 0;
+    char text[DRILL_FAULT_BYTES], who[16] = "*", host[DRILL_HOST_BYTES];
+    char fired[FILE_PATH_BYTES_MAX];
+
+    switch (fault->point) {
+    case FAULT_SAVE_BEFORE_MANIFEST: /* those that one process comes by, wherever it is */
+    case FAULT_SAVE_BEFORE_RENAME:
+    case FAULT_SAVE_AFTER_RENAME:
+    case FAULT_KEEPER_PLACE: unsetenv(FAULT_HOST_VARIABLE); break;
+    default:
+        if (is_of_rank) {
+            snprintf(who, sizeof(who), "%d", fault->number);
+        }
+        drill_nodes_host(fault->victim == DRILL_RANK ? 1 + fault->number / nodes->options.slots
+                                                     : fault->number,
+                         host);
+        setenv(FAULT_HOST_VARIABLE, host, 1);
+        break;
+    }
+    snprintf(text, sizeof(text), "%s@%s#%d=hold:%d", fault_name(fault->point), who, fault->hit,
+             HOLD_MS);
+    setenv(FAULT_TEXT_VARIABLE, text, 1);
+    snprintf(fired, sizeof(fired), "%.*s/" DRILL_FIRED_FILE, FILE_PATH_BYTES_MAX - 8,
+             nodes->options.folder);
+    setenv(FAULT_FIRED_VARIABLE, fired, 1);
+}
+
+static void plain_environment(const struct drill_nodes *nodes)
+{
+    char temporary[FILE_PATH_BYTES_MAX];
+
+    setenv(DRILL_VARIABLE, nodes->options.token, 1);
+    setenv(MEMORY_VARIABLE, nodes->memory, 1);
+    if (file_path(temporary, nodes->memory, "tmp") == ERR_OK) {
+        setenv("TMPDIR", temporary, 1); /* a daemon that is killed leaves its files */
+    }
+    setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
+    unsetenv(FAULT_VARIABLE);
+    unsetenv(FAULT_TEXT_VARIABLE);
+    unsetenv("OFFRAMP_SNAPSHOT_DIR");
+    if (nodes->options.fault != NULL) {
+        set_fault(nodes);
+    }
+}
+
+static enum err plain_memory(const struct drill_nodes *nodes, int n,
+                             char path_out[FILE_PATH_BYTES_MAX])
+{
+    char host[DRILL_HOST_BYTES];
+
+    drill_nodes_host(n, host);
+    return path_of(nodes->memory, host, false, path_out);
+}
+
+const struct drill_backend drill_nodes_plain = {
+    .name = "plain",
+    .open = plain_open,
+    .close = plain_close,
+    .kill = plain_kill,
+    .start = plain_start,
+    .words = plain_words,
+    .environment = plain_environment,
+    .memory = plain_memory,
+};
+
+int drill_nodes_agent(int argc, char **argv)
+{
+    const char *memory = getenv(MEMORY_VARIABLE);
+    const char *fault = getenv(FAULT_TEXT_VARIABLE), *where = getenv(FAULT_HOST_VARIABLE);
+    char path[FILE_PATH_BYTES_MAX];
+    char *command = NULL;
+    size_t bytes = 0;
+
+    if (argc < 3 || memory == NULL) {
+        fprintf(stderr, "offramp drill-agent is for offramp drill alone\n");
+        return EXIT_USAGE;
+    }
+    const char *host = argv[1];
+    if (path_of(memory, host, true, path) != ERR_OK || file_exists(path) ||
+        path_of(memory, host, false, path) != ERR_OK) {
+        return CODE_DOWN;
+    }
+    setenv(DRILL_NODE_VARIABLE, host, 1);
+    setenv("OFFRAMP_SNAPSHOT_DIR", path, 1);
+    if (fault != NULL && (where == NULL || strcmp(where, host) == 0)) {
+        setenv(FAULT_VARIABLE, fault, 1);
+    }
+    FILE *words = open_memstream(&command, &bytes);
+    for (int i = 2; i < argc && words != NULL; i++) {
+        fprintf(words, "%s%s", i > 2 ? " " : "", argv[i]);
+    }
+    if (words == NULL || fclose(words) != 0) {
+        return EXIT_INTERNAL;
+    }
+    execl("/bin/sh", "sh", "-c", command, (char *)NULL); /* as sshd does */
+    return CODE_NO_PROGRAM;
+}

@@ -1,0 +1,433 @@
+#define _GNU_SOURCE
+#include "launch/drill/drill_run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "comm/base/clock.h"
+#include "launch/drill/drill_run_priv.h"
+#include "launch/exit_code.h"
+
+enum {
+    TICK_US = 1000,
+    NODES_LOOK_MS = 50, /* at what launch says of nodes */
+    WORDS_MAX = 512,
+};
+
+static volatile sig_atomic_t asked;
+
+static void on_signal(int number)
+{
+    asked = number;
+}
+
+void drill_run_listen(void)
+{
+    const struct sigaction action = {.sa_handler = on_signal};
+
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* In the child. */
+static void become_launch(const struct drill_run *run, const char *const *words, int log,
+                          pid_t drill)
+{
+    const int nowhere = open("/dev/null", O_RDONLY);
+
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != drill) {
+        _exit(EXIT_INTERNAL);
+    }
+    run->options->backend->environment(run->nodes);
+    dup2(nowhere, STDIN_FILENO);
+    dup2(log, STDOUT_FILENO);
+    dup2(log, STDERR_FILENO);
+    execv(words[0], (char **)(uintptr_t)words);
+    dprintf(STDERR_FILENO, "offramp: %s: %s\n", words[0], strerror(errno));
+    _exit(EXIT_NO_INPUT);
+}
+
+static enum err start_launch(struct drill_run *run)
+{
+    const struct drill_options *options = run->options;
+    const char *words[WORDS_MAX];
+    char ranks[16], spares[16], hang[16];
+    char log_path[FILE_PATH_BYTES_MAX];
+    int count = 0;
+
+    snprintf(ranks, sizeof(ranks), "%d", options->ranks);
+    snprintf(spares, sizeof(spares), "%d", options->spares);
+    snprintf(hang, sizeof(hang), "%d", options->hang_s);
+    /* It is not the number of restarts that is rehearsed. */
+    const char *const head[] = {options->program, "launch", "-n",           ranks,
+                                "--spares",       spares,   "--hang-s",     hang,
+                                "--max-restarts", "1000",   "--max-stalls", "10"};
+    for (size_t i = 0; i < sizeof(head) / sizeof(head[0]); i++) {
+        words[count++] = head[i];
+    }
+    count += options->backend->words(run->nodes, words + count, DRILL_NODES_WORDS);
+    words[count++] = "--";
+    for (int i = 0; options->train[i] != NULL; i++) {
+        if (count + 4 > WORDS_MAX) {
+            return ERR_FAIL(ERR_USAGE, "more than %d words", WORDS_MAX);
+        }
+        words[count++] = options->train[i];
+    }
+    words[count++] = "--output-dir";
+    words[count++] = run->out;
+    words[count] = NULL;
+    ERR_TRY(file_path(log_path, run->folder, DRILL_LOG_FILE));
+    const int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (log < 0) {
+        return ERR_FAIL(ERR_IO, "%s: open: %s", log_path, strerror(errno));
+    }
+    const pid_t drill = getpid();
+    run->launch = fork();
+    if (run->launch == 0) {
+        become_launch(run, words, log, drill);
+    }
+    close(log);
+    run->expected = DRILL_ENDS_DONE;
+    return run->launch > 0 ? ERR_OK : ERR_FAIL(ERR_IO, "fork: %s", strerror(errno));
+}
+
+/* How far the ranks are: the furthest of them, of the newest start. */
+static void look_at_ranks(struct drill_run *run)
+{
+    struct progress newest = {0}, told;
+
+    if (run->pages[0] == '\0' && !drill_processes_progress(run->token, run->pages)) {
+        return;
+    }
+    for (int r = 0; r < run->options->ranks; r++) {
+        struct progress_view *view = NULL;
+        if (progress_view_open(run->pages, r, &view) != ERR_OK) {
+            err_clear();
+            continue;
+        }
+        if (progress_view_read(view, &told) && (newest.process == 0 || told.step > newest.step)) {
+            newest = told;
+        }
+        progress_view_close(view);
+    }
+    run->newest = newest;
+}
+
+/* Whether the process that is due at a point has told so. */
+static bool has_fired(const struct drill_run *run)
+{
+    char text[96] = "";
+    const int file = open(run->fired, O_RDONLY | O_CLOEXEC);
+
+    if (file < 0) {
+        return false;
+    }
+    const ssize_t length = read(file, text, sizeof(text) - 1);
+    close(file);
+    return length > 0 && text[length - 1] == '\n';
+}
+
+/* Whether all that happened before is over; what is to happen at the same step does not wait. */
+static bool is_its_turn(const struct drill_run *run, int i)
+{
+    for (int j = 0; j < i; j++) {
+        const bool is_together = run->what->faults[j].step == run->what->faults[i].step;
+        if (run->what->faults[j].step > 0 &&
+            (run->phases[j] == DRILL_WAITS || (run->phases[j] == DRILL_STRUCK && !is_together))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_due(const struct drill_run *run, int i)
+{
+    const struct drill_fault *fault = &run->what->faults[i];
+
+    if (fault->step == 0) {
+        return has_fired(run);
+    }
+    return run->expected == DRILL_ENDS_DONE && run->newest.process != 0 &&
+           run->newest.step >= fault->step && is_its_turn(run, i);
+}
+
+static void strike(struct drill_run *run, int i)
+{
+    struct drill_outcome *outcome = &run->outcomes[i];
+    bool is_done = false;
+
+    run->resumed[i] = drill_events_resumed(run->out).count;
+    const enum err status = drill_inject(run, i, &is_done);
+    if (status != ERR_OK) {
+        err_text(outcome->what, sizeof(outcome->what));
+        err_clear();
+        run->phases[i] = DRILL_PAST;
+    } else if (is_done) {
+        outcome->happened = true;
+        run->phases[i] = DRILL_STRUCK;
+    }
+    if (run->what->faults[i].step == 0 && (status != ERR_OK || is_done)) {
+        drill_inject_release(run);
+    }
+}
+
+/* What was to come of fault `i` besides the same bits. */
+static void judge(struct drill_run *run, int i)
+{
+    struct drill_outcome *outcome = &run->outcomes[i];
+    const struct drill_resumed resumed = drill_events_resumed(run->out);
+    const struct drill_process *orphan = &run->orphans[i];
+
+    if (resumed.count > run->resumed[i] && resumed.is_from_memory) {
+        outcome->rebuilt = resumed.rebuilt;
+    }
+    if (run->what->faults[i].action == DRILL_CORRUPT && outcome->rebuilt == 0) {
+        snprintf(outcome->wrong, sizeof(outcome->wrong),
+                 "snapshots were read, and nobody found the bytes that were flipped");
+    }
+    if (orphan->pid != 0 && drill_process_is_alive(orphan)) {
+        snprintf(outcome->wrong, sizeof(outcome->wrong),
+                 "rank %d of the earlier start (process %d) still lives", orphan->rank,
+                 orphan->pid);
+    }
+}
+
+/* Whether the run has gone on since fault `i`. */
+static void look_for_repair(struct drill_run *run, int i)
+{
+    const struct drill_fault *fault = &run->what->faults[i];
+    struct drill_outcome *outcome = &run->outcomes[i];
+    const struct progress *newest = &run->newest;
+
+    if (!drill_fault_loses_job(fault)) {
+        run->phases[i] =
+            newest->process != 0 && newest->step > outcome->step ? DRILL_PAST : DRILL_STRUCK;
+        return;
+    }
+    if (newest->process == 0 || newest->first_step_ns <= outcome->at_ns) {
+        return;
+    }
+    outcome->repair_s = 1e-9 * (double)(newest->first_step_ns - outcome->at_ns);
+    if (newest->from >= 0 && outcome->step >= newest->from) {
+        outcome->redone = outcome->step - newest->from;
+    }
+    run->phases[i] = DRILL_PAST;
+    judge(run, i);
+}
+
+/* Nodes that are down come back, their memory empty, once launch knows, and where it needs them. */
+static enum err look_at_nodes(struct drill_run *run)
+{
+    const int count = run->options->nodes + run->options->spares;
+    const int64_t now_ms = clock_now_ms();
+    int up = 0;
+
+    if (now_ms - run->looked_ms < NODES_LOOK_MS) {
+        return ERR_OK;
+    }
+    run->looked_ms = now_ms;
+    for (int n = 1; n <= count; n++) {
+        up += run->is_down[n] ? 0 : 1;
+    }
+    for (int i = 0; i < run->what->count; i++) {
+        const struct drill_fault *fault = &run->what->faults[i];
+        char host[DRILL_HOST_BYTES];
+        drill_nodes_host(fault->number, host);
+        if (fault->victim == DRILL_NODE && run->outcomes[i].happened &&
+            run->is_down[fault->number] && up < run->options->nodes &&
+            drill_events_newest_ns(run->out, "node.gone", host) >= run->outcomes[i].at_ns) {
+            ERR_TRY(run->options->backend->start(run->nodes, fault->number));
+            run->is_down[fault->number] = false;
+            up++;
+        }
+    }
+    return ERR_OK;
+}
+
+/* False while launch runs. *code_out: 128 + n if it died of signal n. */
+static bool has_ended(struct drill_run *run, int *code_out)
+{
+    int status = 0;
+
+    if (waitpid(run->launch, &status, WNOHANG) != run->launch) {
+        return false;
+    }
+    run->launch = 0;
+    *code_out = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return true;
+}
+
+/* Launch has ended with `code`: whether the run is over. */
+static enum err look_at_end(struct drill_run *run, int code, struct drill_run_result *result,
+                            bool *over_out)
+{
+    const int wanted = run->expected == DRILL_ENDS_ASKED    ? (int)EXIT_REQUEUE
+                       : run->expected == DRILL_ENDS_KILLED ? 128 + SIGKILL
+                                                            : (int)EXIT_DONE;
+
+    *over_out = true;
+    if (code != wanted && !(code == EXIT_DONE && run->expected == DRILL_ENDS_ASKED)) {
+        snprintf(result->failure, sizeof(result->failure),
+                 "launch ended with code %d, expected was %d: see %.300s/" DRILL_LOG_FILE, code,
+                 wanted, run->folder);
+        return ERR_OK;
+    }
+    if (run->expected == DRILL_ENDS_DONE) {
+        return ERR_OK;
+    }
+    *over_out = false;
+    return start_launch(run);
+}
+
+static enum err step(struct drill_run *run, struct drill_run_result *result, bool *over_out)
+{
+    int code = 0;
+
+    look_at_ranks(run);
+    for (int i = 0; i < run->what->count; i++) {
+        if (run->phases[i] == DRILL_WAITS && is_due(run, i)) {
+            strike(run, i);
+        } else if (run->phases[i] == DRILL_STRUCK) {
+            look_for_repair(run, i);
+        }
+    }
+    ERR_TRY(look_at_nodes(run));
+    if (has_ended(run, &code)) {
+        return look_at_end(run, code, result, over_out);
+    }
+    clock_nap_us(TICK_US);
+    return ERR_OK;
+}
+
+static enum err watch(struct drill_run *run, struct drill_run_result *result)
+{
+    const int64_t start_ms = clock_now_ms();
+    const int64_t deadline_ms = run->options->deadline_ms * (1 + run->what->count);
+    bool is_over = false;
+
+    ERR_TRY(start_launch(run));
+    while (!is_over) {
+        ERR_TRY(step(run, result, &is_over));
+        if (asked != 0) {
+            return ERR_FAIL(ERR_HALTED, "asked to end by signal %d", (int)asked);
+        }
+        if (!is_over && clock_now_ms() - start_ms > deadline_ms) {
+            snprintf(result->failure, sizeof(result->failure),
+                     "it was not over after %" PRId64 " s: see %.300s/" DRILL_LOG_FILE,
+                     deadline_ms / 1000, run->folder);
+            return ERR_OK;
+        }
+    }
+    return ERR_OK;
+}
+
+/* What is known only when all is over. */
+static void conclude(struct drill_run *run)
+{
+    const int64_t now_ns = clock_now_ns();
+
+    for (int i = 0; i < run->what->count; i++) {
+        struct drill_outcome *outcome = &run->outcomes[i];
+        if (!outcome->happened && outcome->what[0] == '\0') {
+            snprintf(outcome->what, sizeof(outcome->what), "it did not happen: %s",
+                     run->what->faults[i].step > 0
+                         ? "the run was over before, or the victim not there"
+                         : "no process came by there");
+        }
+        if (run->phases[i] == DRILL_STRUCK && drill_fault_loses_job(&run->what->faults[i])) {
+            outcome->repair_s = 1e-9 * (double)(now_ns - outcome->at_ns); /* no step was left */
+            judge(run, i);
+        }
+    }
+    drill_events_measure(run->out, run->outcomes, run->what->count);
+}
+
+static enum err allocate(struct drill_run *run)
+{
+    const size_t count = (size_t)run->what->count;
+    const size_t nodes = (size_t)run->options->nodes + (size_t)run->options->spares;
+
+    run->phases = calloc(count + 1, sizeof(*run->phases));
+    run->orphans = calloc(count + 1, sizeof(*run->orphans));
+    run->resumed = calloc(count + 1, sizeof(*run->resumed));
+    run->is_down = calloc(nodes + 1, sizeof(*run->is_down));
+    if (run->phases == NULL || run->orphans == NULL || run->resumed == NULL ||
+        run->is_down == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "%zu faults", count);
+    }
+    for (size_t i = 0; i < count; i++) {
+        run->outcomes[i] = (struct drill_outcome){
+            .step = -1, .detect_s = -1, .repair_s = -1, .redone = -1, .rebuilt = -1};
+    }
+    return ERR_OK;
+}
+
+static enum err prepare(struct drill_run *run)
+{
+    static int number;
+    struct drill_nodes_options nodes = {
+        .program = run->options->program,
+        .folder = run->folder,
+        .token = run->token,
+        .count = run->options->nodes + run->options->spares,
+        .slots = run->options->ranks / run->options->nodes,
+    };
+
+    for (int i = 0; i < run->what->count; i++) {
+        if (run->what->faults[i].step == 0) {
+            nodes.fault = &run->what->faults[i];
+        }
+    }
+    snprintf(run->token, sizeof(run->token), "%d.%" PRId64 ".%d", (int)getpid(), clock_now_ns(),
+             ++number);
+    ERR_TRY(allocate(run));
+    ERR_TRY(file_path(run->out, run->folder, DRILL_OUTPUT));
+    ERR_TRY(file_path(run->fired, run->folder, DRILL_FIRED_FILE));
+    return run->options->backend->open(&nodes, &run->nodes);
+}
+
+enum err drill_run(const struct drill_options *options, const char *folder,
+                   const struct drill_case *what, struct drill_outcome outcomes[],
+                   struct drill_run_result *result_out)
+{
+    struct drill_run run = {
+        .options = options, .what = what, .outcomes = outcomes, .folder = folder};
+    struct drill_run_result result = {.failure = ""};
+    const int64_t start_ns = clock_now_ns();
+
+    enum err status = prepare(&run);
+    if (status == ERR_OK) {
+        status = watch(&run, &result);
+    }
+    if (status == ERR_OK) {
+        conclude(&run);
+        result.took_s = clock_since_s(start_ns);
+        *result_out = result;
+    }
+    if (run.launch > 0) {
+        kill(run.launch, SIGKILL);
+        waitpid(run.launch, NULL, 0);
+    }
+    if (run.nodes != NULL) {
+        options->backend->close(run.nodes);
+    }
+    if (run.pages[0] != '\0' && file_remove_tree(run.pages) != ERR_OK) {
+        err_clear();
+    }
+    free(run.phases);
+    free(run.orphans);
+    free(run.resumed);
+    free(run.is_down);
+    return status;
+}

@@ -1,0 +1,69 @@
+/*
+ * launch/drill/drill_run_priv.h - the state of a run, for what happens to it (drill_inject.c).
+ *
+ * Threads: one.
+ */
+#ifndef LAUNCH_DRILL_DRILL_RUN_PRIV_H
+#define LAUNCH_DRILL_DRILL_RUN_PRIV_H
+
+#include <sys/types.h>
+
+#include "launch/drill/drill_processes.h"
+#include "launch/drill/drill_run.h"
+#include "launch/progress.h"
+
+enum drill_phase {
+    DRILL_WAITS,  /* for its step or point */
+    DRILL_STRUCK, /* it happened; the run has not gone on yet */
+    DRILL_PAST,
+};
+
+/* How launch is to end; after the last two it is started again. */
+enum drill_end { DRILL_ENDS_DONE, DRILL_ENDS_ASKED, DRILL_ENDS_KILLED };
+
+struct drill_run {
+    const struct drill_options *options;
+    const struct drill_case *what;
+    struct drill_outcome *outcomes;
+    enum drill_phase *phases;      /* [what->count] */
+    struct drill_process *orphans; /* [what->count]; pid 0: none */
+    int *resumed; /* [what->count]; starts that had gone on from something by then */
+    struct drill_nodes *nodes;
+    bool *is_down; /* [nodes + spares + 1], by number */
+    const char *folder;
+    char out[FILE_PATH_BYTES_MAX];
+    char fired[FILE_PATH_BYTES_MAX];
+    char token[64];
+    char pages[FILE_PATH_BYTES_MAX]; /* of ranks' progress; "": not known yet */
+    struct progress newest;          /* of the rank that is furthest; process 0: none is seen */
+    pid_t launch;
+    enum drill_end expected;
+    int64_t disk_full_ms; /* since when; 0: it is not */
+    int64_t looked_ms;    /* at nodes that are down */
+};
+
+/*
+ * Does fault `i` now. *done_out: false if its victim is not there at this moment. What happened is
+ * in the outcome. Errors: ERR_IO and the like: it did not happen, and never will.
+ */
+ERR_MUST_CHECK enum err drill_inject(struct drill_run *run, int i, bool *done_out);
+
+/* What was held at a point goes on. */
+void drill_inject_release(const struct drill_run *run);
+
+/* The newest event `name` in supervisor.jsonl whose "host" is `host`, or any; -1: none. Its time, ns. */
+int64_t drill_events_newest_ns(const char *output_dir, const char *name, const char *host);
+
+/* What starts that went on from something told of it: how many did, and the newest. */
+struct drill_resumed {
+    int count;
+    bool is_from_memory;
+    int64_t rebuilt; /* segments */
+};
+
+struct drill_resumed drill_events_resumed(const char *output_dir);
+
+/* Fills in when launch noticed the faults that happened. */
+void drill_events_measure(const char *output_dir, struct drill_outcome outcomes[], int count);
+
+#endif
