@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,7 @@
 #include <unistd.h>
 
 #include "comm/base/clock.h"
-#include "comm/base/file.h"
+#include "comm/base/hash.h"
 #include "comm/base/process.h"
 
 enum {
@@ -111,6 +112,19 @@ static struct page *map_page(const char *folder, int rank, bool writes)
     }
     close(file);
     return page == MAP_FAILED ? NULL : page;
+}
+
+enum err progress_folder(const char *output_dir, char path[FILE_PATH_BYTES_MAX])
+{
+    char *real = realpath(output_dir, NULL);
+
+    if (real == NULL) {
+        return ERR_FAIL(ERR_MISSING, "output_dir %s is not there", output_dir);
+    }
+    snprintf(path, FILE_PATH_BYTES_MAX, "/dev/shm/offramp-progress.%u.%016" PRIx64,
+             (unsigned)geteuid(), hash_bytes(real, strlen(real)).low);
+    free(real);
+    return ERR_OK;
 }
 
 void progress_open(int rank)

@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "comm/base/err.h"
+#include "comm/base/file.h"
 
 #define PROGRESS_VARIABLE "OFFRAMP_PROGRESS"
 
@@ -38,6 +39,12 @@ enum progress_phase {
     PROGRESS_LEAVES,
     PROGRESS_PHASES,
 };
+
+/*
+ * Where offramp launch has its ranks tell, on each node: a folder in memory that the user and the
+ * place of output_dir give its name. Errors: ERR_MISSING if there is no output_dir; ERR_INVALID.
+ */
+ERR_MUST_CHECK enum err progress_folder(const char *output_dir, char path[FILE_PATH_BYTES_MAX]);
 
 /* Begins to tell, if somebody listens. Never fails: a rank that cannot tell trains all the same. */
 void progress_open(int rank);

@@ -16,6 +16,7 @@
 #include "launch/exit_code.h"
 #include "launch/halt.h"
 #include "launch/progress.h"
+#include "launch/run_holder.h"
 #include "launch/session.h"
 #include "launch/train_loop.h"
 
@@ -72,6 +73,8 @@ static enum err open_output(const struct session *session, const struct options_
     if (access(folder, W_OK) != 0) {
         return ERR_FAIL(ERR_IO, "output_dir %s cannot be written to: %s", folder, strerror(errno));
     }
+    halt_begin(folder);
+    run_holder_begin(folder);
     return ERR_OK;
 }
 
@@ -152,6 +155,9 @@ static enum err train(const struct session *session, const struct options_run *o
 out:
     if (status != ERR_OK && session_is_first(session)) {
         summarize_failure(options, status, comm_size(session->world));
+    }
+    if (status == ERR_OK || status == ERR_HALTED) {
+        halt_done();
     }
     jdoc_close(results);
     train_run_close(&run);

@@ -8,8 +8,10 @@
 #include <string.h>
 
 #include "launch/checkpoint.h"
+#include "launch/halt.h"
 #include "launch/metrics.h"
 #include "launch/progress.h"
+#include "launch/run_holder.h"
 #include "launch/snapshots.h"
 #include "launch/train_resume.h"
 #include "launch/train_settings.h"
@@ -24,9 +26,10 @@ struct loop {
     char *settings;
     int64_t saved_step;           /* -1: nothing is saved yet */
     struct train_resumed resumed; /* what the run goes on from */
-    int64_t stage_steps;          /* of the stage under way */
-    bool halts;                   /* some rank was told to */
-    struct hash hash;             /* of the state at the end of the last stage that ran */
+    int64_t lengths[OPTIONS_STAGES_MAX];
+    int64_t stage_steps; /* of the stage under way */
+    bool halts;          /* some rank was told to */
+    struct hash hash;    /* of the state at the end of the last stage that ran */
 };
 
 /* A checkpoint is rank 0's state, and worth something only if all ranks have the same. */
@@ -267,6 +270,27 @@ static int64_t kept_step(const struct loop *loop)
     return committed > loop->saved_step ? committed : loop->saved_step;
 }
 
+/* On rank 0: whether somebody asks the run to halt after the step that comes. */
+static void look_for_ask(struct loop *loop)
+{
+    const struct halt_ask *ask = halt_look(loop->run->state.step + 1);
+    char when[64] = "";
+
+    if (ask == NULL) {
+        return;
+    }
+    struct jdoc *details = jdoc_object();
+    jdoc_set_int(details, "step", loop->run->state.step);
+    jdoc_set_int(details, "after_step", ask->after_step);
+    jdoc_set_text(details, "by", ask->who);
+    metrics_event(loop->metrics, "run.asked_to_halt", details);
+    if (ask->after_step >= 0) {
+        snprintf(when, sizeof(when), " after step %" PRId64, ask->after_step);
+    }
+    metrics_show(loop->metrics, true, "asked to halt%s%s%s", when,
+                 ask->who[0] != '\0' ? " by " : "", ask->who);
+}
+
 /* `resumed`: what the run goes on from, if it begins with this stage; else NULL. */
 static enum err run_stage(struct loop *loop, int index, const struct train_resumed *resumed)
 {
@@ -285,6 +309,7 @@ static enum err run_stage(struct loop *loop, int index, const struct train_resum
         ERR_GOTO(out, status, record_resumed(loop));
     }
     while (run->state.stage_step < train_stage_steps(stage) && !is_over(run) && !loop->halts) {
+        look_for_ask(loop);
         ERR_GOTO(out, status, train_stage_step(stage, &report));
         loop->halts = report.result.votes > 0;
         ERR_GOTO(out, status,
@@ -324,14 +349,41 @@ static enum err compare_ranks(const struct train_run *run, struct hash hash, con
     return ERR_OK;
 }
 
-/* From here on the folder is this run's: what an earlier one left is not true any more. */
-static enum err claim_folder(struct train_run *run, bool resumes)
+/* What run.json says of this start. */
+static struct jdoc *describe_start(const struct loop *loop)
 {
+    const struct options_run *options = loop->run->options;
+    struct jdoc *about = jdoc_object();
+    struct jdoc *stages = jdoc_array();
+
+    jdoc_set_int(about, "incarnation", (int64_t)loop->run->incarnation.number);
+    jdoc_set_int(about, "ranks", comm_size(loop->run->world));
+    for (int s = 0; s < options->stage_count; s++) {
+        struct jdoc *stage = jdoc_object();
+        jdoc_set_text(stage, "stage", options_stage_name(options->stages[s].kind));
+        jdoc_set_int(stage, "steps", loop->lengths[s]);
+        jdoc_set_int(stage, "train_batch_size", options->stages[s].options.train_batch_size);
+        jdoc_append(stages, stage);
+    }
+    jdoc_set(about, "stages", stages);
+    if (options->run.max_steps >= 0) {
+        jdoc_set_int(about, "max_steps", options->run.max_steps);
+    }
+    return about;
+}
+
+/* From here on the folder is this run's: what an earlier one left is not true any more. */
+static enum err claim_folder(struct loop *loop)
+{
+    struct train_run *run = loop->run;
+    const bool resumes = run->state.step > 0;
     const char *folder = run->options->run.output_dir;
     char path[FILE_PATH_BYTES_MAX];
     char *text = NULL;
 
     ERR_TRY(incarnation_claim(folder, &run->incarnation, run->state.step));
+    run_holder_take(folder, describe_start(loop));
+    halt_watch();
     ERR_TRY(file_path(path, folder, TRAIN_SUMMARY_FILE));
     ERR_TRY(file_remove_tree(path));
     ERR_TRY(resumes ? snap_disk_tidy(folder) : snap_disk_remove_all(folder));
@@ -357,7 +409,7 @@ static enum err begin(struct loop *loop)
     ERR_TRY(train_state_hash(&run->state, &hash));
     ERR_TRY(compare_ranks(run, hash, "the weights"));
     if (is_writer) {
-        ERR_TRY(claim_folder(run, run->state.step > 0));
+        ERR_TRY(claim_folder(loop));
     }
     loop->saved_step = loop->resumed.checkpoint[0] != '\0' ? run->state.step : -1;
     ERR_TRY(metrics_open(run->options->run.output_dir, is_writer,
@@ -422,7 +474,7 @@ enum err train_loop(struct train_run *run, struct hash *hash_out)
     struct loop loop = {.run = run, .saved_step = -1};
 
     for (int index = 0; index < run->options->stage_count; index++) {
-        ERR_TRY(train_stage_check(run, index));
+        ERR_TRY(train_stage_check(run, index, &loop.lengths[index]));
     }
     ERR_TRY(train_settings_text(run, &loop.settings));
     const enum err status = run_stages(&loop);

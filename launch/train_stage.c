@@ -211,13 +211,14 @@ static enum err open_parts(struct train_stage *stage)
     return uses_cache(stage) ? open_cached_step(stage) : open_step(stage);
 }
 
-enum err train_stage_check(struct train_run *run, int index)
+enum err train_stage_check(struct train_run *run, int index, int64_t *steps_out)
 {
     const enum options_stage kind = run->options->stages[index].kind;
     struct train_stage stage = {
         .run = run, .kind = kind, .options = &run->options->stages[index].options};
 
     ERR_TRY_AS(open_data(&stage), "stage %d (%s)", index + 1, options_stage_name(kind));
+    *steps_out = stage.step_count;
     return ERR_OK;
 }
 

@@ -30,10 +30,10 @@ struct train_report {
 
 /*
  * Whether stage number `index` can be trained: its settings, the data and the number of ranks
- * go together. For all stages of a run before the first step of the first.
+ * go together. For all stages of a run before the first step of the first. *steps_out is its length.
  * Errors: ERR_CONFIG, with the stage in front.
  */
-ERR_MUST_CHECK enum err train_stage_check(struct train_run *run, int index);
+ERR_MUST_CHECK enum err train_stage_check(struct train_run *run, int index, int64_t *steps_out);
 
 /*
  * Opens stage number `index` with fresh optimizers in run->state. Collective; in a stage

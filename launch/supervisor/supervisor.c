@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +13,8 @@
 
 #include "comm/base/clock.h"
 #include "comm/base/file.h"
-#include "comm/base/hash.h"
 #include "launch/exit_code.h"
+#include "launch/halt.h"
 #include "launch/incarnation.h"
 #include "launch/supervisor/supervisor_job.h"
 #include "launch/supervisor/supervisor_place.h"
@@ -105,20 +104,6 @@ static enum err take_signals(struct supervisor *supervisor)
     sigprocmask(SIG_BLOCK, &set, NULL);
     supervisor->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return supervisor->signals >= 0 ? ERR_OK : ERR_FAIL(ERR_IO, "signalfd: %s", strerror(errno));
-}
-
-static enum err find_folder(struct supervisor *supervisor)
-{
-    char *real = realpath(supervisor->options->output_dir, NULL);
-
-    if (real == NULL) {
-        return ERR_FAIL(ERR_IO, "output_dir %s is not there", supervisor->options->output_dir);
-    }
-    snprintf(supervisor->folder, sizeof(supervisor->folder),
-             "/dev/shm/offramp-progress.%u.%016" PRIx64, (unsigned)geteuid(),
-             hash_bytes(real, strlen(real)).low);
-    free(real);
-    return ERR_OK;
 }
 
 static void do_launch(struct supervisor *supervisor)
@@ -408,6 +393,22 @@ static bool nodes_are_known(const struct supervisor *supervisor, int64_t since_m
     return true;
 }
 
+/* Ranks that run see it themselves. */
+static void look_for_ask(struct supervisor *supervisor)
+{
+    struct halt_ask ask;
+
+    if (supervisor->state.phase != SUPERVISOR_WAITING) {
+        return;
+    }
+    if (halt_ask_read(supervisor->options->output_dir, &ask) != ERR_OK) {
+        err_clear();
+    } else if (ask.after_step <= supervisor->state.kept) {
+        report_line("asked to halt%s%s", ask.who[0] != '\0' ? " by " : "", ask.who);
+        tell(supervisor, (struct supervisor_event){.kind = SUPERVISOR_SIGNAL, .signal = SIGUSR1});
+    }
+}
+
 static void look_at_job(struct supervisor *supervisor)
 {
     const int64_t now_ms = clock_now_ms();
@@ -498,13 +499,16 @@ static enum err prepare(struct supervisor *supervisor)
 
     ERR_TRY(allocate(supervisor));
     ERR_TRY(take_lock(supervisor));
-    ERR_TRY(find_folder(supervisor));
+    ERR_TRY(progress_folder(options->output_dir, supervisor->folder));
     ERR_TRY(take_signals(supervisor));
     ERR_TRY(incarnation_last(options->output_dir, &last));
     supervisor_init(&supervisor->state, &options->limits, last,
                     snap_disk_newest(options->output_dir));
     detector_init(&supervisor->detector, &options->detector);
     ERR_TRY(report_open(options->output_dir, clock_now_ns(), &supervisor->report));
+    if (halt_ask_remove(options->output_dir)) {
+        report_line("%s/" HALT_FILE " was there before this start: removed", options->output_dir);
+    }
     if (options->nodes == NULL) {
         return ERR_OK;
     }
@@ -534,6 +538,7 @@ static void run(struct supervisor *supervisor)
             look_at_job(supervisor);
         } else {
             supervisor->looked_ns = clock_now_ns();
+            look_for_ask(supervisor);
         }
         tell(supervisor, (struct supervisor_event){.kind = SUPERVISOR_TIME});
     }
@@ -558,6 +563,7 @@ enum err supervisor_run(const struct supervisor_options *options, int *code_out)
         report_finish(supervisor->report, &supervisor->finish, &supervisor->state,
                       supervisor->was_lost ? &supervisor->loss : NULL, supervisor->claimed);
         *code_out = supervisor->finish.code;
+        (void)halt_ask_remove(options->output_dir);
     }
     job_close(supervisor->job);
     nodes_close(supervisor->nodes);
