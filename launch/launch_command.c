@@ -249,6 +249,19 @@ static enum err plan_nodes(const struct arguments *arguments, const struct nodes
     return ERR_OK;
 }
 
+/* Until it is known how long phases take, the ranks' own deadlines are the measure. */
+static void set_patience(const struct options *options, int64_t hang_ms,
+                         struct detector_limits *limits)
+{
+    for (int kind = 0; kind < DETECTOR_KINDS; kind++) {
+        limits->floor_ms[kind] = 3 * hang_ms;
+        limits->first_ms[kind] = at_least(options->serial_deadline_ms, 3 * hang_ms);
+    }
+    limits->floor_ms[DETECTOR_STEP] = hang_ms;
+    limits->first_ms[DETECTOR_STEP] = at_least(options->collective_deadline_ms, hang_ms);
+    limits->first_ms[DETECTOR_LAUNCH] = at_least(LAUNCH_MS, 3 * hang_ms);
+}
+
 static enum err supervise(const struct arguments *arguments, const struct options_run *run,
                           const struct nodes_list *list, const struct command *command,
                           int *code_out)
@@ -268,18 +281,9 @@ static enum err supervise(const struct arguments *arguments, const struct option
                    .backoff_max_ms = 60000,
                    .node_wait_ms = 600000,
                    .grace_ms = 1000 * (int64_t)arguments->grace_s},
-        /* Until it is known how long they take, the ranks' own deadlines are the measure. */
-        .detector =
-            {.floor_ms = {[DETECTOR_LAUNCH] = 3 * hang_ms,
-                          [DETECTOR_START] = 3 * hang_ms,
-                          [DETECTOR_STEP] = hang_ms,
-                          [DETECTOR_SAVE] = 3 * hang_ms},
-             .first_ms = {[DETECTOR_LAUNCH] = at_least(LAUNCH_MS, 3 * hang_ms),
-                          [DETECTOR_START] = at_least(options->serial_deadline_ms, 3 * hang_ms),
-                          [DETECTOR_STEP] = at_least(options->collective_deadline_ms, hang_ms),
-                          [DETECTOR_SAVE] = at_least(options->serial_deadline_ms, 3 * hang_ms)}},
     };
 
+    set_patience(options, hang_ms, &supervisor.detector);
     ERR_TRY(plan_nodes(arguments, list, &supervisor));
     return supervisor_run(&supervisor, code_out);
 }

@@ -182,6 +182,17 @@ void progress_resumed(uint64_t incarnation, int64_t step)
     end_change();
 }
 
+void progress_stage(int64_t stage)
+{
+    if (told == NULL) {
+        return;
+    }
+    begin_change();
+    put(STAGE, (uint64_t)stage);
+    put_phase(PROGRESS_RESUMED);
+    end_change();
+}
+
 void progress_step(int64_t step, int64_t stage, int64_t kept)
 {
     if (told == NULL) {

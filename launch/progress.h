@@ -54,6 +54,9 @@ void progress_phase(enum progress_phase phase);
 /* The state is that of `step`, of start `incarnation` of the run. */
 void progress_resumed(uint64_t incarnation, int64_t step);
 
+/* That stage is being opened. */
+void progress_stage(int64_t stage);
+
 /* That step is done; the newest that is committed or on disk is `kept`, -1: none. */
 void progress_step(int64_t step, int64_t stage, int64_t kept);
 

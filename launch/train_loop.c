@@ -444,6 +444,7 @@ static enum err run_stages(struct loop *loop)
         resumed = &loop->resumed;
     }
     for (int index = (int)run->state.stage; index < run->options->stage_count; index++) {
+        progress_stage(index);
         const enum err status = run_stage(loop, index, resumed);
         if (status != ERR_OK) {
             return err_context_(status, "stage %d (%s), step %" PRId64, index + 1,
@@ -457,7 +458,6 @@ static enum err run_stages(struct loop *loop)
             break;
         }
         resumed = NULL;
-        progress_phase(PROGRESS_RESUMED);
         if (index + 1 < run->options->stage_count) {
             ERR_TRY(snapshots_fence(run->snapshots));
             snapshots_clear_moments(run->snapshots);

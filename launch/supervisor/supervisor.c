@@ -208,6 +208,7 @@ struct summary {
     int64_t step, kept;        /* the newest */
     uint64_t signs;            /* of all ranks */
     enum progress_phase phase; /* of the rank that is furthest from the end */
+    int64_t stage;             /* of that rank */
     bool claimed;
     struct progress first; /* of a rank that has made a step; process 0: none has */
 };
@@ -223,7 +224,10 @@ static void sum_up(const struct job *job, int rank_count, struct summary *sum_ou
         }
         sum.seen++;
         sum.signs += told.beats;
-        sum.phase = told.phase < sum.phase ? told.phase : sum.phase;
+        if (told.phase < sum.phase || sum.seen == 1) {
+            sum.phase = told.phase;
+            sum.stage = told.stage;
+        }
         sum.step = told.step > sum.step ? told.step : sum.step;
         sum.kept = told.kept > sum.kept ? told.kept : sum.kept;
         sum.claimed = sum.claimed || told.from >= 0;
@@ -235,16 +239,21 @@ static void sum_up(const struct job *job, int rank_count, struct summary *sum_ou
     *sum_out = sum;
 }
 
-static enum detector_kind kind_of(const struct summary *sum)
+static int kind_of(const struct summary *sum)
 {
+    const int64_t stage = sum->stage < 0 ? 0 : sum->stage;
+
     if (sum->seen == 0) {
         return DETECTOR_LAUNCH;
     }
     switch (sum->phase) {
+    case PROGRESS_RESUMED:
+        return DETECTOR_STAGE +
+               (int)(stage < DETECTOR_STAGES_MAX ? stage : DETECTOR_STAGES_MAX - 1);
     case PROGRESS_STEPS: return DETECTOR_STEP;
-    case PROGRESS_SAVES:
+    case PROGRESS_SAVES: return DETECTOR_SAVE;
     case PROGRESS_EVALUATES:
-    case PROGRESS_LEAVES: return DETECTOR_SAVE;
+    case PROGRESS_LEAVES: return DETECTOR_EVALUATE;
     default: return DETECTOR_START;
     }
 }

@@ -63,6 +63,9 @@ void detector_init(struct detector *detector, const struct detector_limits *limi
     }
     memset(detector, 0, sizeof(*detector));
     detector->limits = *limits;
+    for (int kind = 0; kind < DETECTOR_KINDS; kind++) {
+        detector->longest_ms[kind] = -1;
+    }
 }
 
 void detector_start(struct detector *detector, int rank_count, int64_t now_ms)
@@ -70,36 +73,46 @@ void detector_start(struct detector *detector, int rank_count, int64_t now_ms)
     assert(rank_count >= 1);
     detector->rank_count = rank_count;
     detector->kind = DETECTOR_LAUNCH;
+    detector->passing_ms = 0;
     detector->signs = 0;
     detector->since_ms = now_ms;
 }
 
-int64_t detector_deadline_ms(const struct detector *detector, enum detector_kind kind)
+int64_t detector_deadline_ms(const struct detector *detector, int kind)
 {
-    const struct detector_histogram *seen = &detector->seen[kind];
     const int64_t floor_ms = detector->limits.floor_ms[kind];
-    const int needed = kind == DETECTOR_STEP ? DETECTOR_SAMPLES_MIN : 3;
+    int64_t seen_ms = detector->longest_ms[kind];
 
-    if (seen->total < needed) {
+    if (kind == DETECTOR_STEP) {
+        seen_ms = detector->steps.total < DETECTOR_SAMPLES_MIN ? -1 : p99_ms(&detector->steps);
+    }
+    if (seen_ms < 0) {
         return detector->limits.first_ms[kind];
     }
-    const int64_t learned_ms = FACTOR * p99_ms(seen);
-    return learned_ms > floor_ms ? learned_ms : floor_ms;
+    return FACTOR * seen_ms > floor_ms ? FACTOR * seen_ms : floor_ms;
 }
 
-bool detector_observe(struct detector *detector, enum detector_kind kind, uint64_t signs,
-                      int64_t now_ms)
+bool detector_observe(struct detector *detector, int kind, uint64_t signs, int64_t now_ms)
 {
     const int64_t silent_ms = now_ms > detector->since_ms ? now_ms - detector->since_ms : 0;
+    int64_t *longest_ms = &detector->longest_ms[detector->kind];
 
-    if (signs != detector->signs) {
+    assert(kind >= 0 && kind < DETECTOR_KINDS);
+    if (signs == detector->signs) {
+        return silent_ms > detector_deadline_ms(detector, detector->kind);
+    }
+    if (detector->kind == DETECTOR_STEP) { /* it was silent in that phase */
         const uint64_t rounds = (signs - detector->signs) / (uint64_t)detector->rank_count;
         const int count = rounds < 1 ? 1 : rounds > SILENCES_MAX ? SILENCES_MAX : (int)rounds;
-        learn(&detector->seen[detector->kind], silent_ms, count); /* it was silent in that phase */
-        detector->signs = signs;
-        detector->kind = kind;
-        detector->since_ms = now_ms;
-        return false;
+        learn(&detector->steps, silent_ms, count);
     }
-    return silent_ms > detector_deadline_ms(detector, detector->kind);
+    detector->passing_ms = silent_ms > detector->passing_ms ? silent_ms : detector->passing_ms;
+    if (detector->kind != kind) {
+        *longest_ms = detector->passing_ms > *longest_ms ? detector->passing_ms : *longest_ms;
+        detector->passing_ms = 0;
+    }
+    detector->signs = signs;
+    detector->kind = kind;
+    detector->since_ms = now_ms;
+    return false;
 }

@@ -5,13 +5,17 @@
  * A sign of progress is whatever a rank tells (progress.h); all signs of all ranks are counted.
  * Silence is measured from the last one, and allowed for
  *
- *      max(floor, 3 x the 99th percentile of the silences so far)      in that kind of phase
+ *      max(floor, 3 x what was seen)      in that kind of phase
  *
- * and for `first` where too few have been observed. The kinds learn apart: a start-up or a save
- * is silent for longer than any step. Silences go into a histogram whose buckets are 1/8 apart, so a
- * percentile is right to that, from above; half of what is known is forgotten every 4096
- * observations, so that it follows a run whose steps change. Where all ranks gave several signs
- * between two looks, so many silences were no longer than that.
+ * and for `first` where that is not known. Of steps it is the 99th percentile of the silences so far,
+ * known after 20 of them. Of any other kind it is the longest silence, known when a job has got through
+ * such a phase. Kinds learn apart: a start-up or a save is silent for longer than any step, a stage
+ * may compute for minutes before its first one, and another stage for longer.
+ *
+ * Silences of steps go into a histogram whose buckets are 1/8 apart, so a percentile is right to that,
+ * from above; half of what is known is forgotten every 4096 observations, so that it follows a run
+ * whose steps change. Where all ranks gave several signs between two looks, so many silences were no
+ * longer than that.
  *
  * Threads: any; a detector belongs to one.
  */
@@ -23,15 +27,18 @@
 
 enum detector_kind {
     DETECTOR_LAUNCH, /* from the start of a job to the first sign of a rank */
-    DETECTOR_START,  /* from there to the first step, and between stages */
+    DETECTOR_START,  /* from there until it knows what it goes on from */
     DETECTOR_STEP,
-    DETECTOR_SAVE, /* saves and evaluation */
-    DETECTOR_KINDS,
+    DETECTOR_SAVE,
+    DETECTOR_EVALUATE,
+    DETECTOR_STAGE, /* + stage: from its opening to the first step in it */
 };
 
 enum {
+    DETECTOR_STAGES_MAX = 16, /* all later ones count as the last */
+    DETECTOR_KINDS = DETECTOR_STAGE + DETECTOR_STAGES_MAX,
     DETECTOR_BUCKETS = 256,
-    DETECTOR_SAMPLES_MIN = 20, /* of a kind, before they are believed; 3 of the others */
+    DETECTOR_SAMPLES_MIN = 20, /* steps, before they are believed */
     DETECTOR_FORGETS_AT = 4096,
 };
 
@@ -47,8 +54,10 @@ struct detector_histogram {
 
 struct detector {
     struct detector_limits limits;
-    struct detector_histogram seen[DETECTOR_KINDS];
-    enum detector_kind kind;
+    struct detector_histogram steps;
+    int64_t longest_ms[DETECTOR_KINDS]; /* -1: not known */
+    int kind;                           /* of the phase that the job is in */
+    int64_t passing_ms;                 /* the longest in it so far */
     uint64_t signs;
     int rank_count;
     int64_t since_ms; /* of the last sign */
@@ -60,10 +69,9 @@ void detector_init(struct detector *detector, const struct detector_limits *limi
 void detector_start(struct detector *detector, int rank_count, int64_t now_ms);
 
 /* The job is in a phase of that kind, and has given so many signs since its start. True if it hangs. */
-bool detector_observe(struct detector *detector, enum detector_kind kind, uint64_t signs,
-                      int64_t now_ms);
+bool detector_observe(struct detector *detector, int kind, uint64_t signs, int64_t now_ms);
 
 /* The longest silence that is allowed in that kind of phase now. */
-int64_t detector_deadline_ms(const struct detector *detector, enum detector_kind kind);
+int64_t detector_deadline_ms(const struct detector *detector, int kind);
 
 #endif
