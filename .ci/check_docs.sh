@@ -1,6 +1,6 @@
 #!/bin/sh
 # Documentation that can be held to something: links lead to files, a folder's README has at
-# most 40 lines, every exit code and every event is documented.
+# most 40 lines, every exit code and every event is documented, tests that are named are there.
 set -eu
 cd "$(dirname "$0")/.."
 found=$(mktemp)
@@ -25,6 +25,16 @@ done >>"$found"
 .ci/sources 'launch/*.c' | xargs sed -nE 's/.*metrics_event\([^"]*"([^"]+)".*/\1/p' | sort -u |
     while read -r event; do
         grep -q "^| \`$event\` |" docs/files.md || echo "docs/files.md: $event is missing"
+    done >>"$found"
+sed -nE '/table of events: begin/,/table of events: end/s/.*\| ([a-z_. ]+) \|$/\1/p' docs/launching.md |
+    tr ' ' '\n' | sort -u | while read -r test; do
+        case $test in
+        cli.*) line="offramp_cli(${test#cli.}[ )]" ;;
+        cluster.*) line="offramp_cluster(${test#cluster.}[ )]" ;;
+        *) line="offramp_test(unit ${test#unit.} " ;;
+        esac
+        [ "$test" = test ] || grep -q "$line" tests/CMakeLists.txt ||
+            echo "docs/launching.md: there is no test $test"
     done >>"$found"
 
 if [ -s "$found" ]; then

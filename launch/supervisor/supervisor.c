@@ -175,7 +175,13 @@ static void do_action(struct supervisor *supervisor, const struct supervisor_act
         report_event(supervisor->report, "run.asked_to_halt", NULL);
         job_forward(supervisor->job);
         return;
-    case SUPERVISOR_WAIT: return; /* the state knows until when */
+    case SUPERVISOR_WAIT: /* after a loss, report_lost() says so */
+        if (supervisor->launched_ns == 0) {
+            report_line("fewer than %d nodes answer: waiting for them, within %.0f s",
+                        supervisor->options->limits.nodes_min,
+                        1e-3 * (double)supervisor->options->limits.node_wait_ms);
+        }
+        return;
     case SUPERVISOR_FINISH: supervisor->finish = *action; return;
     }
 }
@@ -372,8 +378,11 @@ static void look_at_nodes(struct supervisor *supervisor)
             continue;
         }
         struct jdoc *details = jdoc_object();
+        const bool is_spare = supervisor->launched_ns == 0
+                                  ? n >= supervisor->options->limits.nodes_wanted
+                                  : !supervisor->state.is_used[n];
         report_line("node %s %s%s", list->hosts[n], is_gone ? "does not answer" : "is back",
-                    supervisor->state.is_used[n] ? "" : ", a spare");
+                    is_spare ? ", a spare" : "");
         jdoc_set_text(details, "host", list->hosts[n]);
         report_event(supervisor->report, is_gone ? "node.gone" : "node.back", details);
         if (is_gone && supervisor->state.is_used[n] && supervisor->lost_node == NULL) {

@@ -29,6 +29,7 @@ cat >agent <<SCRIPT
 #!/bin/sh
 host=\$1
 shift
+[ \$host != nohost ] || { echo "ssh: Could not resolve hostname \$host" >&2; exit 255; }
 [ ! -e $scratch/down/\$host ] || exec sleep 1000
 echo \$\$ >$scratch/pid.\$host
 echo "Welcome to \$host"
@@ -112,6 +113,32 @@ same "state" "$(hash_of run)" "$(hash_of straight)"
 for host in a b c; do
     kill -9 "$(cat pid.$host)" 2>/dev/null && fail "the reporter of $host is still there"
 done
+
+# A name that is no host's, which the agent leaves with its own code: a spare takes its place; where
+# there is none launch waits for it, and can be halted.
+printf '%s slots=2\n' a nohost c >hosts
+rm down/c
+launch named --spares 1 --nodes-min 2
+named=$supervisor
+printf '%s slots=2\n' a nohost >hosts.two
+PATH=$scratch/bin:$PATH HOSTS=$scratch/starts.two "$offramp" launch --hostfile hosts.two \
+    --agent "$scratch/agent" -- train "$tiny" --output-dir waits --set data_dir="$data" >waits.out 2>waits.err &
+supervisor=$!
+within 60 grep -q "^offramp launch: node nohost does not answer$" waits.err
+within 10 grep -q "^offramp launch: fewer than 2 nodes answer: waiting for them, within 600 s$" waits.err
+within 60 has_told job.started 1
+same "nodes without the one of a wrong name" "$(cat "$HOSTS")" "a:2,c:2"
+grep -q "^offramp launch: node nohost does not answer$" named.err || fail "a wrong name: $(cat named.err)"
+for out in named waits; do
+    "$offramp" halt $out --wait 60 >said 2>&1 || fail "$out does not halt: $(cat said $out.err)"
+done
+code=0
+wait "$supervisor" || code=$?
+same "code of one that waited for a node" "$code" 75
+[ ! -e starts.two ] || fail "a start named $(cat starts.two)"
+code=0
+wait "$named" || code=$?
+same "code" "$code" 75
 
 # What is wrong with the host file.
 echo "a slots=2 more" >hosts
