@@ -36,28 +36,34 @@ static int64_t step_of(const char *line, size_t length)
     return step;
 }
 
-/* Keeps the whole lines of steps up to `step`: a resumed run writes the later ones again. */
+/*
+ * Keeps the whole lines of steps up to `step`: a resumed run writes the later ones again. Looks for
+ * them from the end: a long run has millions of lines, and redoes few.
+ */
 static enum err cut_after(const char *path, int64_t step)
 {
     struct file_map map;
-    size_t kept = 0;
+    enum err status = ERR_OK;
 
     if (!file_exists(path)) {
         return ERR_OK;
     }
     ERR_TRY(file_map(path, &map));
     const char *const text = (const char *)map.bytes;
-    while (kept < map.count) {
-        const char *end = memchr(text + kept, '\n', map.count - kept);
+    size_t kept = map.count;
+    while (kept > 0) {
+        const char *before = memrchr(text, '\n', kept - 1);
+        const size_t begin = before == NULL ? 0 : (size_t)(before - text) + 1;
         const int64_t line_step =
-            end == NULL ? -1 : step_of(text + kept, (size_t)(end - text) - kept);
-        if (line_step < 0 || line_step > step) {
+            text[kept - 1] == '\n' ? step_of(text + begin, kept - 1 - begin) : -1;
+        if (line_step >= 0 && line_step <= step) {
             break;
         }
-        kept = (size_t)(end - text) + 1;
+        kept = begin;
     }
-    const struct file_piece piece = {text, kept};
-    const enum err status = kept == map.count ? ERR_OK : file_write(path, &piece, 1);
+    if (kept < map.count && truncate(path, (off_t)kept) != 0) {
+        status = ERR_FAIL(ERR_IO, "%s: truncate: %s", path, strerror(errno));
+    }
     file_unmap(&map);
     return status;
 }
