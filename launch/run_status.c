@@ -275,7 +275,7 @@ static void describe_disk(const char *output_dir, struct jdoc *status)
 }
 
 /* What ranks told of a start under launch, if they are on this machine. */
-static void describe_pages(const char *output_dir, struct jdoc *status)
+static void describe_pages(const char *output_dir, bool rank_lives, struct jdoc *status)
 {
     static const char *const names[PROGRESS_PHASES] = {"",        "joining",         "opening",
                                                        "loading", "opening a stage", "training",
@@ -289,7 +289,10 @@ static void describe_pages(const char *output_dir, struct jdoc *status)
         err_clear();
         return;
     }
-    for (int r = 0; r < (int)rank_count; r++) {
+    if (file_exists(folder)) {
+        jdoc_set_text(status, "pages", folder);
+    }
+    for (int r = 0; rank_lives && r < (int)rank_count; r++) {
         struct progress_view *view = NULL;
         if (progress_view_open(folder, r, &view) != ERR_OK) {
             err_clear();
@@ -405,8 +408,8 @@ static void describe(const char *output_dir, struct jdoc *status)
     jdoc_set_bool(status, "rank_lives", signs.rank_lives);
     describe_steps(output_dir, holder, status);
     describe_disk(output_dir, status);
+    describe_pages(output_dir, signs.rank_lives, status);
     if (is_alive(&signs)) {
-        describe_pages(output_dir, status);
         describe_ask(output_dir, &signs, status);
     } else {
         static const char *const of_summary[] = {"exit_code", "step"};

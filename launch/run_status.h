@@ -7,7 +7,7 @@
  *       "launch": {"process", "host"}, of one that lives,
  *       "process", "host", "since", "incarnation", "ranks", of the newest start: "rank_lives": true,
  *       "step", "steps", "stage", "stage_step", "stage_steps", "loss", "accuracy",
- *       "steps_per_s", "samples_per_s", "step_age_s", "phase",
+ *       "steps_per_s", "samples_per_s", "step_age_s", "phase", "pages": folder of the ranks', here,
  *       "memory_step", "memory_age_s", "checkpoint_step", "checkpoint_age_s",
  *       "halt_after_step", "halt_by", "restarts", "exit_code", "error",
  *       "losses": [oldest first: {"what", "step", "from", "down_s"}]}

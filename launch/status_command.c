@@ -128,7 +128,7 @@ static void print_who(const struct jdoc *status)
     if (localtime_r(&since, &parts) != NULL) {
         strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &parts);
     }
-    printf("  %s     process %" PRId64 " on %s, since %s", lives ? "rank 0" : "was by",
+    printf("  %s   process %" PRId64 " on %s, since %s", lives ? "rank 0  " : "last run",
            int_of(status, "process"), text_of(status, "host"), when);
     if (lives) {
         const double age_s = difftime(time(NULL), since);
@@ -182,7 +182,10 @@ static void print_saved(const struct jdoc *status)
 {
     char ago[32];
 
-    if (knows(status, "memory_step")) {
+    /* What keepers wrote to disk after the end may be gone from memory since. */
+    if (knows(status, "memory_step") &&
+        (run_is_alive(status) || !knows(status, "checkpoint_step") ||
+         int_of(status, "memory_step") > int_of(status, "checkpoint_step"))) {
         printf("  in memory  step %" PRId64, int_of(status, "memory_step"));
         if (knows(status, "memory_age_s")) {
             printf(", %s ago", span(real_of(status, "memory_age_s"), ago));

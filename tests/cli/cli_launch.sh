@@ -9,7 +9,6 @@ seed=${SEED:-1}
 settings="--set num_steps=200 --set save_steps=100 --set save_total_limit=2 --set snapshot_steps=1"
 export LAUNCH_TEST=$$
 export OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_rmaps_base_oversubscribe=1
-pages=/dev/shm/offramp-progress.$(id -u).
 supervisor=
 trap 'kill -9 $supervisor 2>/dev/null || true' EXIT
 
@@ -97,7 +96,7 @@ nothing_is_left() {
         [ $tries -lt 200 ] || fail "$out: left behind: $(left)"
         sleep 0.05
     done
-    [ -z "$(ls -d "$pages"* 2>/dev/null)" ] || fail "$out: pages are left: $(ls -d "$pages"*)"
+    same "$out: pages of ranks that are left" "$("$offramp" status "$out" --field pages)" -
 }
 
 # shellcheck disable=SC2086

@@ -66,8 +66,7 @@ look() {
 supervisor=$!
 is_up() { [ -s out/metrics.jsonl ]; }
 within 60 is_up
-rank=$(ranks | awk '{ print $1; exit }')
-pages=$(tr '\0' '\n' <"/proc/$rank/environ" | sed -n 's/^OFFRAMP_PROGRESS=//p')
+pages=$("$offramp" status out --field pages)
 [ -d "$pages" ] || fail "no pages of ranks: '$pages'"
 
 begun=$(date +%s%N)
