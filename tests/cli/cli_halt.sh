@@ -194,6 +194,8 @@ ask 0 launched --wait 20
 over
 same "code of launch between two starts" $code 75
 grep -q "^offramp launch: asked to halt by process" launched.err || fail "$(cat launched.err)"
+"$offramp" launch -n 2 -- train "$tiny" --output-dir launched --set data_dir="$data" \
+    --set snapshot_steps=1 >launched.out 2>launched.err || fail "and goes on: $(cat launched.err)"
 
 # Nobody is there to be asked.
 under_way killed
