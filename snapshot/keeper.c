@@ -415,16 +415,19 @@ static enum err lock_folder(struct keeper *keeper, bool *is_served_out)
     return ERR_OK;
 }
 
-/* The node is going down: what can be saved, and the memory stays for whoever comes back. */
-static void save_now(struct keeper *keeper)
+/* The node is going down: what can be saved. True: it is on disk. */
+static bool save_now(struct keeper *keeper)
 {
-    for (int attempt = 0; attempt < 2 && !keeper_janitor_is_safe(keeper->options->folder, attempt);
-         attempt++) {
+    for (int attempt = 0; attempt < 2; attempt++) {
+        if (keeper_janitor_is_safe(keeper->options->folder, attempt)) {
+            return true;
+        }
         keeper_janitor_save(keeper->options->folder, keeper->saver, attempt);
         while (!keeper_saver_is_idle(keeper->saver)) {
             clock_nap_us(LOOK_MS * 1000);
         }
     }
+    return keeper_janitor_is_safe(keeper->options->folder, 1);
 }
 
 static enum err run(struct keeper *keeper)
@@ -441,15 +444,15 @@ static enum err run(struct keeper *keeper)
     keeper_janitor_tidy(folder, keeper->options->retain_s);
     ERR_TRY(open_socket(keeper));
     plan_errand(keeper, SAVE_NEWEST, (int64_t)keeper->options->grace_s * 1000);
-    if (serve_all(keeper)) {
+    const bool is_done = serve_all(keeper);
+    /* Told to end, it leaves the memory to whoever comes back, if there is time for that. */
+    if (is_done || (save_now(keeper) && keeper->options->retain_s == 0)) {
         keeper_saver_close(keeper->saver);
         keeper->saver = NULL;
         if (has_folder(keeper)) {
             keeper_janitor_remove(folder);
         }
-        return ERR_OK;
     }
-    save_now(keeper);
     return ERR_OK;
 }
 

@@ -9,7 +9,8 @@
  *      all ranks said goodbye     the job is finished: removes what is its own, then the folder
  *      all ranks are gone,        after grace_s without a new start writes the newest version to
  *      some without goodbye       disk; retain_s later removes the memory, if that is on disk
- *      SIGTERM                    writes the newest version to disk at once, and leaves the memory
+ *      SIGTERM                    writes the newest version to disk at once, and ends; the memory
+ *                                 stays, unless that is on disk and retain_s is 0
  *
  * At its start it removes the memory of other dead jobs of this user, where their newest version
  * is on disk and nothing was written to it for retain_s; never that of a job that runs, nor the

@@ -183,11 +183,21 @@ START_TEST(run__writes_the_newest_version_and_leaves_the_memory_when_it_is_told_
 {
     member_make_all(memory, layout, VERSION, SNAP_COMMITTED);
     write_plan(0);
-    const pid_t keeper = keeper_start("10", "0");
+    const pid_t keeper = keeper_start("10", "1");
     ranks[0] = keeper_join(0);
     keeper_stop(keeper);
     expect_on_disk(VERSION);
     ck_assert(has_member(0) && has_member(3));
+}
+END_TEST
+
+START_TEST(run__leaves_no_memory_when_it_is_told_to_end_and_to_retain_none)
+{
+    member_make_all(memory, layout, VERSION, SNAP_COMMITTED);
+    write_plan(0);
+    keeper_stop(keeper_start("10", "0"));
+    expect_on_disk(VERSION);
+    ck_assert(!file_exists(memory));
 }
 END_TEST
 
@@ -455,6 +465,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, run__writes_the_newest_version_when_the_ranks_are_gone_and_then_ends);
     tcase_add_test(tcase,
                    run__writes_the_newest_version_and_leaves_the_memory_when_it_is_told_to_end);
+    tcase_add_test(tcase, run__leaves_no_memory_when_it_is_told_to_end_and_to_retain_none);
     tcase_add_test(tcase, run__keeps_the_memory_when_it_is_the_only_copy);
     tcase_add_test(tcase, run__keeps_the_memory_when_the_plan_is_damaged);
     tcase_add_test(tcase, run__keeps_the_memory_when_ranks_run_that_have_not_said_hello);
