@@ -2,6 +2,8 @@
 #include "launch/progress.h"
 
 #include <assert.h>
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -19,7 +21,11 @@
 enum {
     PAGE_BYTES = 512,
     READ_TRIES = 100,
+    MAKE_TRIES = 100,
 };
+
+/* Names in the folder. A page has its name only when it says whose it is. */
+static const char PAGE[] = "progress", MAKING[] = "making", LEAVING[] = "leaving";
 
 enum word {
     MAGIC,
@@ -68,7 +74,7 @@ static uint64_t get(const struct page *page, int word)
 /* A reader that sees the words between these two sees an odd sequence, or another one after. */
 static void begin_change(void)
 {
-    put(SEQUENCE, get(told, SEQUENCE) | 1); /* it is odd if a rank before was killed within */
+    put(SEQUENCE, get(told, SEQUENCE) | 1);
     atomic_thread_fence(memory_order_release);
 }
 
@@ -87,28 +93,30 @@ static void put_phase(enum progress_phase phase)
     }
 }
 
-static struct page *map_page(const char *folder, int rank, bool writes)
+static enum err page_path(char path[FILE_PATH_BYTES_MAX], const char *folder, const char *what,
+                          int number)
 {
-    char path[FILE_PATH_BYTES_MAX];
-    char name[32];
+    char name[48];
+
+    snprintf(name, sizeof(name), "%s-%d", what, number);
+    return file_path(path, folder, name);
+}
+
+static struct page *map_page(const char *path, bool makes)
+{
     struct stat info;
     void *page = MAP_FAILED;
+    const int file = open(path, (makes ? O_RDWR | O_CREAT | O_TRUNC : O_RDONLY) | O_CLOEXEC, 0600);
 
-    snprintf(name, sizeof(name), "progress-%d", rank);
-    if (file_path(path, folder, name) != ERR_OK) {
-        err_clear();
-        return NULL;
-    }
-    const int file = open(path, (writes ? O_RDWR | O_CREAT : O_RDONLY) | O_CLOEXEC, 0600);
     if (file < 0) {
         return NULL;
     }
     /* Room is taken before it is written to: a store where there is none ends a process. */
-    const bool has_room = writes ? posix_fallocate(file, 0, PAGE_BYTES) == 0
-                                 : fstat(file, &info) == 0 && info.st_size >= PAGE_BYTES;
+    const bool has_room = makes ? posix_fallocate(file, 0, PAGE_BYTES) == 0
+                                : fstat(file, &info) == 0 && info.st_size >= PAGE_BYTES;
     if (has_room) {
-        page = mmap(NULL, PAGE_BYTES, writes ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, file,
-                    0);
+        page =
+            mmap(NULL, PAGE_BYTES, makes ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, file, 0);
     }
     close(file);
     return page == MAP_FAILED ? NULL : page;
@@ -127,36 +135,57 @@ enum err progress_folder(const char *output_dir, char path[FILE_PATH_BYTES_MAX])
     return ERR_OK;
 }
 
-void progress_open(int rank)
+/* Says who is there. */
+static void begin_page(uint64_t start)
 {
-    const char *folder = getenv(PROGRESS_VARIABLE);
-    struct process self;
-
-    if (folder == NULL || folder[0] == '\0' || told != NULL) {
-        return;
-    }
-    if (file_make_folder(folder) != ERR_OK || process_describe(getpid(), &self) != ERR_OK) {
-        err_clear();
-        return;
-    }
-    told = map_page(folder, rank, true);
-    if (told == NULL) {
-        return;
-    }
     begin_change();
-    for (int word = INCARNATION; word < WORDS; word++) {
-        if (word != SEQUENCE && word != BEATS) {
-            put((enum word)word, 0);
-        }
-    }
     put(MAGIC, magic);
     put(PROCESS, (uint64_t)getpid());
-    put(START, self.start);
+    put(START, start);
     put(STEP, (uint64_t)-1);
     put(KEPT, (uint64_t)-1);
     put(FROM, (uint64_t)-1);
     put_phase(PROGRESS_BEGUN);
     end_change();
+}
+
+/* False if there is no folder, as where it was removed this moment: progress_tidy(). */
+static bool make_page(const char *folder, const char *making, const char *path, uint64_t start)
+{
+    if (file_make_folder(folder) != ERR_OK) {
+        err_clear();
+        return false;
+    }
+    told = map_page(making, true);
+    if (told == NULL) {
+        return errno != ENOENT;
+    }
+    begin_page(start);
+    if (rename(making, path) != 0) {
+        munmap(told, PAGE_BYTES);
+        told = NULL;
+        unlink(making);
+    }
+    return true;
+}
+
+void progress_open(int rank)
+{
+    const char *folder = getenv(PROGRESS_VARIABLE);
+    char making[FILE_PATH_BYTES_MAX], path[FILE_PATH_BYTES_MAX];
+    struct process self;
+
+    if (folder == NULL || folder[0] == '\0' || told != NULL) {
+        return;
+    }
+    if (process_describe(getpid(), &self) != ERR_OK ||
+        page_path(making, folder, MAKING, (int)getpid()) != ERR_OK ||
+        page_path(path, folder, PAGE, rank) != ERR_OK) {
+        err_clear();
+        return;
+    }
+    for (int i = 0; i < MAKE_TRIES && !make_page(folder, making, path, self.start); i++) {
+    }
 }
 
 void progress_phase(enum progress_phase phase)
@@ -222,12 +251,14 @@ void progress_left(int code)
 
 enum err progress_view_open(const char *folder, int rank, struct progress_view **view_out)
 {
-    struct progress_view *view = calloc(1, sizeof(*view));
+    char path[FILE_PATH_BYTES_MAX];
 
+    ERR_TRY(page_path(path, folder, PAGE, rank));
+    struct progress_view *view = calloc(1, sizeof(*view));
     if (view == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "a view of rank %d", rank);
     }
-    view->page = map_page(folder, rank, false);
+    view->page = map_page(path, false);
     if (view->page == NULL) {
         free(view);
         return ERR_FAIL(ERR_MISSING, "%s: no page of rank %d", folder, rank);
@@ -283,4 +314,61 @@ bool progress_view_read(const struct progress_view *view, struct progress *progr
         }
     }
     return false;
+}
+
+/* Whether the page at `path` is that of a process that runs. */
+static bool has_rank(const char *path)
+{
+    struct progress_view view = {.page = map_page(path, false)};
+    struct progress progress;
+    struct process process;
+    bool runs = false;
+
+    if (view.page == NULL) {
+        return false;
+    }
+    if (progress_view_read(&view, &progress)) {
+        runs = process_describe(progress.process, &process) == ERR_OK &&
+               process.start == progress.start && process.state != 'Z';
+        err_clear();
+    }
+    munmap(view.page, PAGE_BYTES);
+    return runs;
+}
+
+/* It is taken away before it is looked at: under its name there may be a new one the next moment. */
+static void remove_page(const char *path, const char *leaving)
+{
+    if (!has_rank(path) && rename(path, leaving) == 0 &&
+        (!has_rank(leaving) ||
+         renameat2(AT_FDCWD, leaving, AT_FDCWD, path, RENAME_NOREPLACE) != 0)) {
+        unlink(leaving);
+    }
+}
+
+void progress_tidy(const char *folder)
+{
+    char path[FILE_PATH_BYTES_MAX], leaving[FILE_PATH_BYTES_MAX];
+    DIR *pages = opendir(folder);
+    struct process process;
+
+    for (struct dirent *entry = pages == NULL ? NULL : readdir(pages); entry != NULL;
+         entry = readdir(pages)) {
+        char what[16] = "";
+        int number = 0;
+        if (sscanf(entry->d_name, "%15[a-z]-%d", what, &number) != 2 ||
+            file_path(path, folder, entry->d_name) != ERR_OK ||
+            page_path(leaving, folder, LEAVING, (int)getpid()) != ERR_OK) {
+            err_clear();
+        } else if (strcmp(what, PAGE) == 0) {
+            remove_page(path, leaving);
+        } else if (process_describe(number, &process) != ERR_OK) { /* who began this is dead */
+            err_clear();
+            unlink(path);
+        }
+    }
+    if (pages != NULL) {
+        closedir(pages);
+        (void)!rmdir(folder);
+    }
 }

@@ -86,4 +86,10 @@ void progress_view_close(struct progress_view *view); /* NULL is allowed */
 /* False if the page is being written to all the time, or no rank has begun to. */
 bool progress_view_read(const struct progress_view *view, struct progress *progress_out);
 
+/*
+ * Removes the pages of ranks that run no more, and the folder, if nothing else is there. Ranks may
+ * begin meanwhile.
+ */
+void progress_tidy(const char *folder);
+
 #endif

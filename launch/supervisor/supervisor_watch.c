@@ -115,6 +115,14 @@ static void put_ranks(const char *folder, char *line)
     }
 }
 
+static volatile sig_atomic_t is_told_to_end;
+
+static void on_signal(int number)
+{
+    (void)number;
+    is_told_to_end = 1;
+}
+
 enum err watch_run(const char *folder)
 {
     char *line = malloc(WATCH_LINE_BYTES);
@@ -123,7 +131,9 @@ enum err watch_run(const char *folder)
         return ERR_FAIL(ERR_NO_MEMORY, "a line");
     }
     signal(SIGPIPE, SIG_IGN); /* the end of the listener is the end of this loop */
-    for (;;) {
+    signal(SIGTERM, on_signal);
+    signal(SIGHUP, on_signal);
+    while (is_told_to_end == 0) {
         snprintf(line, WATCH_LINE_BYTES, "%s", HEAD);
         put_ranks(folder, line);
         if (printf("%s\n", line) < 0 || fflush(stdout) != 0) {
@@ -132,5 +142,6 @@ enum err watch_run(const char *folder)
         clock_nap_us(1000 * WATCH_PERIOD_MS);
     }
     free(line);
+    progress_tidy(folder); /* who listened sweeps its own machine only */
     return ERR_OK;
 }

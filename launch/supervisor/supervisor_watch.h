@@ -25,7 +25,10 @@ enum {
     WATCH_LINE_BYTES = 256 * WATCH_RANKS_MAX,
 };
 
-/* On the node: says so of the pages in `folder`, until nobody listens. Errors: ERR_NO_MEMORY. */
+/*
+ * On the node: says so of the pages in `folder`, until nobody listens, or SIGTERM or SIGHUP; then
+ * removes those of ranks that run no more. Errors: ERR_NO_MEMORY.
+ */
 ERR_MUST_CHECK enum err watch_run(const char *folder);
 
 /*

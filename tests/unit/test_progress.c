@@ -155,8 +155,8 @@ START_TEST(read__never_sees_half_of_a_change)
     progress_step(0, 0, 0);
     ck_assert_int_eq(progress_view_open(folder, 0, &view), ERR_OK);
     ck_assert_int_eq(pthread_create(&writer, NULL, write_steps, NULL), 0);
-    const int64_t until_ms = clock_now_ms() + 300;
-    while (clock_now_ms() < until_ms) {
+    const int64_t until_ms = clock_now_ms() + 20000;
+    while (reads <= 1000 && clock_now_ms() < until_ms) {
         if (progress_view_read(view, &progress)) {
             ck_assert_int_eq(progress.stage, progress.step);
             ck_assert_int_eq(progress.kept, progress.step);
@@ -165,8 +165,99 @@ START_TEST(read__never_sees_half_of_a_change)
     }
     atomic_store(&is_over, true);
     pthread_join(writer, NULL);
-    ck_assert_int_gt(reads, 100);
+    ck_assert_int_gt(reads, 1000);
     ck_assert_int_gt(progress.step, 100);
+}
+END_TEST
+
+/* A rank that has begun, as a child; it runs until it is killed. */
+static pid_t start_rank(int rank)
+{
+    int begun[2];
+    char byte = 0;
+
+    ck_assert_int_eq(pipe(begun), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        progress_open(rank);
+        ck_assert_int_eq(write(begun[1], "b", 1), 1);
+        for (;;) {
+            pause();
+        }
+    }
+    close(begun[1]);
+    ck_assert_int_eq(read(begun[0], &byte, 1), 1);
+    close(begun[0]);
+    return child;
+}
+
+static void end_process(pid_t process)
+{
+    kill(process, SIGKILL);
+    ck_assert_int_eq(waitpid(process, NULL, 0), process);
+}
+
+START_TEST(tidy__removes_the_folder_when_nobody_is_there)
+{
+    char path[128];
+    const pid_t dead = start_rank(2);
+
+    end_process(dead);
+    snprintf(path, sizeof(path), "%s/making-%d", folder, (int)dead);
+    ck_assert_int_eq(file_write_text(path, ""), ERR_OK);
+    progress_tidy(folder);
+    ck_assert(!file_exists(folder));
+    progress_tidy(folder);
+}
+END_TEST
+
+START_TEST(tidy__leaves_the_pages_of_ranks_that_run)
+{
+    const pid_t dead = start_rank(2), alive = start_rank(3);
+
+    end_process(dead);
+    progress_tidy(folder);
+    ck_assert_int_eq(progress_view_open(folder, 2, &view), ERR_MISSING);
+    err_clear();
+    ck_assert_int_eq(progress_view_open(folder, 3, &view), ERR_OK);
+    ck_assert(progress_view_read(view, &progress));
+    ck_assert_int_eq(progress.process, alive);
+    end_process(alive);
+}
+END_TEST
+
+static bool is_seen(pid_t rank)
+{
+    const bool has_view = progress_view_open(folder, 0, &view) == ERR_OK;
+    const bool is_seen = has_view && progress_view_read(view, &progress);
+
+    err_clear();
+    if (has_view) {
+        progress_view_close(view);
+        view = NULL;
+    }
+    return is_seen && progress.process == rank;
+}
+
+START_TEST(tidy__takes_no_page_of_a_rank_that_begins)
+{
+    const pid_t tidier = fork();
+
+    if (tidier == 0) {
+        for (;;) {
+            progress_tidy(folder);
+        }
+    }
+    for (int i = 0; i < 300; i++) {
+        const pid_t rank = start_rank(0);
+        const int64_t until_ms = clock_now_ms() + 2000;
+        clock_nap_us(1000);      /* what was taken by mistake would be gone by now */
+        while (!is_seen(rank)) { /* it may just be looked at */
+            ck_assert_msg(clock_now_ms() < until_ms, "rank %d is not seen", i);
+        }
+        end_process(rank);
+    }
+    end_process(tidier);
 }
 END_TEST
 
@@ -182,6 +273,9 @@ Suite *test_suite(void)
     tcase_add_test(tcase, step__is_read_with_all_that_belongs_to_it);
     tcase_add_test(tcase, open__takes_over_the_page_of_a_rank_that_was_killed_while_it_wrote);
     tcase_add_test(tcase, read__never_sees_half_of_a_change);
+    tcase_add_test(tcase, tidy__removes_the_folder_when_nobody_is_there);
+    tcase_add_test(tcase, tidy__leaves_the_pages_of_ranks_that_run);
+    tcase_add_test(tcase, tidy__takes_no_page_of_a_rank_that_begins);
     suite_add_tcase(suite, tcase);
     return suite;
 }
