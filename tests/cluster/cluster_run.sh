@@ -28,7 +28,6 @@ up() { # up N [OPTION...]
     vc up "$@" --share "$source" --share "$build" 2>up.err || code=$?
     if [ $code = 77 ]; then
         echo "SKIPPED: $(cat up.err)" >&2
-        trap - EXIT
         exit 77
     fi
     [ $code = 0 ] || fail "up $*: $(cat up.err)"
