@@ -65,7 +65,8 @@ static const struct argp_option drill_options[] = {
     ACTION(
         DRILL_KILL, "kill", "rank|node|keeper=N@WHEN",
         "SIGKILL; a node loses its memory with all its processes. WHEN is step=S, once step S is "
-        "done, or point=P[#HIT], at a fault point of this program, the HIT-th time (1)"),
+        "done, or point=P[#HIT][+MS], at a fault point of this program, the HIT-th time (1), after "
+        "MS milliseconds (0)"),
     ACTION(DRILL_STOP, "stop", "rank=N@WHEN", "SIGSTOP: a rank that hangs"),
     ACTION(DRILL_CORRUPT, "corrupt", "node=N@WHEN",
            "flip bytes in the node's snapshots, then kill the ranks"),
@@ -213,6 +214,9 @@ static enum err check_fault(const struct drill_fault *fault, const struct drill_
         return ERR_FAIL(ERR_CONFIG, "%s: there are %d ranks, from 0 on, and %d nodes, from 1 on",
                         text, run->ranks, run->nodes);
     }
+    if (fault->met_by >= run->ranks) {
+        return ERR_FAIL(ERR_CONFIG, "%s: there are %d ranks, from 0 on", text, run->ranks);
+    }
     if ((fault->action == DRILL_POWER && run->backend->power == NULL) ||
         (fault->action == DRILL_CUT && run->backend->cut == NULL) ||
         (fault->action == DRILL_FREEZE && run->backend->freeze == NULL)) {
@@ -286,14 +290,14 @@ static enum err check_train(struct arguments *arguments, const char **words)
     if (arguments->train_count + 4 > WORDS_MAX) {
         return ERR_FAIL(ERR_USAGE, "more than %d words behind --", WORDS_MAX - 4);
     }
+    for (int i = 0; i < arguments->train_count; i++) { /* before argp puts them in another order */
+        words[count++] = arguments->train[i];
+    }
     arguments->train[0] = name;
     const enum err status =
         train_options_load(arguments->train_count, arguments->train, &sets, &options);
     arguments->train[0] = train;
     if (status == ERR_OK) {
-        for (int i = 0; i < arguments->train_count; i++) {
-            words[count++] = arguments->train[i];
-        }
         if (options->run.snapshot_steps == 0) {
             words[count++] = "--set";
             words[count++] = "snapshot_steps=1";

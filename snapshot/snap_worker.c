@@ -225,6 +225,7 @@ static enum err finish(struct snap *snap, int slot, struct snap_slots *slots,
     ERR_TRY(status);
     FAULT_POINT_FAIL(FAULT_SNAP_BEFORE_ENCODE, ERR_IO);
     ERR_TRY(encode(snap, slot, header));
+    FAULT_POINT_FAIL(FAULT_SNAP_ROWS_MADE, ERR_IO);
     snap_slots_encoded(slots, slot);
     set_state(snap, slot, slots, header);
     FAULT_POINT_FAIL(FAULT_SNAP_BEFORE_COMMIT, ERR_IO);

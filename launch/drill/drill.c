@@ -184,6 +184,17 @@ static enum err run_reference(const struct drill_plan *plan, char output_dir[FIL
     return ERR_OK;
 }
 
+/*
+ * Half of a checkpoint: it does not fit, and the lines of a run that goes on meanwhile do. */
+static enum err measure_room(const char *reference, int64_t *room_out)
+{
+    struct drill_sum sum;
+
+    ERR_TRY(drill_compare(reference, reference, &sum));
+    *room_out = sum.bytes / 2 + 1;
+    return ERR_OK;
+}
+
 static enum err run_all(struct drill_plan *plan, const char *reference, bool *passed_out)
 {
     const int count = plan->cases.count;
@@ -230,6 +241,9 @@ enum err drill(struct drill_plan *plan, bool *passed_out)
     enum err status = drill_report_json(real, NULL, 0, plan->run.backend->name);
     if (status == ERR_OK) {
         status = run_reference(plan, reference, &last_step);
+    }
+    if (status == ERR_OK) {
+        status = measure_room(reference, &plan->run.room_bytes);
     }
     if (status == ERR_OK && plan->random_count > 0) {
         const struct drill_size size = {plan->run.ranks, plan->run.nodes};

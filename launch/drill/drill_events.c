@@ -87,6 +87,45 @@ struct drill_resumed drill_events_resumed(const char *output_dir)
     return resumed;
 }
 
+struct tally {
+    const char *name;
+    int count;
+};
+
+static void take_named(void *with, const struct jdoc *line)
+{
+    struct tally *tally = with;
+
+    tally->count += is_event(line, tally->name);
+}
+
+int drill_events_count(const char *output_dir, const char *name)
+{
+    struct tally tally = {name, 0};
+
+    walk(output_dir, "events.jsonl", take_named, &tally);
+    return tally.count;
+}
+
+int drill_events_survives(const char *folder)
+{
+    char path[FILE_PATH_BYTES_MAX];
+    char line[512];
+    int lost = 0, nodes = 0, found = 0;
+
+    FILE *file = file_path(path, folder, DRILL_LOG_FILE) == ERR_OK ? fopen(path, "re") : NULL;
+    while (file != NULL && found == 0 && fgets(line, sizeof(line), file) != NULL) {
+        if (sscanf(line, "snapshots survive the loss of any %d of %d nodes", &lost, &nodes) == 2) {
+            found = lost;
+        }
+    }
+    err_clear();
+    if (file != NULL) {
+        fclose(file);
+    }
+    return found;
+}
+
 struct measure {
     struct drill_outcome *outcomes;
     int count;

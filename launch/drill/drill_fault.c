@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEP_MAX = 1000000000, HIT_MAX = 1000000 };
+enum { STEP_MAX = 1000000000, HIT_MAX = 1000000, AFTER_MAX_MS = 30000 };
 
 static const char *const victim_names[DRILL_VICTIMS] = {"", "rank", "node", "keeper"};
 
@@ -17,14 +17,14 @@ static const struct action {
     const char *name, *form, *help;
     unsigned victims;
 } actions[DRILL_ACTIONS] = {
-    [DRILL_KILL] = {"kill", "rank|node|keeper=N@step=S|point=P[#HIT]",
+    [DRILL_KILL] = {"kill", "rank|node|keeper=N@step=S|point=P[@rank=R][#HIT][+MS]",
                     "SIGKILL; a node loses its memory with all its processes",
                     MAY(DRILL_RANK) | MAY(DRILL_NODE) | MAY(DRILL_KEEPER)},
-    [DRILL_STOP] = {"stop", "rank=N@step=S|point=P[#HIT]", "SIGSTOP: a rank that hangs",
-                    MAY(DRILL_RANK)},
-    [DRILL_CORRUPT] = {"corrupt", "node=N@step=S|point=P[#HIT]",
+    [DRILL_STOP] = {"stop", "rank=N@step=S|point=P[@rank=R][#HIT][+MS]",
+                    "SIGSTOP: a rank that hangs", MAY(DRILL_RANK)},
+    [DRILL_CORRUPT] = {"corrupt", "node=N@step=S|point=P[@rank=R][#HIT][+MS]",
                        "flip bytes in the node's snapshots, then kill the ranks", MAY(DRILL_NODE)},
-    [DRILL_DROP_KEEPER] = {"drop-keeper", "node=N@step=S|point=P[#HIT]",
+    [DRILL_DROP_KEEPER] = {"drop-keeper", "node=N@step=S|point=P[@rank=R][#HIT][+MS]",
                            "SIGKILL of the node's keeper", MAY(DRILL_NODE)},
     [DRILL_FILL_DISK] = {"fill-disk", "step=S", "no checkpoint can be written for a while",
                          MAY(DRILL_RUN)},
@@ -35,11 +35,11 @@ static const struct action {
     [DRILL_ORPHAN] = {"orphan", "rank=N@step=S",
                       "stop a rank, kill all who know of it, and the same command again",
                       MAY(DRILL_RANK)},
-    [DRILL_POWER] = {"power", "node=N@step=S|point=P[#HIT]",
+    [DRILL_POWER] = {"power", "node=N@step=S|point=P[@rank=R][#HIT][+MS]",
                      "a node of the virtual cluster goes without a word", MAY(DRILL_NODE)},
-    [DRILL_CUT] = {"cut", "node=N@step=S|point=P[#HIT]",
+    [DRILL_CUT] = {"cut", "node=N@step=S|point=P[@rank=R][#HIT][+MS]",
                    "the cable of a node of the virtual cluster", MAY(DRILL_NODE)},
-    [DRILL_FREEZE] = {"freeze", "node=N@step=S|point=P[#HIT]",
+    [DRILL_FREEZE] = {"freeze", "node=N@step=S|point=P[@rank=R][#HIT][+MS]",
                       "SIGSTOP of all processes of a node of the virtual cluster", MAY(DRILL_NODE)},
 };
 
@@ -61,13 +61,13 @@ const char *drill_action_form(enum drill_action action)
     return actions[action].form;
 }
 
-/* A number in decimal digits that ends where `text` does or `stop` is; *rest_out is behind it. */
-static bool read_number(const char *text, char stop, long most, long *value_out,
+/* A number in decimal digits that ends where `text` does or one of `stops` is; *rest_out is behind it. */
+static bool read_number(const char *text, const char *stops, long most, long *value_out,
                         const char **rest_out)
 {
     const size_t digits = strspn(text, "0123456789");
 
-    if (digits == 0 || digits > 9 || (text[digits] != '\0' && text[digits] != stop)) {
+    if (digits == 0 || digits > 9 || strchr(stops, text[digits]) == NULL) {
         return false;
     }
     const long value = strtol(text, NULL, 10);
@@ -92,7 +92,7 @@ static bool read_victim(const char *text, struct drill_fault *fault, const char 
             continue;
         }
         fault->victim = (enum drill_victim)v;
-        if (!read_number(text + length + 1, '@', DRILL_NUMBER_MAX, &number, rest_out) ||
+        if (!read_number(text + length + 1, "@", DRILL_NUMBER_MAX, &number, rest_out) ||
             **rest_out != '@' || (v != DRILL_RANK && number == 0)) {
             return false;
         }
@@ -105,9 +105,10 @@ static bool read_victim(const char *text, struct drill_fault *fault, const char 
 static enum err read_point(const char *text, const char *whole, struct drill_fault *fault)
 {
     char name[64];
-    const size_t length = strcspn(text, "#");
-    const char *rest = NULL;
-    long hit = 1;
+    static const char BY[] = "@rank=";
+    const size_t length = strcspn(text, "@#+");
+    const char *rest = text + length;
+    long hit = 1, after_ms = 0, met_by = 0;
 
     if (length < sizeof(name)) {
         memcpy(name, text, length);
@@ -118,12 +119,25 @@ static enum err read_point(const char *text, const char *whole, struct drill_fau
         return ERR_FAIL(ERR_USAGE, "%s: no fault point is named %.*s: --list names all", whole,
                         (int)(length < 64 ? length : 64), text);
     }
-    if (text[length] == '#' &&
-        (!read_number(text + length + 1, '\0', HIT_MAX, &hit, &rest) || hit == 0)) {
+    if (strncmp(rest, BY, sizeof(BY) - 1) == 0) {
+        if (!read_number(rest + sizeof(BY) - 1, "#+", DRILL_NUMBER_MAX, &met_by, &rest)) {
+            return ERR_FAIL(ERR_USAGE, "%s: the number of a rank is expected behind @rank=", whole);
+        }
+        fault->met_by = (int)met_by;
+    }
+    if (*rest == '@') {
+        return ERR_FAIL(ERR_USAGE, "%s: rank=R is expected behind the second @", whole);
+    }
+    if (*rest == '#' && (!read_number(rest + 1, "+", HIT_MAX, &hit, &rest) || hit == 0)) {
         return ERR_FAIL(ERR_USAGE, "%s: a number from 1 to %d is expected behind #", whole,
                         HIT_MAX);
     }
+    if (*rest == '+' && !read_number(rest + 1, "", AFTER_MAX_MS, &after_ms, &rest)) {
+        return ERR_FAIL(ERR_USAGE, "%s: at most %d milliseconds are expected behind +", whole,
+                        AFTER_MAX_MS);
+    }
     fault->hit = (int)hit;
+    fault->after_ms = (int)after_ms;
     return ERR_OK;
 }
 
@@ -132,7 +146,7 @@ enum err drill_fault_parse(enum drill_action action, const char *text,
 {
     static const char STEP[] = "step=", POINT[] = "point=";
     const struct action *known = &actions[action];
-    struct drill_fault fault = {.action = action, .point = FAULT_POINT_COUNT};
+    struct drill_fault fault = {.action = action, .point = FAULT_POINT_COUNT, .met_by = -1};
     const char *rest = NULL;
     long step = 0;
 
@@ -144,7 +158,7 @@ enum err drill_fault_parse(enum drill_action action, const char *text,
     if (strncmp(rest, POINT, sizeof(POINT) - 1) == 0 && strstr(known->form, POINT) != NULL) {
         ERR_TRY_AS(read_point(rest + sizeof(POINT) - 1, text, &fault), "--%s", known->name);
     } else if (strncmp(rest, STEP, sizeof(STEP) - 1) != 0 ||
-               !read_number(rest + sizeof(STEP) - 1, '\0', STEP_MAX, &step, &rest) || step == 0) {
+               !read_number(rest + sizeof(STEP) - 1, "", STEP_MAX, &step, &rest) || step == 0) {
         return ERR_FAIL(ERR_USAGE, "--%s %.100s: %s is expected", known->name, text, known->form);
     }
     fault.step = step;
@@ -155,7 +169,7 @@ enum err drill_fault_parse(enum drill_action action, const char *text,
 static void format(const struct drill_fault *fault, bool is_name, char text[DRILL_FAULT_BYTES])
 {
     const char *const equals = is_name ? "-" : "=", *const at = is_name ? "-" : "@";
-    char victim[32] = "", hit[16] = "";
+    char victim[32] = "", by[24] = "", hit[16] = "", after[16] = "";
 
     if (fault->victim != DRILL_RUN) {
         snprintf(victim, sizeof(victim), "%s%s%d%s", victim_names[fault->victim], equals,
@@ -164,13 +178,19 @@ static void format(const struct drill_fault *fault, bool is_name, char text[DRIL
     if (fault->hit > 1) {
         snprintf(hit, sizeof(hit), "%s%d", is_name ? "-" : "#", fault->hit);
     }
+    if (fault->step == 0 && fault->met_by >= 0) {
+        snprintf(by, sizeof(by), is_name ? "-rank-%d" : "@rank=%d", fault->met_by);
+    }
+    if (fault->after_ms > 0) {
+        snprintf(after, sizeof(after), "+%d", fault->after_ms);
+    }
     if (fault->step > 0) {
         snprintf(text, DRILL_FAULT_BYTES, "%s%s%s%sstep%s%" PRId64, is_name ? "" : "--",
                  actions[fault->action].name, is_name ? "-" : " ", victim, equals, fault->step);
     } else {
-        snprintf(text, DRILL_FAULT_BYTES, "%s%s%s%s%s%s%s", is_name ? "" : "--",
+        snprintf(text, DRILL_FAULT_BYTES, "%s%s%s%s%s%s%s%s%s", is_name ? "" : "--",
                  actions[fault->action].name, is_name ? "-" : " ", victim,
-                 is_name ? "" : "point=", fault_name(fault->point), hit);
+                 is_name ? "" : "point=", fault_name(fault->point), by, hit, after);
     }
 }
 

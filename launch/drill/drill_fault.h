@@ -2,7 +2,9 @@
  * launch/drill/drill_fault.h - what a drill does to a run, and when: texts of the command line.
  *
  *      --ACTION [VICTIM=NUMBER@]step=S           once step S is done
- *      --ACTION [VICTIM=NUMBER@]point=NAME[#HIT] at a fault point, the HIT-th time (1) a process meets it
+ *      --ACTION [VICTIM=NUMBER@]point=NAME[@rank=R][#HIT][+MS]
+ *                          at a fault point, the HIT-th time (1) the victim, or rank R, comes by,
+ *                          which is held there from MS milliseconds (0) before until it has happened
  *
  * Ranks are counted from 0; node 1 is the host n1, keeper 1 the keeper there.
  *
@@ -41,7 +43,8 @@ struct drill_fault {
     int number;             /* of the victim; 0 with DRILL_RUN */
     int64_t step;           /* 0: at a point */
     enum fault_point point; /* FAULT_POINT_COUNT: at a step */
-    int hit;
+    int met_by; /* rank that comes by the point; -1: the victim, or one of its processes */
+    int hit, after_ms;
 };
 
 enum { DRILL_FAULT_BYTES = 128, DRILL_NUMBER_MAX = 65535 };

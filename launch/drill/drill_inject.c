@@ -196,7 +196,9 @@ static enum err strike_launch(struct drill_run *run, int i)
 
 /*
  * A rank of which nobody knows: it is stopped, so it does not notice that all others are killed, and
- * its page is removed. Only the memory it has open tells the next start of it.
+ * its page is removed. Only the memory it has open tells the next start of it. Its new parent is this
+ * process, of the same session: to a group of which no member has such a parent the kernel sends
+ * SIGHUP and SIGCONT.
  */
 static enum err orphan(struct drill_run *run, int i, const struct drill_process *rank)
 {
@@ -210,16 +212,27 @@ static enum err orphan(struct drill_run *run, int i, const struct drill_process 
         free(all);
         return ERR_FAIL(ERR_TIMEOUT, "rank %d was stopped and runs", rank->rank);
     }
-    kill(run->launch, SIGKILL);
-    run->expected = DRILL_ENDS_KILLED;
+    /* All are stopped before the first is killed: the others would kill the rank on hearing of it. */
+    kill(run->launch, SIGSTOP);
     const int count = drill_processes_find(run->token, NULL, all, DRILL_PROCESSES_MAX);
-    for (int p = 0; p < count; p++) {
-        const bool is_spared = all[p].kind == DRILL_IS_KEEPER || all[p].pid == rank->pid;
-        if (!is_spared && all[p].pid != (int)run->launch) {
-            drill_process_end(&all[p], DEATH_MS);
+    for (int signal = SIGSTOP; signal != 0; signal = signal == SIGSTOP ? SIGKILL : 0) {
+        for (int p = 0; p < count; p++) {
+            if (all[p].kind != DRILL_IS_KEEPER && all[p].pid != rank->pid) {
+                drill_process_signal(&all[p], signal);
+            }
         }
     }
+    run->expected = DRILL_ENDS_KILLED;
+    bool is_alone = drill_process_is_alive(rank);
+    for (int p = 0; p < count; p++) {
+        const bool is_spared = all[p].kind == DRILL_IS_KEEPER || all[p].pid == rank->pid ||
+                               all[p].pid == (int)run->launch;
+        is_alone = is_alone && (is_spared || drill_process_end(&all[p], DEATH_MS));
+    }
     free(all);
+    if (!is_alone || !drill_process_is_alive(rank)) {
+        return ERR_FAIL(ERR_TIMEOUT, "rank %d is not the only one that is left", rank->rank);
+    }
     ERR_TRY(file_remove_tree(run->pages));
     run->orphans[i] = *rank;
     say(run, i, "rank %d (process %d) was stopped, launch and all others killed", rank->rank,
@@ -273,7 +286,9 @@ enum err drill_inject(struct drill_run *run, int i, bool *done_out)
         return strike_node(run, i);
     }
     if (fault->action == DRILL_FILL_DISK) {
-        return ERR_FAIL(ERR_CONFIG, "not yet");
+        begin(run, i);
+        run->failed_saves = drill_events_count(run->out, "checkpoint.failed");
+        return drill_disk_leave(run->out, run->options->room_bytes);
     }
     return strike_launch(run, i);
 }

@@ -24,6 +24,7 @@ struct drill_nodes_options {
     const char *folder;              /* of the run, absolute: files of the nodes are there */
     const char *token;               /* drill_processes.h */
     int count, slots;                /* nodes, spares among them; ranks on each */
+    bool stays_attached;             /* daemons stay in the session of the drill */
     const struct drill_fault *fault; /* at a point; NULL: none. Lent */
 };
 

@@ -133,6 +133,7 @@ static enum err plain_start(struct drill_nodes *nodes, int n)
 
 static int plain_words(const struct drill_nodes *nodes, const char **words, int room)
 {
+#define MCA "--mca btl self,tcp --mca btl_tcp_if_include lo --mca oob_tcp_if_include lo"
     /* Daemons of several nodes on one machine would share memory that each takes for its own. */
     const char *const all[] = {
         "--hostfile",
@@ -141,46 +142,61 @@ static int plain_words(const struct drill_nodes *nodes, const char **words, int 
         nodes->agent,
         "--oversubscribe",
         "--mpirun",
-        "--mca btl self,tcp --mca btl_tcp_if_include lo --mca oob_tcp_if_include lo",
+        nodes->options.stays_attached ? MCA " --mca orte_leave_session_attached 1" : MCA,
     };
     int count = 0;
 
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]) && count < room; i++) {
         words[count++] = all[i];
     }
+#undef MCA
     return count;
 }
 
-/* Which processes meet a fault at a point: those it is about, where all ranks or keepers come by. */
-static void set_fault(const struct drill_nodes *nodes)
+/* The rank that meets the point; -1: any process on the host, *host_out 0: on all hosts. */
+static int find_place(const struct drill_nodes_options *options, int *host_out)
 {
-    const struct drill_fault *fault = nodes->options.fault;
-    const bool is_of_rank =
-        fault->victim == DRILL_RANK && strncmp(fault_name(fault->point), "keeper.", 7) != 0;
-    char text[DRILL_FAULT_BYTES], who[16] = "*", host[DRILL_HOST_BYTES];
-    char fired[FILE_PATH_BYTES_MAX];
+    const struct drill_fault *fault = options->fault;
+    const bool is_of_keeper = strncmp(fault_name(fault->point), "keeper.", 7) == 0;
 
+    if (fault->met_by >= 0) {
+        *host_out = 1 + fault->met_by / options->slots;
+        return fault->met_by;
+    }
     switch (fault->point) {
     case FAULT_SAVE_BEFORE_MANIFEST: /* those that one process comes by, wherever it is */
     case FAULT_SAVE_BEFORE_RENAME:
     case FAULT_SAVE_AFTER_RENAME:
-    case FAULT_KEEPER_PLACE: unsetenv(FAULT_HOST_VARIABLE); break;
-    default:
-        if (is_of_rank) {
-            snprintf(who, sizeof(who), "%d", fault->number);
-        }
-        drill_nodes_host(fault->victim == DRILL_RANK ? 1 + fault->number / nodes->options.slots
-                                                     : fault->number,
-                         host);
-        setenv(FAULT_HOST_VARIABLE, host, 1);
-        break;
+    case FAULT_KEEPER_PLACE: *host_out = 0; return -1;
+    default: break;
+    }
+    *host_out = fault->victim == DRILL_RANK ? 1 + fault->number / options->slots : fault->number;
+    return fault->victim == DRILL_RANK && !is_of_keeper ? fault->number : -1;
+}
+
+static void set_fault(const struct drill_nodes *nodes)
+{
+    const struct drill_fault *fault = nodes->options.fault;
+    char text[DRILL_FAULT_BYTES], who[16] = "*", name[DRILL_HOST_BYTES];
+    char fired[FILE_PATH_BYTES_MAX];
+    int host = 0;
+
+    const int rank = find_place(&nodes->options, &host);
+    if (rank >= 0) {
+        snprintf(who, sizeof(who), "%d", rank);
+    }
+    if (host > 0) {
+        drill_nodes_host(host, name);
+        setenv(FAULT_HOST_VARIABLE, name, 1);
+    } else {
+        unsetenv(FAULT_HOST_VARIABLE);
     }
     snprintf(text, sizeof(text), "%s@%s#%d=hold:%d", fault_name(fault->point), who, fault->hit,
              HOLD_MS);
     setenv(FAULT_TEXT_VARIABLE, text, 1);
-    snprintf(fired, sizeof(fired), "%.*s/" DRILL_FIRED_FILE, FILE_PATH_BYTES_MAX - 8,
-             nodes->options.folder);
-    setenv(FAULT_FIRED_VARIABLE, fired, 1);
+    if (file_path(fired, nodes->options.folder, DRILL_FIRED_FILE) == ERR_OK) {
+        setenv(FAULT_FIRED_VARIABLE, fired, 1);
+    }
 }
 
 static void plain_environment(const struct drill_nodes *nodes)

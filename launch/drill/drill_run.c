@@ -36,6 +36,7 @@ void drill_run_listen(void)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_CHILD_SUBREAPER, 1); /* so that a stopped rank may lose its parent: see orphan() */
 }
 
 /* In the child. */
@@ -69,10 +70,11 @@ static enum err start_launch(struct drill_run *run)
     snprintf(ranks, sizeof(ranks), "%d", options->ranks);
     snprintf(spares, sizeof(spares), "%d", options->spares);
     snprintf(hang, sizeof(hang), "%d", options->hang_s);
-    /* It is not the number of restarts that is rehearsed. */
+    /* It is not the number of restarts that is rehearsed; a reference needs none. */
+    const char *const stalls = run->what->count > 0 ? "10" : "2";
     const char *const head[] = {options->program, "launch", "-n",           ranks,
                                 "--spares",       spares,   "--hang-s",     hang,
-                                "--max-restarts", "1000",   "--max-stalls", "10"};
+                                "--max-restarts", "1000",   "--max-stalls", stalls};
     for (size_t i = 0; i < sizeof(head) / sizeof(head[0]); i++) {
         words[count++] = head[i];
     }
@@ -106,6 +108,7 @@ static enum err start_launch(struct drill_run *run)
 static void look_at_ranks(struct drill_run *run)
 {
     struct progress newest = {0}, told;
+    int64_t kept = -1;
 
     if (run->pages[0] == '\0' && !drill_processes_progress(run->token, run->pages)) {
         return;
@@ -116,12 +119,14 @@ static void look_at_ranks(struct drill_run *run)
             err_clear();
             continue;
         }
-        if (progress_view_read(view, &told) && (newest.process == 0 || told.step > newest.step)) {
-            newest = told;
+        if (progress_view_read(view, &told)) {
+            kept = told.kept > kept ? told.kept : kept;
+            newest = newest.process == 0 || told.step > newest.step ? told : newest;
         }
         progress_view_close(view);
     }
     run->newest = newest;
+    run->newest.kept = kept;
 }
 
 /* Whether the process that is due at a point has told so. */
@@ -151,12 +156,13 @@ static bool is_its_turn(const struct drill_run *run, int i)
     return true;
 }
 
-static bool is_due(const struct drill_run *run, int i)
+static bool is_due(struct drill_run *run, int i)
 {
     const struct drill_fault *fault = &run->what->faults[i];
 
     if (fault->step == 0) {
-        return has_fired(run);
+        run->fired_ms = run->fired_ms == 0 && has_fired(run) ? clock_now_ms() : run->fired_ms;
+        return run->fired_ms > 0 && clock_now_ms() - run->fired_ms >= fault->after_ms;
     }
     return run->expected == DRILL_ENDS_DONE && run->newest.process != 0 &&
            run->newest.step >= fault->step && is_its_turn(run, i);
@@ -167,6 +173,8 @@ static void strike(struct drill_run *run, int i)
     struct drill_outcome *outcome = &run->outcomes[i];
     bool is_done = false;
 
+    look_at_ranks(run);
+    run->kept[i] = run->newest.process == 0 ? -1 : run->newest.kept;
     run->resumed[i] = drill_events_resumed(run->out).count;
     const enum err status = drill_inject(run, i, &is_done);
     if (status != ERR_OK) {
@@ -174,7 +182,7 @@ static void strike(struct drill_run *run, int i)
         err_clear();
         run->phases[i] = DRILL_PAST;
     } else if (is_done) {
-        outcome->happened = true;
+        outcome->happened = run->what->faults[i].action != DRILL_FILL_DISK; /* that is to be seen */
         run->phases[i] = DRILL_STRUCK;
     }
     if (run->what->faults[i].step == 0 && (status != ERR_OK || is_done)) {
@@ -182,8 +190,28 @@ static void strike(struct drill_run *run, int i)
     }
 }
 
+/* Whether a node's memory is lost by it. */
+static bool loses_memory(const struct drill_fault *fault)
+{
+    return fault->action == DRILL_CORRUPT || fault->action == DRILL_POWER ||
+           (fault->action == DRILL_KILL && fault->victim == DRILL_NODE);
+}
+
+/* Whether the step that was kept when fault `i` came should have outlived it. */
+static bool should_be_kept(const struct drill_run *run, int i)
+{
+    int lost = 0;
+
+    for (int j = 0; j < run->what->count; j++) {
+        /* What was lost before that step was committed is made good by it. */
+        lost += run->outcomes[j].happened && loses_memory(&run->what->faults[j]) &&
+                run->outcomes[j].step >= run->kept[i];
+    }
+    return lost == 0 || lost <= drill_events_survives(run->folder);
+}
+
 /* What was to come of fault `i` besides the same bits. */
-static void judge(struct drill_run *run, int i)
+static void judge(struct drill_run *run, int i, int64_t from)
 {
     struct drill_outcome *outcome = &run->outcomes[i];
     const struct drill_resumed resumed = drill_events_resumed(run->out);
@@ -191,6 +219,11 @@ static void judge(struct drill_run *run, int i)
 
     if (resumed.count > run->resumed[i] && resumed.is_from_memory) {
         outcome->rebuilt = resumed.rebuilt;
+    }
+    if (from >= 0 && from < run->kept[i] && should_be_kept(run, i)) {
+        snprintf(outcome->wrong, sizeof(outcome->wrong),
+                 "step %" PRId64 " was told to be kept, and the next start went on from %" PRId64,
+                 run->kept[i], from);
     }
     if (run->what->faults[i].action == DRILL_CORRUPT && outcome->rebuilt == 0) {
         snprintf(outcome->wrong, sizeof(outcome->wrong),
@@ -200,7 +233,25 @@ static void judge(struct drill_run *run, int i)
         snprintf(outcome->wrong, sizeof(outcome->wrong),
                  "rank %d of the earlier start (process %d) still lives", orphan->rank,
                  orphan->pid);
+        drill_process_signal(orphan, SIGCONT); /* so that it does what it would have done */
     }
+}
+
+/* A disk that is full is made larger as soon as a checkpoint could not be written. */
+static enum err look_at_disk(struct drill_run *run, int i)
+{
+    struct drill_outcome *outcome = &run->outcomes[i];
+    const int failed = drill_events_count(run->out, "checkpoint.failed") - run->failed_saves;
+
+    if (failed <= 0) {
+        return ERR_OK;
+    }
+    ERR_TRY(drill_disk_leave(run->out, 0));
+    snprintf(outcome->what, sizeof(outcome->what),
+             "the disk was full, %d checkpoints could not be written", failed);
+    outcome->happened = true;
+    run->phases[i] = DRILL_PAST;
+    return ERR_OK;
 }
 
 /* Whether the run has gone on since fault `i`. */
@@ -223,7 +274,7 @@ static void look_for_repair(struct drill_run *run, int i)
         outcome->redone = outcome->step - newest->from;
     }
     run->phases[i] = DRILL_PAST;
-    judge(run, i);
+    judge(run, i, newest->from);
 }
 
 /* Nodes that are down come back, their memory empty, once launch knows, and where it needs them. */
@@ -259,8 +310,12 @@ static enum err look_at_nodes(struct drill_run *run)
 static bool has_ended(struct drill_run *run, int *code_out)
 {
     int status = 0;
+    pid_t ended = 0;
 
-    if (waitpid(run->launch, &status, WNOHANG) != run->launch) {
+    do { /* whoever lost its parent is this process's child now */
+        ended = waitpid(-1, &status, WNOHANG);
+    } while (ended > 0 && ended != run->launch);
+    if (ended <= 0) {
         return false;
     }
     run->launch = 0;
@@ -298,6 +353,9 @@ static enum err step(struct drill_run *run, struct drill_run_result *result, boo
     for (int i = 0; i < run->what->count; i++) {
         if (run->phases[i] == DRILL_WAITS && is_due(run, i)) {
             strike(run, i);
+        } else if (run->phases[i] == DRILL_STRUCK &&
+                   run->what->faults[i].action == DRILL_FILL_DISK) {
+            ERR_TRY(look_at_disk(run, i));
         } else if (run->phases[i] == DRILL_STRUCK) {
             look_for_repair(run, i);
         }
@@ -347,7 +405,7 @@ static void conclude(struct drill_run *run)
         }
         if (run->phases[i] == DRILL_STRUCK && drill_fault_loses_job(&run->what->faults[i])) {
             outcome->repair_s = 1e-9 * (double)(now_ns - outcome->at_ns); /* no step was left */
-            judge(run, i);
+            judge(run, i, -1);
         }
     }
     drill_events_measure(run->out, run->outcomes, run->what->count);
@@ -360,9 +418,10 @@ static enum err allocate(struct drill_run *run)
 
     run->phases = calloc(count + 1, sizeof(*run->phases));
     run->orphans = calloc(count + 1, sizeof(*run->orphans));
+    run->kept = calloc(count + 1, sizeof(*run->kept));
     run->resumed = calloc(count + 1, sizeof(*run->resumed));
     run->is_down = calloc(nodes + 1, sizeof(*run->is_down));
-    if (run->phases == NULL || run->orphans == NULL || run->resumed == NULL ||
+    if (run->phases == NULL || run->orphans == NULL || run->kept == NULL || run->resumed == NULL ||
         run->is_down == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "%zu faults", count);
     }
@@ -376,6 +435,7 @@ static enum err allocate(struct drill_run *run)
 static enum err prepare(struct drill_run *run)
 {
     static int number;
+    bool has_disk = false;
     struct drill_nodes_options nodes = {
         .program = run->options->program,
         .folder = run->folder,
@@ -388,12 +448,18 @@ static enum err prepare(struct drill_run *run)
         if (run->what->faults[i].step == 0) {
             nodes.fault = &run->what->faults[i];
         }
+        has_disk = has_disk || run->what->faults[i].action == DRILL_FILL_DISK;
+        nodes.stays_attached = nodes.stays_attached || run->what->faults[i].action == DRILL_ORPHAN;
     }
     snprintf(run->token, sizeof(run->token), "%d.%" PRId64 ".%d", (int)getpid(), clock_now_ns(),
              ++number);
     ERR_TRY(allocate(run));
     ERR_TRY(file_path(run->out, run->folder, DRILL_OUTPUT));
     ERR_TRY(file_path(run->fired, run->folder, DRILL_FIRED_FILE));
+    if (has_disk) {
+        ERR_TRY(file_make_folder(run->out));
+        ERR_TRY(drill_disk_open(run->out));
+    }
     return run->options->backend->open(&nodes, &run->nodes);
 }
 
@@ -427,6 +493,7 @@ enum err drill_run(const struct drill_options *options, const char *folder,
     }
     free(run.phases);
     free(run.orphans);
+    free(run.kept);
     free(run.resumed);
     free(run.is_down);
     return status;

@@ -26,6 +26,7 @@ struct drill_options {
     const char **train; /* "train", RECIPE and the rest, for every run the same; NULL at the end */
     int ranks, nodes, spares; /* nodes: without the spares; they have the same number of ranks */
     int hang_s;
+    int64_t room_bytes;  /* on a disk that is full: less than a checkpoint needs */
     int64_t deadline_ms; /* of a run; each fault more gives it as much again */
 };
 

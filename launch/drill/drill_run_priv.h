@@ -27,6 +27,7 @@ struct drill_run {
     struct drill_outcome *outcomes;
     enum drill_phase *phases;      /* [what->count] */
     struct drill_process *orphans; /* [what->count]; pid 0: none */
+    int64_t *kept;                 /* [what->count]; the newest step that was kept by then */
     int *resumed; /* [what->count]; starts that had gone on from something by then */
     struct drill_nodes *nodes;
     bool *is_down; /* [nodes + spares + 1], by number */
@@ -38,8 +39,9 @@ struct drill_run {
     struct progress newest;          /* of the rank that is furthest; process 0: none is seen */
     pid_t launch;
     enum drill_end expected;
-    int64_t disk_full_ms; /* since when; 0: it is not */
-    int64_t looked_ms;    /* at nodes that are down */
+    int64_t fired_ms;  /* when it was seen that a process is at the point; 0: it was not */
+    int64_t looked_ms; /* at nodes that are down */
+    int failed_saves;  /* that were told when the disk became full */
 };
 
 /*
@@ -48,8 +50,24 @@ struct drill_run {
  */
 ERR_MUST_CHECK enum err drill_inject(struct drill_run *run, int i, bool *done_out);
 
+/*
+ * A disk that can be filled, in the place of a folder: memory, in a mount namespace of this process and
+ * its children. Errors: ERR_CONFIG where nobody may mount; ERR_IO.
+ */
+ERR_MUST_CHECK enum err drill_disk_open(const char *folder);
+void drill_disk_close(const char *folder); /* what is in it is gone */
+
+/* So that `room_bytes` more can be written; 0: as much as there is memory for. Errors: ERR_IO. */
+ERR_MUST_CHECK enum err drill_disk_leave(const char *folder, int64_t room_bytes);
+
 /* What was held at a point goes on. */
 void drill_inject_release(const struct drill_run *run);
+
+/* How many events `name` there are in events.jsonl. */
+int drill_events_count(const char *output_dir, const char *name);
+
+/* How many nodes may be lost, as the run says at its start; 0: not known, or none. */
+int drill_events_survives(const char *folder);
 
 /* The newest event `name` in supervisor.jsonl whose "host" is `host`, or any; -1: none. Its time, ns. */
 int64_t drill_events_newest_ns(const char *output_dir, const char *name, const char *host);

@@ -90,6 +90,7 @@ static enum err add_point(struct drill_size size, enum fault_point point, enum d
          .victim = victim,
          .number = number,
          .point = point,
+         .met_by = -1,
          .hit = recovers || kind == KIND_KEEPER ? 1 : MATRIX_HIT},
     };
 

@@ -61,13 +61,14 @@ if "$offramp" drill --list | grep -q "snap.before_encode"; then
 fi
 # shellcheck disable=SC2086
 drill 0 --nodes 4 --kill rank=3@step=40 --drop-keeper node=2@step=30 --corrupt node=2@step=45 \
-    --term step=35 --supervisor step=50 $points --junit junit.xml
+    --term step=35 --supervisor step=50 --orphan rank=2@step=55 $points --junit junit.xml
 says "^--kill rank=3@step=40: rank 3 \(process [0-9]+\) was killed, is dead, at step [0-9]+; noticed after"
 says "^--drop-keeper node=2@step=30: keeper 2 \(process [0-9]+\) was killed, is dead"
 says "^--corrupt node=2@step=45: [1-9][0-9]* bytes of n2's snapshots were flipped.* [1-9][0-9]* segments rebuilt"
 says "^--term step=35: launch \(process [0-9]+\) was asked to halt"
 says "^--supervisor step=50: launch \(process [0-9]+\) was killed"
 [ -z "$points" ] || says "^--kill node=2@point=snap.before_encode#9: node n2 was killed, its processes are dead and"
+says "^--orphan rank=2@step=55: rank 2 \(process [0-9]+\) was stopped, launch and all others killed"
 says "^PASSED: . of . runs"
 same "verdict" "$(value drill/drill.json verdict)" passed
 same "testcases" "$(grep -c "<testcase" junit.xml)" "$(grep -c "^--" out)"
@@ -76,6 +77,15 @@ if command -v python3 >/dev/null; then
         fail "JUnit: $(cat junit.xml)"
 fi
 nothing_is_left
+
+# Two in one run; a disk that is full, where one may be mounted.
+drill 0 -n 2 --together --kill rank=1@step=45 --kill rank=0@step=80
+same "runs" "$(grep -c slots drill/together/hosts)" 2
+same "starts" "$(grep -c "job.started" drill/together/out/supervisor.jsonl)" 3
+if unshare -rm true 2>/dev/null || unshare -m true 2>/dev/null; then
+    drill 0 -n 2 --fill-disk step=35
+    says "^--fill-disk step=35: the disk was full, [0-9]+ checkpoints could not be written"
+fi
 
 # A fault that does not happen.
 drill 93 --kill rank=1@step=100000 --junit junit.xml

@@ -29,8 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
     drill_fault_name(&fault, name);
     if (drill_fault_parse(action, strchr(again, ' ') + 1, &other) != ERR_OK ||
         other.victim != fault.victim || other.number != fault.number || other.step != fault.step ||
-        other.point != fault.point || other.hit != fault.hit || strchr(name, '/') != NULL ||
-        strchr(name, ' ') != NULL) {
+        other.point != fault.point || other.hit != fault.hit || other.after_ms != fault.after_ms ||
+        other.met_by != fault.met_by || strchr(name, '/') != NULL || strchr(name, ' ') != NULL) {
         abort();
     }
     return 0;

@@ -18,32 +18,47 @@ START_TEST(parse__reads_what_happens_to_whom_and_when)
          "rank=3@step=120",
          "--kill rank=3@step=120",
          "kill-rank-3-step-120",
-         {DRILL_KILL, DRILL_RANK, 3, 120, FAULT_POINT_COUNT, 0}},
+         {DRILL_KILL, DRILL_RANK, 3, 120, FAULT_POINT_COUNT, -1, 0, 0}},
         {DRILL_KILL,
          "rank=0@step=1",
          "--kill rank=0@step=1",
          "kill-rank-0-step-1",
-         {DRILL_KILL, DRILL_RANK, 0, 1, FAULT_POINT_COUNT, 0}},
+         {DRILL_KILL, DRILL_RANK, 0, 1, FAULT_POINT_COUNT, -1, 0, 0}},
         {DRILL_KILL,
          "node=1@point=snap.before_encode",
          "--kill node=1@point=snap.before_encode",
          "kill-node-1-snap.before_encode",
-         {DRILL_KILL, DRILL_NODE, 1, 0, FAULT_SNAP_BEFORE_ENCODE, 1}},
+         {DRILL_KILL, DRILL_NODE, 1, 0, FAULT_SNAP_BEFORE_ENCODE, -1, 1, 0}},
         {DRILL_KILL,
          "keeper=2@point=keeper.write#7",
          "--kill keeper=2@point=keeper.write#7",
          "kill-keeper-2-keeper.write-7",
-         {DRILL_KILL, DRILL_KEEPER, 2, 0, FAULT_KEEPER_WRITE, 7}},
+         {DRILL_KILL, DRILL_KEEPER, 2, 0, FAULT_KEEPER_WRITE, -1, 7, 0}},
+        {DRILL_STOP,
+         "rank=1@point=snap.tile#3+250",
+         "--stop rank=1@point=snap.tile#3+250",
+         "stop-rank-1-snap.tile-3+250",
+         {DRILL_STOP, DRILL_RANK, 1, 0, FAULT_SNAP_TILE, -1, 3, 250}},
+        {DRILL_KILL,
+         "rank=1@point=snap.tile+9",
+         "--kill rank=1@point=snap.tile+9",
+         "kill-rank-1-snap.tile+9",
+         {DRILL_KILL, DRILL_RANK, 1, 0, FAULT_SNAP_TILE, -1, 1, 9}},
+        {DRILL_KILL,
+         "node=1@point=snap.rows_made@rank=2#8",
+         "--kill node=1@point=snap.rows_made@rank=2#8",
+         "kill-node-1-snap.rows_made-rank-2-8",
+         {DRILL_KILL, DRILL_NODE, 1, 0, FAULT_SNAP_ROWS_MADE, 2, 8, 0}},
         {DRILL_FILL_DISK,
          "step=40",
          "--fill-disk step=40",
          "fill-disk-step-40",
-         {DRILL_FILL_DISK, DRILL_RUN, 0, 40, FAULT_POINT_COUNT, 0}},
+         {DRILL_FILL_DISK, DRILL_RUN, 0, 40, FAULT_POINT_COUNT, -1, 0, 0}},
         {DRILL_DROP_KEEPER,
          "node=65535@step=1000000",
          "--drop-keeper node=65535@step=1000000",
          "drop-keeper-node-65535-step-1000000",
-         {DRILL_DROP_KEEPER, DRILL_NODE, 65535, 1000000, FAULT_POINT_COUNT, 0}},
+         {DRILL_DROP_KEEPER, DRILL_NODE, 65535, 1000000, FAULT_POINT_COUNT, -1, 0, 0}},
     };
     char text[DRILL_FAULT_BYTES];
 
@@ -56,7 +71,9 @@ START_TEST(parse__reads_what_happens_to_whom_and_when)
         ck_assert_int_eq(fault.number, wanted->number);
         ck_assert_int_eq(fault.step, wanted->step);
         ck_assert_int_eq(fault.point, wanted->point);
+        ck_assert_int_eq(fault.met_by, wanted->met_by);
         ck_assert_int_eq(fault.hit, wanted->hit);
+        ck_assert_int_eq(fault.after_ms, wanted->after_ms);
         drill_fault_text(&fault, text);
         ck_assert_str_eq(text, cases[i].again);
         drill_fault_name(&fault, text);
@@ -71,7 +88,7 @@ START_TEST(parse__refuses_what_is_no_fault_and_says_what_is)
         enum drill_action action;
         const char *text, *says;
     } cases[] = {
-        {DRILL_KILL, "", "rank|node|keeper=N@step=S|point=P[#HIT] is expected"},
+        {DRILL_KILL, "", "rank|node|keeper=N@step=S|point=P[@rank=R][#HIT][+MS] is expected"},
         {DRILL_KILL, "step=5", "rank|node|keeper=N"},
         {DRILL_KILL, "rank=3", "rank|node|keeper=N"},
         {DRILL_KILL, "rank=3@", "rank|node|keeper=N"},
@@ -91,6 +108,14 @@ START_TEST(parse__refuses_what_is_no_fault_and_says_what_is)
         {DRILL_KILL, "rank=1@point=snap.copy#", "behind #"},
         {DRILL_KILL, "rank=1@point=snap.copy#0", "behind #"},
         {DRILL_KILL, "rank=1@point=snap.copy#x", "behind #"},
+        {DRILL_KILL, "rank=1@point=snap.copy@", "rank=R is expected"},
+        {DRILL_KILL, "rank=1@point=snap.copy@rank=", "the number of a rank"},
+        {DRILL_KILL, "rank=1@point=snap.copy@rank=1@rank=2", "the number of a rank"},
+        {DRILL_KILL, "rank=1@point=snap.copy@node=1", "rank=R is expected"},
+        {DRILL_KILL, "rank=1@point=snap.copy+", "behind +"},
+        {DRILL_KILL, "rank=1@point=snap.copy+x", "behind +"},
+        {DRILL_KILL, "rank=1@point=snap.copy+30001", "behind +"},
+        {DRILL_KILL, "rank=1@point=snap.copy+3#1", "behind +"},
         {DRILL_STOP, "node=1@step=5", "--stop node=1@step=5: rank=N"},
         {DRILL_CORRUPT, "rank=1@step=5", "--corrupt rank=1@step=5: node=N"},
         {DRILL_TERM, "rank=1@step=5", "--term rank=1@step=5: step=S is expected"},

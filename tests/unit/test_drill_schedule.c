@@ -12,7 +12,7 @@ static const struct drill_size size = {4, 4};
 
 START_TEST(add__gives_every_run_a_name_of_its_own)
 {
-    const struct drill_fault fault = {DRILL_TERM, DRILL_RUN, 0, 5, FAULT_POINT_COUNT, 0};
+    const struct drill_fault fault = {DRILL_TERM, DRILL_RUN, 0, 5, FAULT_POINT_COUNT, -1, 0, 0};
     struct drill_cases cases = {.count = 0};
 
     for (int i = 0; i < 3; i++) {
