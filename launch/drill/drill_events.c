@@ -67,24 +67,32 @@ int64_t drill_events_newest_ns(const char *output_dir, const char *name, const c
     return newest.at_ns;
 }
 
+struct resumptions {
+    int seen;
+    struct drill_resumed told;
+};
+
 static void take_resumed(void *with, const struct jdoc *line)
 {
-    struct drill_resumed *resumed = with;
+    struct resumptions *resumptions = with;
+    struct drill_resumed *told = &resumptions->told;
 
     if (is_event(line, "run.resumed")) {
         const char *from = jdoc_as_text(jdoc_get(line, "from"));
-        resumed->count++;
-        resumed->is_from_memory = from != NULL && strcmp(from, "memory") == 0;
-        resumed->rebuilt = jdoc_as_int(jdoc_get(line, "segments_rebuilt"));
+        told->count++;
+        if (told->count > resumptions->seen && from != NULL && strcmp(from, "memory") == 0) {
+            told->of_memory++;
+            told->rebuilt += jdoc_as_int(jdoc_get(line, "segments_rebuilt"));
+        }
     }
 }
 
-struct drill_resumed drill_events_resumed(const char *output_dir)
+struct drill_resumed drill_events_resumed(const char *output_dir, int seen)
 {
-    struct drill_resumed resumed = {0};
+    struct resumptions resumptions = {.seen = seen};
 
-    walk(output_dir, "events.jsonl", take_resumed, &resumed);
-    return resumed;
+    walk(output_dir, "events.jsonl", take_resumed, &resumptions);
+    return resumptions.told;
 }
 
 struct tally {
@@ -127,8 +135,8 @@ int drill_events_survives(const char *folder)
 }
 
 struct measure {
+    const struct drill_case *what;
     struct drill_outcome *outcomes;
-    int count;
     double begun_s;
 };
 
@@ -147,9 +155,11 @@ static void take_loss(void *with, const struct jdoc *line)
     }
     const int64_t noticed_ns =
         (int64_t)(1e9 * (measure->begun_s + jdoc_as_real(jdoc_get(line, "noticed_at_s"))));
-    for (int i = 0; i < measure->count; i++) {
+    for (int i = 0; i < measure->what->count; i++) {
         struct drill_outcome *outcome = &measure->outcomes[i];
-        if (outcome->happened && outcome->detect_s < 0 && noticed_ns >= outcome->at_ns - GRAIN_NS &&
+        if (outcome->happened && outcome->detect_s < 0 &&
+            drill_fault_loses_job(&measure->what->faults[i]) &&
+            noticed_ns >= outcome->at_ns - GRAIN_NS &&
             (outcome->repair_s < 0 ||
              noticed_ns <= outcome->at_ns + (int64_t)(1e9 * outcome->repair_s))) {
             const double detect_s = 1e-9 * (double)(noticed_ns - outcome->at_ns);
@@ -158,9 +168,10 @@ static void take_loss(void *with, const struct jdoc *line)
     }
 }
 
-void drill_events_measure(const char *output_dir, struct drill_outcome outcomes[], int count)
+void drill_events_measure(const char *output_dir, const struct drill_case *what,
+                          struct drill_outcome outcomes[])
 {
-    struct measure measure = {outcomes, count, 0};
+    struct measure measure = {what, outcomes, 0};
 
     walk(output_dir, "supervisor.jsonl", take_loss, &measure);
 }

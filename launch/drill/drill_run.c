@@ -175,7 +175,7 @@ static void strike(struct drill_run *run, int i)
 
     look_at_ranks(run);
     run->kept[i] = run->newest.process == 0 ? -1 : run->newest.kept;
-    run->resumed[i] = drill_events_resumed(run->out).count;
+    run->resumed[i] = drill_events_resumed(run->out, 0).count;
     const enum err status = drill_inject(run, i, &is_done);
     if (status != ERR_OK) {
         err_text(outcome->what, sizeof(outcome->what));
@@ -214,10 +214,10 @@ static bool should_be_kept(const struct drill_run *run, int i)
 static void judge(struct drill_run *run, int i, int64_t from)
 {
     struct drill_outcome *outcome = &run->outcomes[i];
-    const struct drill_resumed resumed = drill_events_resumed(run->out);
+    const struct drill_resumed resumed = drill_events_resumed(run->out, run->resumed[i]);
     const struct drill_process *orphan = &run->orphans[i];
 
-    if (resumed.count > run->resumed[i] && resumed.is_from_memory) {
+    if (resumed.of_memory > 0) {
         outcome->rebuilt = resumed.rebuilt;
     }
     if (from >= 0 && from < run->kept[i] && should_be_kept(run, i)) {
@@ -408,7 +408,7 @@ static void conclude(struct drill_run *run)
             judge(run, i, -1);
         }
     }
-    drill_events_measure(run->out, run->outcomes, run->what->count);
+    drill_events_measure(run->out, run->what, run->outcomes);
 }
 
 static enum err allocate(struct drill_run *run)

@@ -72,16 +72,17 @@ int drill_events_survives(const char *folder);
 /* The newest event `name` in supervisor.jsonl whose "host" is `host`, or any; -1: none. Its time, ns. */
 int64_t drill_events_newest_ns(const char *output_dir, const char *name, const char *host);
 
-/* What starts that went on from something told of it: how many did, and the newest. */
+/* What starts told that went on from something. */
 struct drill_resumed {
     int count;
-    bool is_from_memory;
-    int64_t rebuilt; /* segments */
+    int of_memory;   /* of those behind the first `seen` */
+    int64_t rebuilt; /* segments, likewise */
 };
 
-struct drill_resumed drill_events_resumed(const char *output_dir);
+struct drill_resumed drill_events_resumed(const char *output_dir, int seen);
 
-/* Fills in when launch noticed the faults that happened. */
-void drill_events_measure(const char *output_dir, struct drill_outcome outcomes[], int count);
+/* Fills in when launch noticed the faults that happened and that lose a job. */
+void drill_events_measure(const char *output_dir, const struct drill_case *what,
+                          struct drill_outcome outcomes[]);
 
 #endif

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/cli_run.sh"
 
 export OMPI_MCA_mpi_yield_when_idle=1
-settings="--set num_steps=30 --set timing_samples=0 --set snapshot_steps=1"
+settings="--set num_steps=30 --set timing_samples=0 --set snapshot_steps=1 --set save_steps=0"
 export CLI_DRILL=$$
 
 drill() { # CODE ARGUMENT...
@@ -83,9 +83,15 @@ drill 0 -n 2 --together --kill rank=1@step=45 --kill rank=0@step=80
 same "runs" "$(grep -c slots drill/together/hosts)" 2
 same "starts" "$(grep -c "job.started" drill/together/out/supervisor.jsonl)" 3
 if unshare -rm true 2>/dev/null || unshare -m true 2>/dev/null; then
+    settings="$settings --set save_steps=25"
     drill 0 -n 2 --fill-disk step=35
     says "^--fill-disk step=35: the disk was full, [0-9]+ checkpoints could not be written"
 fi
+
+# At random.
+drill 0 -n 2 --random 4 --seed 5
+same "faults" "$(grep -c "^--" out)" 4
+says "^PASSED: 1 of 1 runs with 4 faults"
 
 # A fault that does not happen.
 drill 93 --kill rank=1@step=100000 --junit junit.xml

@@ -7,65 +7,66 @@
 #include "tests/support/err_expect.h"
 #include "tests/support/test_suite.h"
 
+static const struct {
+    enum drill_action action;
+    const char *text, *again, *name;
+    struct drill_fault fault;
+} good[] = {
+    {DRILL_KILL,
+     "rank=3@step=120",
+     "--kill rank=3@step=120",
+     "kill-rank-3-step-120",
+     {DRILL_KILL, DRILL_RANK, 3, 120, FAULT_POINT_COUNT, -1, 0, 0}},
+    {DRILL_KILL,
+     "rank=0@step=1",
+     "--kill rank=0@step=1",
+     "kill-rank-0-step-1",
+     {DRILL_KILL, DRILL_RANK, 0, 1, FAULT_POINT_COUNT, -1, 0, 0}},
+    {DRILL_KILL,
+     "node=1@point=snap.before_encode",
+     "--kill node=1@point=snap.before_encode",
+     "kill-node-1-snap.before_encode",
+     {DRILL_KILL, DRILL_NODE, 1, 0, FAULT_SNAP_BEFORE_ENCODE, -1, 1, 0}},
+    {DRILL_KILL,
+     "keeper=2@point=keeper.write#7",
+     "--kill keeper=2@point=keeper.write#7",
+     "kill-keeper-2-keeper.write-7",
+     {DRILL_KILL, DRILL_KEEPER, 2, 0, FAULT_KEEPER_WRITE, -1, 7, 0}},
+    {DRILL_STOP,
+     "rank=1@point=snap.tile#3+250",
+     "--stop rank=1@point=snap.tile#3+250",
+     "stop-rank-1-snap.tile-3+250",
+     {DRILL_STOP, DRILL_RANK, 1, 0, FAULT_SNAP_TILE, -1, 3, 250}},
+    {DRILL_KILL,
+     "rank=1@point=snap.tile+9",
+     "--kill rank=1@point=snap.tile+9",
+     "kill-rank-1-snap.tile+9",
+     {DRILL_KILL, DRILL_RANK, 1, 0, FAULT_SNAP_TILE, -1, 1, 9}},
+    {DRILL_KILL,
+     "node=1@point=snap.rows_made@rank=2#8",
+     "--kill node=1@point=snap.rows_made@rank=2#8",
+     "kill-node-1-snap.rows_made-rank-2-8",
+     {DRILL_KILL, DRILL_NODE, 1, 0, FAULT_SNAP_ROWS_MADE, 2, 8, 0}},
+    {DRILL_FILL_DISK,
+     "step=40",
+     "--fill-disk step=40",
+     "fill-disk-step-40",
+     {DRILL_FILL_DISK, DRILL_RUN, 0, 40, FAULT_POINT_COUNT, -1, 0, 0}},
+    {DRILL_DROP_KEEPER,
+     "node=65535@step=1000000",
+     "--drop-keeper node=65535@step=1000000",
+     "drop-keeper-node-65535-step-1000000",
+     {DRILL_DROP_KEEPER, DRILL_NODE, 65535, 1000000, FAULT_POINT_COUNT, -1, 0, 0}},
+};
+
 START_TEST(parse__reads_what_happens_to_whom_and_when)
 {
-    static const struct {
-        enum drill_action action;
-        const char *text, *again, *name;
-        struct drill_fault fault;
-    } cases[] = {
-        {DRILL_KILL,
-         "rank=3@step=120",
-         "--kill rank=3@step=120",
-         "kill-rank-3-step-120",
-         {DRILL_KILL, DRILL_RANK, 3, 120, FAULT_POINT_COUNT, -1, 0, 0}},
-        {DRILL_KILL,
-         "rank=0@step=1",
-         "--kill rank=0@step=1",
-         "kill-rank-0-step-1",
-         {DRILL_KILL, DRILL_RANK, 0, 1, FAULT_POINT_COUNT, -1, 0, 0}},
-        {DRILL_KILL,
-         "node=1@point=snap.before_encode",
-         "--kill node=1@point=snap.before_encode",
-         "kill-node-1-snap.before_encode",
-         {DRILL_KILL, DRILL_NODE, 1, 0, FAULT_SNAP_BEFORE_ENCODE, -1, 1, 0}},
-        {DRILL_KILL,
-         "keeper=2@point=keeper.write#7",
-         "--kill keeper=2@point=keeper.write#7",
-         "kill-keeper-2-keeper.write-7",
-         {DRILL_KILL, DRILL_KEEPER, 2, 0, FAULT_KEEPER_WRITE, -1, 7, 0}},
-        {DRILL_STOP,
-         "rank=1@point=snap.tile#3+250",
-         "--stop rank=1@point=snap.tile#3+250",
-         "stop-rank-1-snap.tile-3+250",
-         {DRILL_STOP, DRILL_RANK, 1, 0, FAULT_SNAP_TILE, -1, 3, 250}},
-        {DRILL_KILL,
-         "rank=1@point=snap.tile+9",
-         "--kill rank=1@point=snap.tile+9",
-         "kill-rank-1-snap.tile+9",
-         {DRILL_KILL, DRILL_RANK, 1, 0, FAULT_SNAP_TILE, -1, 1, 9}},
-        {DRILL_KILL,
-         "node=1@point=snap.rows_made@rank=2#8",
-         "--kill node=1@point=snap.rows_made@rank=2#8",
-         "kill-node-1-snap.rows_made-rank-2-8",
-         {DRILL_KILL, DRILL_NODE, 1, 0, FAULT_SNAP_ROWS_MADE, 2, 8, 0}},
-        {DRILL_FILL_DISK,
-         "step=40",
-         "--fill-disk step=40",
-         "fill-disk-step-40",
-         {DRILL_FILL_DISK, DRILL_RUN, 0, 40, FAULT_POINT_COUNT, -1, 0, 0}},
-        {DRILL_DROP_KEEPER,
-         "node=65535@step=1000000",
-         "--drop-keeper node=65535@step=1000000",
-         "drop-keeper-node-65535-step-1000000",
-         {DRILL_DROP_KEEPER, DRILL_NODE, 65535, 1000000, FAULT_POINT_COUNT, -1, 0, 0}},
-    };
     char text[DRILL_FAULT_BYTES];
 
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        const struct drill_fault *wanted = &cases[i].fault;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        const struct drill_fault *wanted = &good[i].fault;
         struct drill_fault fault;
-        EXPECT_OK(drill_fault_parse(cases[i].action, cases[i].text, &fault));
+        EXPECT_OK(drill_fault_parse(good[i].action, good[i].text, &fault));
         ck_assert_int_eq(fault.action, wanted->action);
         ck_assert_int_eq(fault.victim, wanted->victim);
         ck_assert_int_eq(fault.number, wanted->number);
@@ -75,9 +76,9 @@ START_TEST(parse__reads_what_happens_to_whom_and_when)
         ck_assert_int_eq(fault.hit, wanted->hit);
         ck_assert_int_eq(fault.after_ms, wanted->after_ms);
         drill_fault_text(&fault, text);
-        ck_assert_str_eq(text, cases[i].again);
+        ck_assert_str_eq(text, good[i].again);
         drill_fault_name(&fault, text);
-        ck_assert_str_eq(text, cases[i].name);
+        ck_assert_str_eq(text, good[i].name);
     }
 }
 END_TEST
