@@ -266,7 +266,9 @@ static void look_for_repair(struct drill_run *run, int i)
             newest->process != 0 && newest->step > outcome->step ? DRILL_PAST : DRILL_STRUCK;
         return;
     }
-    if (newest->process == 0 || newest->first_step_ns <= outcome->at_ns) {
+    /* A start that was under way when the fault came is not the one that repairs it. */
+    if (newest->process == 0 || newest->since_ns[PROGRESS_BEGUN] <= outcome->at_ns ||
+        newest->first_step_ns == 0) {
         return;
     }
     outcome->repair_s = 1e-9 * (double)(newest->first_step_ns - outcome->at_ns);
