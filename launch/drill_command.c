@@ -27,12 +27,16 @@ enum {
     KEY_KEEP,
     KEY_CLUSTER,
     KEY_DRY_RUN,
+    KEY_VCLUSTER,
+    KEY_SHARE,
 };
 
 enum { RANKS_MAX = 1024, SECONDS_MAX = 86400, WORDS_MAX = 256 };
 
 struct arguments {
-    const char *output_dir, *junit, *cluster;
+    const char *output_dir, *junit, *cluster, *vcluster;
+    const char *shares[DRILL_NODES_SHARES];
+    int share_count;
     int ranks, nodes, spares; /* nodes 0: as many as ranks */
     int hang_s, deadline_s, random_count;
     uint64_t seed;
@@ -51,6 +55,9 @@ static const struct argp_option drill_options[] = {
      1},
     {"cluster", KEY_CLUSTER, "KIND", 0,
      "plain: names on this machine; virtual: namespaces, which can lose power (plain)", 1},
+    {"vcluster", KEY_VCLUSTER, "PATH", 0, "the command of --cluster virtual (vcluster)", 1},
+    {"share", KEY_SHARE, "DIR", 0, "a folder below /tmp that its nodes see, too; may be repeated",
+     1},
     {"output-dir", KEY_OUTPUT_DIR, "DIR", 0, "the drill's own folder", 1},
     {"output_dir", KEY_OUTPUT_DIR, "DIR", OPTION_ALIAS | OPTION_HIDDEN, NULL, 1},
     {"hang-s", KEY_HANG, "S", 0, "as of launch (5)", 1},
@@ -159,6 +166,13 @@ static error_t parse(int key, char *text, struct argp_state *state)
     case KEY_NODES: arguments->nodes = number(text, 1, RANKS_MAX, state); return 0;
     case KEY_SPARES: arguments->spares = number(text, 0, RANKS_MAX, state); return 0;
     case KEY_CLUSTER: arguments->cluster = text; return 0;
+    case KEY_SHARE:
+        if (arguments->share_count == DRILL_NODES_SHARES) {
+            argp_error(state, "more than %d folders", DRILL_NODES_SHARES);
+        }
+        arguments->shares[arguments->share_count++] = text;
+        return 0;
+    case KEY_VCLUSTER: arguments->vcluster = text; return 0;
     case KEY_OUTPUT_DIR: arguments->output_dir = text; return 0;
     case KEY_HANG: arguments->hang_s = number(text, 1, SECONDS_MAX, state); return 0;
     case KEY_DEADLINE: arguments->deadline_s = number(text, 1, SECONDS_MAX, state); return 0;
@@ -217,9 +231,8 @@ static enum err check_fault(const struct drill_fault *fault, const struct drill_
     if (fault->met_by >= run->ranks) {
         return ERR_FAIL(ERR_CONFIG, "%s: there are %d ranks, from 0 on", text, run->ranks);
     }
-    if ((fault->action == DRILL_POWER && run->backend->power == NULL) ||
-        (fault->action == DRILL_CUT && run->backend->cut == NULL) ||
-        (fault->action == DRILL_FREEZE && run->backend->freeze == NULL)) {
+    if ((run->backend->actions & 1u << fault->action) == 0 ||
+        (run->backend->is_remote && fault->victim == DRILL_KEEPER)) {
         return ERR_FAIL(ERR_CONFIG, "%s: %s nodes cannot do that", text, run->backend->name);
     }
 #ifndef OFFRAMP_FAULTS
@@ -324,6 +337,12 @@ static enum err describe(const struct arguments *arguments, const struct drill_p
             plan->run.program, plan->run.ranks, plan->run.nodes, plan->run.spares,
             plan->run.backend->name, arguments->hang_s, arguments->deadline_s,
             arguments->output_dir);
+    if (plan->run.backend->is_remote) {
+        fprintf(file, " --vcluster %s", arguments->vcluster);
+        for (int i = 0; i < arguments->share_count; i++) {
+            fprintf(file, " --share %s", arguments->shares[i]);
+        }
+    }
     return fclose(file) == 0 ? ERR_OK : ERR_FAIL(ERR_NO_MEMORY, "a command line");
 }
 
@@ -348,7 +367,8 @@ static void print_plan(const struct drill_plan *plan)
 
 static enum err find_backend(const char *name, const struct drill_backend **backend_out)
 {
-    static const struct drill_backend *const backends[] = {&drill_nodes_plain};
+    static const struct drill_backend *const backends[] = {&drill_nodes_plain,
+                                                           &drill_nodes_virtual};
 
     for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
         if (strcmp(name, backends[i]->name) == 0) {
@@ -356,7 +376,7 @@ static enum err find_backend(const char *name, const struct drill_backend **back
             return ERR_OK;
         }
     }
-    return ERR_FAIL(ERR_USAGE, "--cluster %s: plain is expected", name);
+    return ERR_FAIL(ERR_USAGE, "--cluster %s: plain or virtual is expected", name);
 }
 
 static enum err rehearse(struct arguments *arguments, bool *passed_out)
@@ -366,6 +386,7 @@ static enum err rehearse(struct arguments *arguments, bool *passed_out)
     char *repeat = NULL;
     struct drill_plan plan = {
         .run = {.program = program,
+                .vcluster = arguments->vcluster,
                 .train = words,
                 .ranks = arguments->ranks,
                 .nodes = arguments->nodes > 0 ? arguments->nodes : arguments->ranks,
@@ -378,6 +399,7 @@ static enum err rehearse(struct arguments *arguments, bool *passed_out)
         .seed = arguments->seed,
         .keeps = arguments->keeps,
     };
+    memcpy(plan.run.shares, arguments->shares, sizeof(arguments->shares));
     const ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
 
     if (length < 0) {
@@ -420,8 +442,12 @@ int command_drill(int argc, char **argv)
         NULL,
         NULL,
         NULL};
-    static struct arguments arguments = {
-        .ranks = 4, .hang_s = 5, .deadline_s = 300, .seed = 1, .cluster = "plain"};
+    static struct arguments arguments = {.ranks = 4,
+                                         .hang_s = 5,
+                                         .deadline_s = 300,
+                                         .seed = 1,
+                                         .cluster = "plain",
+                                         .vcluster = "vcluster"};
     bool passed = false;
 
     argp_err_exit_status = EXIT_USAGE;

@@ -95,6 +95,48 @@ struct drill_resumed drill_events_resumed(const char *output_dir, int seen)
     return resumptions.told;
 }
 
+static void take_recovered(void *with, const struct jdoc *line)
+{
+    struct progress *progress = with;
+
+    if (is_event(line, "run.begun")) { /* kept here until the end of the file */
+        progress->at_ns = (int64_t)(1e9 * jdoc_as_real(jdoc_get(line, "monotonic_s")));
+    }
+    if (is_event(line, "job.recovered")) {
+        progress->from = jdoc_as_int(jdoc_get(line, "from"));
+        progress->first_step_ns =
+            progress->at_ns + (int64_t)(1e9 * jdoc_as_real(jdoc_get(line, "first_step_at_s")));
+        progress->since_ns[PROGRESS_BEGUN] = progress->first_step_ns;
+    }
+}
+
+static void take_step(void *with, const struct jdoc *line)
+{
+    struct progress *progress = with;
+
+    progress->step = jdoc_as_int(jdoc_get(line, "step"));
+    progress->process = 1;
+}
+
+static void take_commit(void *with, const struct jdoc *line)
+{
+    struct progress *progress = with;
+
+    if (is_event(line, "snapshot.committed")) {
+        progress->kept = jdoc_as_int(jdoc_get(line, "step"));
+    }
+}
+
+struct progress drill_events_progress(const char *output_dir)
+{
+    struct progress progress = {.step = -1, .kept = -1, .from = -1};
+
+    walk(output_dir, "supervisor.jsonl", take_recovered, &progress);
+    walk(output_dir, "metrics.jsonl", take_step, &progress);
+    walk(output_dir, "events.jsonl", take_commit, &progress);
+    return progress;
+}
+
 struct tally {
     const char *name;
     int count;
@@ -138,40 +180,60 @@ struct measure {
     const struct drill_case *what;
     struct drill_outcome *outcomes;
     double begun_s;
+    int64_t recovered_ns;
 };
 
 /* The clock has a finer grain than a time that went through seconds. */
 enum { GRAIN_NS = 1000000 };
 
-static void take_loss(void *with, const struct jdoc *line)
+static void take_loss(struct measure *measure, int64_t noticed_ns)
 {
-    struct measure *measure = with;
-
-    if (is_event(line, "run.begun")) {
-        measure->begun_s = jdoc_as_real(jdoc_get(line, "monotonic_s"));
-    }
-    if (!is_event(line, "job.lost")) {
-        return;
-    }
-    const int64_t noticed_ns =
-        (int64_t)(1e9 * (measure->begun_s + jdoc_as_real(jdoc_get(line, "noticed_at_s"))));
     for (int i = 0; i < measure->what->count; i++) {
         struct drill_outcome *outcome = &measure->outcomes[i];
+        const int64_t repaired_ns = outcome->at_ns + (int64_t)(1e9 * outcome->repair_s);
         if (outcome->happened && outcome->detect_s < 0 &&
             drill_fault_loses_job(&measure->what->faults[i]) &&
             noticed_ns >= outcome->at_ns - GRAIN_NS &&
-            (outcome->repair_s < 0 ||
-             noticed_ns <= outcome->at_ns + (int64_t)(1e9 * outcome->repair_s))) {
+            (outcome->repair_s < 0 || noticed_ns <= repaired_ns)) {
             const double detect_s = 1e-9 * (double)(noticed_ns - outcome->at_ns);
             outcome->detect_s = detect_s > 0 ? detect_s : 0;
         }
     }
 }
 
+/* Of all faults since the recovery before. */
+static void take_redone(struct measure *measure, int64_t first_step_ns, int64_t redone)
+{
+    for (int i = 0; i < measure->what->count; i++) {
+        struct drill_outcome *outcome = &measure->outcomes[i];
+        if (outcome->detect_s >= 0 && outcome->at_ns > measure->recovered_ns &&
+            outcome->at_ns < first_step_ns) {
+            outcome->redone = redone;
+        }
+    }
+    measure->recovered_ns = first_step_ns;
+}
+
+static void take_event(void *with, const struct jdoc *line)
+{
+    struct measure *measure = with;
+
+    if (is_event(line, "run.begun")) {
+        measure->begun_s = jdoc_as_real(jdoc_get(line, "monotonic_s"));
+    } else if (is_event(line, "job.lost")) {
+        const double at_s = jdoc_as_real(jdoc_get(line, "noticed_at_s"));
+        take_loss(measure, (int64_t)(1e9 * (measure->begun_s + at_s)));
+    } else if (is_event(line, "job.recovered")) {
+        const double at_s = jdoc_as_real(jdoc_get(line, "first_step_at_s"));
+        take_redone(measure, (int64_t)(1e9 * (measure->begun_s + at_s)),
+                    jdoc_as_int(jdoc_get(line, "redone")));
+    }
+}
+
 void drill_events_measure(const char *output_dir, const struct drill_case *what,
                           struct drill_outcome outcomes[])
 {
-    struct measure measure = {what, outcomes, 0};
+    struct measure measure = {.what = what, .outcomes = outcomes};
 
-    walk(output_dir, "supervisor.jsonl", take_loss, &measure);
+    walk(output_dir, "supervisor.jsonl", take_event, &measure);
 }

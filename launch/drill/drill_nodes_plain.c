@@ -41,20 +41,19 @@ static enum err path_of(const char *memory, const char *host, bool is_mark,
     return file_path(path, memory, name);
 }
 
-static enum err write_hosts(const struct drill_nodes *nodes)
+enum err drill_nodes_write_hosts(const char *path, const struct drill_nodes_options *options,
+                                 const char *where)
 {
-    char text[64];
-    FILE *file = fopen(nodes->hosts, "we");
+    FILE *file = fopen(path, "we");
 
     if (file == NULL) {
-        return ERR_FAIL(ERR_IO, "%s: open: %s", nodes->hosts, strerror(errno));
+        return ERR_FAIL(ERR_IO, "%s: open: %s", path, strerror(errno));
     }
-    fprintf(file, "# memory in %s\n", nodes->memory);
-    for (int n = 1; n <= nodes->options.count; n++) {
-        snprintf(text, sizeof(text), "n%d slots=%d\n", n, nodes->options.slots);
-        fputs(text, file);
+    fprintf(file, "# memory in %s\n", where);
+    for (int n = 1; n <= options->count; n++) {
+        fprintf(file, "n%d slots=%d\n", n, options->slots);
     }
-    return fclose(file) == 0 ? ERR_OK : ERR_FAIL(ERR_IO, "%s: write", nodes->hosts);
+    return fclose(file) == 0 ? ERR_OK : ERR_FAIL(ERR_IO, "%s: write", path);
 }
 
 static enum err make_folder(const char *path)
@@ -97,7 +96,7 @@ static enum err plain_open(const struct drill_nodes_options *options,
     ERR_GOTO(err_close, status, make_folder(nodes->memory));
     ERR_GOTO(err_close, status, file_path(temporary, nodes->memory, "tmp"));
     ERR_GOTO(err_close, status, make_folder(temporary));
-    ERR_GOTO(err_close, status, write_hosts(nodes));
+    ERR_GOTO(err_close, status, drill_nodes_write_hosts(nodes->hosts, options, nodes->memory));
     *nodes_out = nodes;
     return ERR_OK;
 
@@ -228,6 +227,9 @@ static enum err plain_memory(const struct drill_nodes *nodes, int n,
 
 const struct drill_backend drill_nodes_plain = {
     .name = "plain",
+    .actions = 1u << DRILL_KILL | 1u << DRILL_STOP | 1u << DRILL_CORRUPT | 1u << DRILL_DROP_KEEPER |
+               1u << DRILL_FILL_DISK | 1u << DRILL_TERM | 1u << DRILL_SUPERVISOR |
+               1u << DRILL_ORPHAN,
     .open = plain_open,
     .close = plain_close,
     .kill = plain_kill,

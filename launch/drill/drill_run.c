@@ -18,6 +18,7 @@
 
 enum {
     TICK_US = 1000,
+    FILES_LOOK_MS = 20, /* at what ranks of other nodes write */
     NODES_LOOK_MS = 50, /* at what launch says of nodes */
     WORDS_MAX = 512,
 };
@@ -70,6 +71,9 @@ static enum err start_launch(struct drill_run *run)
     snprintf(ranks, sizeof(ranks), "%d", options->ranks);
     snprintf(spares, sizeof(spares), "%d", options->spares);
     snprintf(hang, sizeof(hang), "%d", options->hang_s);
+    if (options->backend->prefix != NULL) {
+        count = options->backend->prefix(run->nodes, words);
+    }
     /* It is not the number of restarts that is rehearsed; a reference needs none. */
     const char *const stalls = run->what->count > 0 ? "10" : "2";
     const char *const head[] = {options->program, "launch", "-n",           ranks,
@@ -110,6 +114,13 @@ static void look_at_ranks(struct drill_run *run)
     struct progress newest = {0}, told;
     int64_t kept = -1;
 
+    if (run->options->backend->is_remote) {
+        if (clock_now_ms() - run->read_ms >= FILES_LOOK_MS) {
+            run->newest = drill_events_progress(run->out);
+            run->read_ms = clock_now_ms();
+        }
+        return;
+    }
     if (run->pages[0] == '\0' && !drill_processes_progress(run->token, run->pages)) {
         return;
     }
@@ -190,10 +201,10 @@ static void strike(struct drill_run *run, int i)
     }
 }
 
-/* Whether a node's memory is lost by it. */
+/* Whether a node's memory is lost by it, or not to be had at the next start. */
 static bool loses_memory(const struct drill_fault *fault)
 {
-    return fault->action == DRILL_CORRUPT || fault->action == DRILL_POWER ||
+    return fault->action == DRILL_CORRUPT || drill_fault_is_virtual(fault) ||
            (fault->action == DRILL_KILL && fault->victim == DRILL_NODE);
 }
 
@@ -279,6 +290,17 @@ static void look_for_repair(struct drill_run *run, int i)
     judge(run, i, newest->from);
 }
 
+static enum err bring_back(const struct drill_run *run, const struct drill_fault *fault)
+{
+    const struct drill_backend *backend = run->options->backend;
+
+    switch (fault->action) {
+    case DRILL_CUT: return backend->heal(run->nodes, fault->number);
+    case DRILL_FREEZE: return backend->thaw(run->nodes, fault->number);
+    default: return backend->start(run->nodes, fault->number);
+    }
+}
+
 /* Nodes that are down come back, their memory empty, once launch knows, and where it needs them. */
 static enum err look_at_nodes(struct drill_run *run)
 {
@@ -295,12 +317,18 @@ static enum err look_at_nodes(struct drill_run *run)
     }
     for (int i = 0; i < run->what->count; i++) {
         const struct drill_fault *fault = &run->what->faults[i];
+        if (fault->victim != DRILL_NODE || !run->outcomes[i].happened ||
+            !run->is_down[fault->number]) {
+            continue;
+        }
         char host[DRILL_HOST_BYTES];
         drill_nodes_host(fault->number, host);
-        if (fault->victim == DRILL_NODE && run->outcomes[i].happened &&
-            run->is_down[fault->number] && up < run->options->nodes &&
-            drill_events_newest_ns(run->out, "node.gone", host) >= run->outcomes[i].at_ns) {
-            ERR_TRY(run->options->backend->start(run->nodes, fault->number));
+        const bool is_missed =
+            up < run->options->nodes &&
+            drill_events_newest_ns(run->out, "node.gone", host) >= run->outcomes[i].at_ns;
+        const bool lives_on = fault->action == DRILL_CUT || fault->action == DRILL_FREEZE;
+        if (is_missed || (lives_on && run->phases[i] == DRILL_PAST)) {
+            ERR_TRY(bring_back(run, fault));
             run->is_down[fault->number] = false;
             up++;
         }
@@ -442,6 +470,8 @@ static enum err prepare(struct drill_run *run)
         .program = run->options->program,
         .folder = run->folder,
         .token = run->token,
+        .vcluster = run->options->vcluster,
+        .shares = run->options->shares,
         .count = run->options->nodes + run->options->spares,
         .slots = run->options->ranks / run->options->nodes,
     };

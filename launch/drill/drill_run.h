@@ -23,6 +23,8 @@
 struct drill_options {
     const char *program; /* this one */
     const struct drill_backend *backend;
+    const char *vcluster;                       /* the command of a virtual cluster */
+    const char *shares[DRILL_NODES_SHARES + 1]; /* folders that its nodes see; NULL at the end */
     const char **train; /* "train", RECIPE and the rest, for every run the same; NULL at the end */
     int ranks, nodes, spares; /* nodes: without the spares; they have the same number of ranks */
     int hang_s;

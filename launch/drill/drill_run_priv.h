@@ -41,6 +41,7 @@ struct drill_run {
     enum drill_end expected;
     int64_t fired_ms;  /* when it was seen that a process is at the point; 0: it was not */
     int64_t looked_ms; /* at nodes that are down */
+    int64_t read_ms;   /* files of a run whose pages are not seen */
     int failed_saves;  /* that were told when the disk became full */
 };
 
@@ -81,7 +82,10 @@ struct drill_resumed {
 
 struct drill_resumed drill_events_resumed(const char *output_dir, int seen);
 
-/* Fills in when launch noticed the faults that happened and that lose a job. */
+/* How far a run is, by the files in its output_dir: step, kept, from, and when it last recovered. */
+struct progress drill_events_progress(const char *output_dir);
+
+/* Fills in when launch noticed the faults that lose a job, and how many steps were redone. */
 void drill_events_measure(const char *output_dir, const struct drill_case *what,
                           struct drill_outcome outcomes[]);
 
