@@ -72,8 +72,9 @@ static const struct argp_option drill_options[] = {
     ACTION(
         DRILL_KILL, "kill", "rank|node|keeper=N@WHEN",
         "SIGKILL; a node loses its memory with all its processes. WHEN is step=S, once step S is "
-        "done, or point=P[#HIT][+MS], at a fault point of this program, the HIT-th time (1), after "
-        "MS milliseconds (0)"),
+        "done, or point=P[@rank=R][#HIT][+MS], at a fault point of this program, the HIT-th time "
+        "(1) "
+        "that the victim, or rank R, comes by, MS milliseconds (0) later"),
     ACTION(DRILL_STOP, "stop", "rank=N@WHEN", "SIGSTOP: a rank that hangs"),
     ACTION(DRILL_CORRUPT, "corrupt", "node=N@WHEN",
            "flip bytes in the node's snapshots, then kill the ranks"),
