@@ -196,7 +196,9 @@ static void strike(struct drill_run *run, int i)
         outcome->happened = run->what->faults[i].action != DRILL_FILL_DISK; /* that is to be seen */
         run->phases[i] = DRILL_STRUCK;
     }
-    if (run->what->faults[i].step == 0 && (status != ERR_OK || is_done)) {
+    /* Where the job is lost, what others had done at that moment is what counts: see look_for_repair(). */
+    if (run->what->faults[i].step == 0 &&
+        (status != ERR_OK || (is_done && !drill_fault_loses_job(&run->what->faults[i])))) {
         drill_inject_release(run);
     }
 }
@@ -287,6 +289,10 @@ static void look_for_repair(struct drill_run *run, int i)
         outcome->redone = outcome->step - newest->from;
     }
     run->phases[i] = DRILL_PAST;
+    if (fault->step == 0) {
+        drill_inject_release(
+            run); /* if it lives on somewhere, it does now what it would have done */
+    }
     judge(run, i, newest->from);
 }
 
