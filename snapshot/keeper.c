@@ -118,6 +118,43 @@ static enum err reserve(const struct keeper *keeper, const struct rank *rank,
     return ERR_OK;
 }
 
+/* A part that was not taken. */
+struct refusal {
+    char path[FILE_PATH_BYTES_MAX];
+    uint64_t version;
+    struct snap_plan plan;
+};
+
+static void *refuse_main(void *argument)
+{
+    struct refusal *refusal = argument;
+
+    if (snap_part_refuse(refusal->path, refusal->version, &refusal->plan) != ERR_OK) {
+        err_clear(); /* then member 0's keeper waits until its deadline */
+    }
+    free(refusal);
+    return NULL;
+}
+
+/* Has member 0's keeper, which waits for all parts, told that this one does not come. */
+static void refuse(const char *path, uint64_t version, const struct snap_plan *plan)
+{
+    struct refusal *refusal = malloc(sizeof(*refusal));
+    pthread_t thread;
+
+    if (refusal == NULL) {
+        return;
+    }
+    snprintf(refusal->path, sizeof(refusal->path), "%s", path);
+    refusal->version = version;
+    refusal->plan = *plan;
+    if (pthread_create(&thread, NULL, refuse_main, refusal) != 0) {
+        free(refusal);
+        return;
+    }
+    pthread_detach(thread);
+}
+
 /* Copies a member's part now, while its slot is sure to stay; it is written later. */
 static enum err take(struct keeper *keeper, const struct keeper_message *request)
 {
@@ -129,12 +166,15 @@ static enum err take(struct keeper *keeper, const struct keeper_message *request
     if (!is_plain_name(request->text)) {
         return ERR_FAIL(ERR_INVALID, "not a name in this folder");
     }
-    if (!keeper_saver_is_free(keeper->saver, request->version)) {
-        return ERR_FAIL(ERR_INVALID, "an earlier step is still being written");
-    }
     ERR_TRY(snap_plan_read(keeper->options->folder, &plan));
     ERR_TRY(file_path(path, keeper->options->folder, request->text));
-    ERR_TRY(snap_part_take(path, request->version, &part));
+    const enum err status = keeper_saver_is_free(keeper->saver, request->version)
+                                ? snap_part_take(path, request->version, &part)
+                                : ERR_FAIL(ERR_INVALID, "an earlier step is still being written");
+    if (status != ERR_OK) {
+        refuse(path, request->version, &plan);
+        return status;
+    }
     keeper_saver_add(keeper->saver, &part, &plan);
     return ERR_OK;
 }

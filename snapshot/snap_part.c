@@ -74,28 +74,40 @@ static enum err copy_slice(const struct snap_area *area, int slot, struct snap_p
     return ERR_OK;
 }
 
-static enum err take(const struct snap_area *area, uint64_t version, struct snap_part *part)
+/* All but the data. */
+static enum err identify(const struct snap_area *area, uint64_t version, int *slot_out,
+                         struct snap_part *part)
 {
     const int slot = snap_slots_find(snap_area_slots(area), version);
     const struct snap_layout *layout = snap_area_layout(area);
     const int member = snap_area_rank(area);
-    struct hash root;
 
     if (slot == SNAP_NO_SLOT || snap_area_header(area, slot)->state.state < SNAP_ENCODED) {
         return ERR_FAIL(ERR_MISSING, "member %d has no version %" PRIu64, member, version);
     }
-    const struct snap_slot_header *header = snap_area_header(area, slot);
+    *slot_out = slot;
     *part = (struct snap_part){.member = member,
                                .rank_count = layout->rank_count,
                                .version = version,
-                               .job_root = header->job_root.low,
+                               .job_root = snap_area_header(area, slot)->job_root.low,
                                .layout = layout->hash.low,
                                .at = layout->members[member].replicated_at,
                                .bytes = layout->members[member].replicated_bytes,
                                .private_bytes = layout->members[member].place.private_bytes};
+    return ERR_OK;
+}
+
+static enum err take(const struct snap_area *area, uint64_t version, struct snap_part *part)
+{
+    const struct snap_layout *layout = snap_area_layout(area);
+    const int member = snap_area_rank(area);
+    struct hash root;
+    int slot = 0;
+
+    ERR_TRY(identify(area, version, &slot, part));
     ERR_TRY(snap_data_root(version, layout, member, snap_area_rows(area, slot).data_hashes,
                            snap_map_of(layout, member).data_tile_count, &root));
-    if (!hash_is_same(root, header->data_root)) {
+    if (!hash_is_same(root, snap_area_header(area, slot)->data_root)) {
         return ERR_FAIL(ERR_CORRUPT, "member %d, version %" PRIu64 ": its hashes are damaged",
                         member, version);
     }
@@ -327,6 +339,36 @@ enum err snap_part_write(const struct snap_part *part, const struct snap_plan *p
         return ERR_FAIL(ERR_IO, "%s: rename: %s", writing.mark, strerror(errno));
     }
     return status;
+}
+
+enum err snap_part_refuse(const char *path, uint64_t version, const struct snap_plan *plan)
+{
+    const int64_t start_ms = clock_now_ms();
+    struct snap_area *area = NULL;
+    struct snap_part part = {0};
+    struct writing writing = {.part = &part, .plan = plan};
+    int slot = 0;
+
+    ERR_TRY(snap_area_peek(path, &area));
+    const enum err status = identify(area, version, &slot, &part);
+    snap_area_close(area);
+    ERR_TRY(status);
+    ERR_TRY(snap_disk_partial(writing.partial, plan->output_dir, (int64_t)version));
+    ERR_TRY(mark_path(&writing, "failed", writing.mark));
+    for (;;) {
+        const int mark = open(writing.mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+        if (mark >= 0) {
+            close(mark);
+            return ERR_OK;
+        }
+        if (errno != ENOENT) {
+            return ERR_FAIL(ERR_IO, "%s: create: %s", writing.mark, strerror(errno));
+        }
+        if (clock_now_ms() - start_ms > plan->deadline_ms) {
+            return ERR_FAIL(ERR_TIMEOUT, "%s is not there", writing.partial);
+        }
+        clock_nap_us(NAP_US);
+    }
 }
 
 static enum err open_partial(const struct snap_part *part, const struct snap_plan *plan,

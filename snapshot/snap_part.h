@@ -46,6 +46,14 @@ void snap_part_close(struct snap_part *part); /* one that is all zero is allowed
  */
 ERR_MUST_CHECK enum err snap_part_write(const struct snap_part *part, const struct snap_plan *plan);
 
+/*
+ * In place of snap_part_write(), where the part was not taken: says that it failed, as soon as somebody
+ * has made the folder of the save, or not at all if nobody does so within the plan's deadline. Errors:
+ * those of snap_part_take(), ERR_TIMEOUT, ERR_IO.
+ */
+ERR_MUST_CHECK enum err snap_part_refuse(const char *path, uint64_t version,
+                                         const struct snap_plan *plan);
+
 /* How far the members of a save are, any of whose parts is `part`. */
 struct snap_progress {
     int done_count, failed_count;

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <check.h>
 #include <errno.h>
+#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -9,6 +10,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "comm/base/clock.h"
 #include "snapshot/snap_disk.h"
 #include "tests/support/keeper_case.h"
 #include "tests/support/member_memory.h"
@@ -321,6 +323,20 @@ START_TEST(save__refuses_another_version_when_one_is_being_written)
     EXPECT_OK(snap_keeper_save(ranks[1], name_of(1), VERSION));
     EXPECT_ERR(snap_keeper_save(ranks[1], name_of(1), VERSION + 1), ERR_INVALID,
                "an earlier step is still being written");
+    /* Who waits for this part hears of it. */
+    char partial[FILE_PATH_BYTES_MAX];
+    char pattern[FILE_PATH_BYTES_MAX];
+    glob_t marks = {0};
+    EXPECT_OK(snap_disk_partial(partial, disk, VERSION + 1));
+    EXPECT_OK(file_make_folder(partial));
+    EXPECT_OK(file_path(pattern, partial, ".failed-*-1"));
+    for (int i = 0; i < 500 && marks.gl_pathc == 0; i++) {
+        globfree(&marks);
+        (void)glob(pattern, 0, NULL, &marks);
+        clock_nap_us(10000);
+    }
+    ck_assert_int_eq((int)marks.gl_pathc, 1);
+    globfree(&marks);
     keeper_stop(keeper);
 }
 END_TEST

@@ -220,6 +220,31 @@ START_TEST(write__says_that_it_failed_and_that_it_did_not_the_next_time)
 }
 END_TEST
 
+START_TEST(refuse__says_so_when_the_folder_is_there_and_not_without)
+{
+    char path[FILE_PATH_BYTES_MAX];
+    struct snap_progress progress;
+
+    member_make_all(memory.path, layout, VERSION, SNAP_COMMITTED);
+    struct snap_part part = take(0);
+    path_of(3, path);
+    plan.deadline_ms = 50;
+    EXPECT_ERR(snap_part_refuse(path, VERSION, &plan), ERR_TIMEOUT, "is not there");
+    ck_assert(!file_exists(partial));
+    EXPECT_ERR(snap_part_refuse(path, VERSION + 1, &plan), ERR_MISSING, "member 3 has no version");
+    EXPECT_OK(file_make_folder(partial));
+    EXPECT_OK(snap_part_refuse(path, VERSION, &plan));
+    EXPECT_OK(snap_part_look(&part, &plan, &progress));
+    ck_assert_int_eq(progress.failed_count, 1);
+    snap_part_close(&part);
+    part = take(3); /* the next time it is written */
+    EXPECT_OK(snap_part_write(&part, &plan));
+    EXPECT_OK(snap_part_look(&part, &plan, &progress));
+    ck_assert_int_eq(progress.failed_count, 0);
+    snap_part_close(&part);
+}
+END_TEST
+
 /* Somebody threw the run away. */
 START_TEST(write__does_not_bring_an_output_dir_back)
 {
@@ -321,6 +346,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, take__has_only_versions_that_are_encoded);
     tcase_add_test(tcase, look__does_not_count_what_other_content_or_another_layout_left);
     tcase_add_test(tcase, write__says_that_it_failed_and_that_it_did_not_the_next_time);
+    tcase_add_test(tcase, refuse__says_so_when_the_folder_is_there_and_not_without);
     tcase_add_test(tcase, write__does_not_bring_an_output_dir_back);
     tcase_add_test(tcase, look__sees_signs_of_life_when_a_member_writes_slowly);
     tcase_add_test(tcase, drop__leaves_no_sign_of_a_part_that_it_removed);
