@@ -273,7 +273,7 @@ static int by_step(const void *a, const void *b)
 
 static enum err make_cases(struct arguments *arguments, struct drill_plan *plan)
 {
-    const struct drill_size size = {plan->run.ranks, plan->run.nodes};
+    const struct drill_size size = {plan->run.ranks, plan->run.nodes, plan->run.backend->is_remote};
     char name[DRILL_FAULT_BYTES];
 
     if (arguments->is_together && arguments->fault_count > 0) {

@@ -246,7 +246,8 @@ enum err drill(struct drill_plan *plan, bool *passed_out)
         status = measure_room(reference, &plan->run.room_bytes);
     }
     if (status == ERR_OK && plan->random_count > 0) {
-        const struct drill_size size = {plan->run.ranks, plan->run.nodes};
+        const struct drill_size size = {plan->run.ranks, plan->run.nodes,
+                                        plan->run.backend->is_remote};
         status = drill_schedule_random(size, plan->seed, plan->random_count, last_step - 1,
                                        &plan->cases);
     }

@@ -126,21 +126,33 @@ static int compare_steps(const void *a, const void *b)
     return (left->step > right->step) - (left->step < right->step);
 }
 
+struct drill_kind {
+    enum drill_action action;
+    enum drill_victim victim;
+};
+
+static struct drill_kind draw_kind(bool is_virtual, uint64_t number)
+{
+    static const struct drill_kind on_plain[] = {
+        {DRILL_KILL, DRILL_RANK},     {DRILL_KILL, DRILL_NODE},    {DRILL_KILL, DRILL_KEEPER},
+        {DRILL_STOP, DRILL_RANK},     {DRILL_CORRUPT, DRILL_NODE}, {DRILL_TERM, DRILL_RUN},
+        {DRILL_SUPERVISOR, DRILL_RUN}};
+    static const struct drill_kind on_virtual[] = {
+        {DRILL_KILL, DRILL_RANK},  {DRILL_KILL, DRILL_NODE}, {DRILL_STOP, DRILL_RANK},
+        {DRILL_POWER, DRILL_NODE}, {DRILL_CUT, DRILL_NODE},  {DRILL_FREEZE, DRILL_NODE}};
+
+    return is_virtual ? on_virtual[number % (sizeof(on_virtual) / sizeof(on_virtual[0]))]
+                      : on_plain[number % (sizeof(on_plain) / sizeof(on_plain[0]))];
+}
+
 static struct drill_fault draw(struct drill_size size, uint64_t seed, int i, int64_t last_step)
 {
-    static const struct {
-        enum drill_action action;
-        enum drill_victim victim;
-    } kinds[] = {{DRILL_KILL, DRILL_RANK},     {DRILL_KILL, DRILL_NODE},
-                 {DRILL_KILL, DRILL_KEEPER},   {DRILL_STOP, DRILL_RANK},
-                 {DRILL_CORRUPT, DRILL_NODE},  {DRILL_TERM, DRILL_RUN},
-                 {DRILL_SUPERVISOR, DRILL_RUN}};
     const uint64_t index = (uint64_t)i;
     const double where = rng_uniform(seed, RNG_DRILL, index, 0);
-    const uint64_t kind = rng_u64(seed, RNG_DRILL, index, 1) % (sizeof(kinds) / sizeof(kinds[0]));
+    const struct drill_kind kind = draw_kind(size.is_virtual, rng_u64(seed, RNG_DRILL, index, 1));
     const uint64_t who = rng_u64(seed, RNG_DRILL, index, 2);
-    struct drill_fault fault = {.action = kinds[kind].action,
-                                .victim = kinds[kind].victim,
+    struct drill_fault fault = {.action = kind.action,
+                                .victim = kind.victim,
                                 .step = 2 + (int64_t)(where * (double)(last_step - 1)),
                                 .point = FAULT_POINT_COUNT};
 

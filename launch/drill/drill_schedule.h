@@ -6,6 +6,7 @@
 #ifndef LAUNCH_DRILL_DRILL_SCHEDULE_H
 #define LAUNCH_DRILL_DRILL_SCHEDULE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "launch/drill/drill_fault.h"
@@ -34,6 +35,7 @@ ERR_MUST_CHECK enum err drill_cases_add(struct drill_cases *cases, const char *n
 /* Ranks, and nodes without spares. */
 struct drill_size {
     int ranks, nodes;
+    bool is_virtual; /* nodes can lose power, and launch and keepers are not to be touched */
 };
 
 /*

@@ -8,7 +8,7 @@
 #include "tests/support/err_expect.h"
 #include "tests/support/test_suite.h"
 
-static const struct drill_size size = {4, 4};
+static const struct drill_size size = {4, 4, false};
 
 START_TEST(add__gives_every_run_a_name_of_its_own)
 {
@@ -141,6 +141,26 @@ START_TEST(random__falls_as_a_poisson_process_does)
 }
 END_TEST
 
+START_TEST(random__has_what_can_happen_to_nodes_of_either_kind)
+{
+    for (int is_virtual = 0; is_virtual < 2; is_virtual++) {
+        const struct drill_size nodes = {4, 4, is_virtual == 1};
+        struct drill_cases cases = {.count = 0};
+        bool has[DRILL_ACTIONS] = {false};
+        EXPECT_OK(drill_schedule_random(nodes, 3, 200, 1000, &cases));
+        for (int f = 0; f < 200; f++) {
+            has[cases.cases[0].faults[f].action] = true;
+            ck_assert(is_virtual == 0 || cases.cases[0].faults[f].victim == DRILL_RANK ||
+                      cases.cases[0].faults[f].victim == DRILL_NODE);
+        }
+        ck_assert(has[DRILL_KILL] && has[DRILL_STOP]);
+        ck_assert(has[DRILL_POWER] == (is_virtual == 1) && has[DRILL_CUT] == (is_virtual == 1));
+        ck_assert(has[DRILL_TERM] == (is_virtual == 0) && has[DRILL_CORRUPT] == (is_virtual == 0));
+        drill_cases_release(&cases);
+    }
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("drill_schedule");
@@ -150,6 +170,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, matrix__has_every_point_and_kind_of_victim);
     tcase_add_test(tcase, matrix__has_a_loss_before_a_point_of_recovery);
     tcase_add_test(tcase, random__is_a_function_of_the_seed);
+    tcase_add_test(tcase, random__has_what_can_happen_to_nodes_of_either_kind);
     tcase_add_test(tcase, random__falls_as_a_poisson_process_does);
     suite_add_tcase(suite, tcase);
     return suite;
