@@ -239,6 +239,22 @@ const struct drill_backend drill_nodes_plain = {
     .memory = plain_memory,
 };
 
+/*
+ * Of the node alone: of two daemons of one job that make the same session folder at the same time one
+ * may fail, and mpirun waits for it.
+ */
+static enum err set_temporary(const char *memory, const char *host)
+{
+    char name[DRILL_HOST_BYTES + 8];
+    char path[FILE_PATH_BYTES_MAX];
+
+    snprintf(name, sizeof(name), "tmp.%s", host);
+    ERR_TRY(file_path(path, memory, name));
+    ERR_TRY(make_folder(path));
+    setenv("TMPDIR", path, 1);
+    return ERR_OK;
+}
+
 int drill_nodes_agent(int argc, char **argv)
 {
     const char *memory = getenv(MEMORY_VARIABLE);
@@ -258,6 +274,9 @@ int drill_nodes_agent(int argc, char **argv)
     }
     setenv(DRILL_NODE_VARIABLE, host, 1);
     setenv("OFFRAMP_SNAPSHOT_DIR", path, 1);
+    if (set_temporary(memory, host) != ERR_OK) {
+        return CODE_DOWN;
+    }
     if (fault != NULL && (where == NULL || strcmp(where, host) == 0)) {
         setenv(FAULT_VARIABLE, fault, 1);
     }
