@@ -14,13 +14,12 @@ static const struct snap_disk_file needed[] = {
 
 enum { NEEDED_COUNT = sizeof(needed) / sizeof(needed[0]) };
 
-static enum err write_files(const struct train_state *state, const char *output_dir,
-                            const char *partial, const char *settings)
+static enum err write_files(const struct train_state *state, const struct train_moments *moments,
+                            const char *output_dir, const char *partial, const char *settings)
 {
-    const struct train_moments moments = train_state_moments(state);
     struct train_files files;
 
-    ERR_TRY(train_files_open(state, &moments, settings, &files));
+    ERR_TRY(train_files_open(state, moments, settings, &files));
     enum err status = snap_disk_drop(output_dir, state->step); /* keepers may still write to it */
     if (status == ERR_OK) {
         status = file_make_folder(partial);
@@ -32,14 +31,14 @@ static enum err write_files(const struct train_state *state, const char *output_
     return status;
 }
 
-enum err checkpoint_save(const struct train_state *state, const char *output_dir,
-                         const char *settings, int64_t keep_count)
+enum err checkpoint_save(const struct train_state *state, const struct train_moments *moments,
+                         const char *output_dir, const char *settings, int64_t keep_count)
 {
     char partial[FILE_PATH_BYTES_MAX];
 
     ERR_TRY(train_state_check(state));
     ERR_TRY(snap_disk_partial(partial, output_dir, state->step));
-    enum err status = write_files(state, output_dir, partial, settings);
+    enum err status = write_files(state, moments, output_dir, partial, settings);
     if (status == ERR_OK) {
         status = snap_disk_place(output_dir, state->step, keep_count);
     }

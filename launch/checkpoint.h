@@ -13,10 +13,11 @@
 #include "launch/train_state.h"
 
 /*
- * Saves the state as OUT/checkpoint-<step> and keeps `keep_count` of them, as snap_disk_place()
+ * Saves the state, with those moments, as OUT/checkpoint-<step> and keeps `keep_count` of them, as snap_disk_place()
  * does. Errors: its own; ERR_NOT_FINITE, with nothing written.
  */
-ERR_MUST_CHECK enum err checkpoint_save(const struct train_state *state, const char *output_dir,
+ERR_MUST_CHECK enum err checkpoint_save(const struct train_state *state,
+                                        const struct train_moments *moments, const char *output_dir,
                                         const char *settings, int64_t keep_count);
 
 /* snap_disk_verify() and snap_disk_find() for the files that a run needs. */

@@ -34,6 +34,11 @@ float *snapshots_moment(struct snapshots *snapshots, enum train_part part, int w
     return snapshots == NULL ? NULL : snapshots->moments.values[part][which];
 }
 
+struct train_moments snapshots_moments(const struct snapshots *snapshots)
+{
+    return snapshots->moments;
+}
+
 int64_t *snapshots_counts(struct snapshots *snapshots, enum train_part part)
 {
     return snapshots == NULL ? NULL : snapshots->counts[part];

@@ -42,6 +42,9 @@ void snapshots_close(struct snapshots *snapshots, bool finished);
 
 /* Memory for a part's optimizer, for optim_open(). */
 float *snapshots_moment(struct snapshots *snapshots, enum train_part part, int which);
+
+/* All of them, lent: those of parts that the stage does not train are 0. Not of NULL. */
+struct train_moments snapshots_moments(const struct snapshots *snapshots);
 int64_t *snapshots_counts(struct snapshots *snapshots, enum train_part part);
 
 /* Before the state is written: waits until it is copied. Errors: what stopped the snapshots. */

@@ -62,7 +62,9 @@ static enum err write_checkpoint(struct loop *loop)
     struct jdoc *details = NULL;
 
     ERR_TRY(incarnation_check(options->output_dir, run->incarnation.number));
-    ERR_TRY(checkpoint_save(&run->state, options->output_dir, loop->settings,
+    const struct train_moments moments = run->snapshots == NULL ? train_state_moments(&run->state)
+                                                                : snapshots_moments(run->snapshots);
+    ERR_TRY(checkpoint_save(&run->state, &moments, options->output_dir, loop->settings,
                             options->save_total_limit));
     details = jdoc_object();
     jdoc_set_int(details, "step", run->state.step);

@@ -123,10 +123,18 @@ static inline void tear_down(void)
     EXPECT_OK(file_remove_tree(folder.path));
 }
 
+/* The state as it is. */
+static inline enum err save_now(int64_t keep_count)
+{
+    const struct train_moments moments = train_state_moments(&state);
+
+    return checkpoint_save(&state, &moments, folder.path, SETTINGS, keep_count);
+}
+
 static inline enum err save(int64_t step, int64_t keep_count)
 {
     go_to_step(step);
-    return checkpoint_save(&state, folder.path, SETTINGS, keep_count);
+    return save_now(keep_count);
 }
 
 static inline void path_in(char path[FILE_PATH_BYTES_MAX], int64_t step, const char *name)

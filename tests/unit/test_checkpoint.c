@@ -298,7 +298,7 @@ START_TEST(save__replaces_one_of_the_same_step)
     EXPECT_OK(save(5, 1));
     go_to_step(6);
     state.step = 5;
-    EXPECT_OK(checkpoint_save(&state, folder.path, SETTINGS, 1));
+    EXPECT_OK(save_now(1));
     ck_assert_int_eq(found_step(), 5);
     expect_state(5, 6);
     ck_assert(!is_there("checkpoint-5.partial"));
@@ -366,7 +366,7 @@ static void save_and_be_killed(int64_t step, int64_t of_step, int which)
     ck_assert_int_ge(child, 0);
     if (child == 0) {
         arm(which, "kill");
-        (void)!checkpoint_save(&state, folder.path, SETTINGS, 1);
+        (void)!save_now(1);
         _exit(0);
     }
     ck_assert_int_eq(waitpid(child, &status, 0), child);
