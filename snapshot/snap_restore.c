@@ -68,8 +68,7 @@ static int slot_for(struct restore *restore, struct snap_area *area)
     }
     at = snap_slots_find(&slots, restore->version);
     if (at == SNAP_NO_SLOT) {
-        at = snap_slots_free(&slots, restore->version);
-        assert(at != SNAP_NO_SLOT);
+        at = snap_slots_clear(&slots, restore->version);
         snap_slots_begin(&slots, at, restore->version);
         const struct snap_slot_header copying = {.state = slots.slots[at]};
         snap_area_set(area, at, &copying);

@@ -82,6 +82,26 @@ void snap_slots_abort(struct snap_slots *slots, int slot)
     slots->slots[slot].version = 0;
 }
 
+int snap_slots_clear(struct snap_slots *slots, uint64_t version)
+{
+    const int free = snap_slots_free(slots, version);
+    int oldest = SNAP_NO_SLOT;
+
+    if (free != SNAP_NO_SLOT) {
+        return free;
+    }
+    for (int slot = 0; slot < SNAP_SLOTS; slot++) {
+        const struct snap_slot *held = &slots->slots[slot];
+        if (held->state != SNAP_COMMITTED &&
+            (oldest == SNAP_NO_SLOT || held->version < slots->slots[oldest].version)) {
+            oldest = slot;
+        }
+    }
+    assert(oldest != SNAP_NO_SLOT && slots->slots[oldest].version < version);
+    snap_slots_abort(slots, oldest);
+    return oldest;
+}
+
 uint64_t snap_slots_newest(const struct snap_slots *slots, enum snap_state least)
 {
     uint64_t newest = 0;

@@ -66,6 +66,12 @@ bool snap_state_may_become(enum snap_state from, enum snap_state to);
 int snap_slots_free(const struct snap_slots *slots, uint64_t version);
 
 /*
+ * The same for a version that is restored, newer than any here: where none is free the older of those
+ * that are not COMMITTED gives way, which a start left here that the job went on without. Never fails.
+ */
+int snap_slots_clear(struct snap_slots *slots, uint64_t version);
+
+/*
  * The transitions. Each asserts that it is allowed: who drives them has made sure. `slot` of
  * begin is what snap_slots_free() gave.
  */

@@ -43,6 +43,33 @@ START_TEST(free__is_an_empty_slot_or_the_older_of_two_committed_ones)
 }
 END_TEST
 
+/* All pairs again: there is room always, and what is COMMITTED stays, the newer of two. */
+START_TEST(clear__makes_room_and_leaves_what_is_committed)
+{
+    for (int a = 0; a < SNAP_STATES; a++) {
+        for (int b = 0; b < SNAP_STATES; b++) {
+            for (uint64_t older = 0; older < 2; older++) {
+                const struct snap_slots before = {
+                    {{(enum snap_state)a, a == SNAP_EMPTY ? 0 : 1 + older},
+                     {(enum snap_state)b, b == SNAP_EMPTY ? 0 : 2 - older}}};
+                struct snap_slots slots = before;
+                const int at = snap_slots_clear(&slots, 3);
+                const struct snap_slot *gone = &before.slots[at], *left = &before.slots[1 - at];
+                ck_assert(at == 0 || at == 1);
+                ck_assert_int_eq(slots.slots[1 - at].state, left->state);
+                ck_assert_uint_eq(slots.slots[1 - at].version, left->version);
+                ck_assert(gone->state != SNAP_COMMITTED ||
+                          (left->state == SNAP_COMMITTED && left->version > gone->version));
+                ck_assert(gone->state == SNAP_EMPTY || left->state == SNAP_COMMITTED ||
+                          left->version > gone->version);
+                snap_slots_begin(&slots, at, 3);
+                ck_assert_int_eq(snap_slots_find(&slots, 3), at);
+            }
+        }
+    }
+}
+END_TEST
+
 START_TEST(free__is_none_for_a_version_that_is_not_newer)
 {
     const struct snap_slots slots = {{{SNAP_COMMITTED, 5}, {SNAP_EMPTY, 0}}};
@@ -90,6 +117,7 @@ Suite *test_suite(void)
 
     tcase_add_test(tcase, may_become__is_the_drawing);
     tcase_add_test(tcase, free__is_an_empty_slot_or_the_older_of_two_committed_ones);
+    tcase_add_test(tcase, clear__makes_room_and_leaves_what_is_committed);
     tcase_add_test(tcase, free__is_none_for_a_version_that_is_not_newer);
     tcase_add_test(tcase, slots__live_through_three_versions_and_an_abort);
     suite_add_tcase(suite, tcase);
