@@ -67,6 +67,32 @@ int64_t drill_events_newest_ns(const char *output_dir, const char *name, const c
     return newest.at_ns;
 }
 
+struct use {
+    char host[DRILL_HOST_BYTES + 1]; /* "n1:" */
+    bool is_used;
+};
+
+static void take_hosts(void *with, const struct jdoc *line)
+{
+    struct use *use = with;
+    const char *hosts = jdoc_as_text(jdoc_get(line, "hosts"));
+
+    if (is_event(line, "job.started") && hosts != NULL) {
+        use->is_used = strstr(hosts, use->host) != NULL;
+    }
+}
+
+bool drill_events_is_used(const char *output_dir, int n)
+{
+    struct use use = {.is_used = false};
+    char host[DRILL_HOST_BYTES];
+
+    drill_nodes_host(n, host);
+    snprintf(use.host, sizeof(use.host), "%s:", host);
+    walk(output_dir, "supervisor.jsonl", take_hosts, &use);
+    return use.is_used;
+}
+
 struct resumptions {
     int seen;
     struct drill_resumed told;

@@ -179,12 +179,29 @@ static bool is_due(struct drill_run *run, int i)
            run->newest.step >= fault->step && is_its_turn(run, i);
 }
 
+/* Where it does not matter which node it is, one that is there, and whose loss is felt. */
+static void aim(struct drill_run *run, int i)
+{
+    struct drill_fault *fault = &run->what->faults[i];
+    const int count = run->options->nodes + run->options->spares;
+
+    if (!run->what->draws || (fault->victim != DRILL_NODE && fault->victim != DRILL_KEEPER)) {
+        return;
+    }
+    for (int n = 0; n < count &&
+                    (run->is_down[fault->number] || !drill_events_is_used(run->out, fault->number));
+         n++) {
+        fault->number = fault->number % count + 1;
+    }
+}
+
 static void strike(struct drill_run *run, int i)
 {
     struct drill_outcome *outcome = &run->outcomes[i];
     bool is_done = false;
 
     look_at_ranks(run);
+    aim(run, i);
     run->kept[i] = run->newest.process == 0 ? -1 : run->newest.kept;
     run->resumed[i] = drill_events_resumed(run->out, 0).count;
     const enum err status = drill_inject(run, i, &is_done);
@@ -307,6 +324,18 @@ static enum err bring_back(const struct drill_run *run, const struct drill_fault
     }
 }
 
+/* Whether fault `i` is what befell its node last. */
+static bool is_newest(const struct drill_run *run, int i)
+{
+    for (int j = i + 1; j < run->what->count; j++) {
+        if (run->what->faults[j].victim == DRILL_NODE && run->outcomes[j].happened &&
+            run->what->faults[j].number == run->what->faults[i].number) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Nodes that are down come back, their memory empty, once launch knows, and where it needs them. */
 static enum err look_at_nodes(struct drill_run *run)
 {
@@ -324,7 +353,7 @@ static enum err look_at_nodes(struct drill_run *run)
     for (int i = 0; i < run->what->count; i++) {
         const struct drill_fault *fault = &run->what->faults[i];
         if (fault->victim != DRILL_NODE || !run->outcomes[i].happened ||
-            !run->is_down[fault->number]) {
+            !run->is_down[fault->number] || !is_newest(run, i)) {
             continue;
         }
         char host[DRILL_HOST_BYTES];

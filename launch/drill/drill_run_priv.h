@@ -73,6 +73,9 @@ int drill_events_survives(const char *folder);
 /* The newest event `name` in supervisor.jsonl whose "host" is `host`, or any; -1: none. Its time, ns. */
 int64_t drill_events_newest_ns(const char *output_dir, const char *name, const char *host);
 
+/* Whether the newest job was started on node `n`. */
+bool drill_events_is_used(const char *output_dir, int n);
+
 /* What starts told that went on from something. */
 struct drill_resumed {
     int count;

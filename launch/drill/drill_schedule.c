@@ -180,6 +180,9 @@ enum err drill_schedule_random(struct drill_size size, uint64_t seed, int count,
     qsort(faults, (size_t)count, sizeof(*faults), compare_steps);
     snprintf(name, sizeof(name), "random-%d-seed-%" PRIu64, count, seed);
     const enum err status = drill_cases_add(cases, name, faults, count);
+    if (status == ERR_OK) {
+        cases->cases[cases->count - 1].draws = true;
+    }
     free(faults);
     return status;
 }

@@ -18,6 +18,7 @@ struct drill_case {
     char name[DRILL_FAULT_BYTES]; /* of its folder */
     struct drill_fault *faults;   /* in the order of their steps; owned by the list */
     int count;
+    bool draws; /* numbers of nodes are drawn: of those that the job is on at the time */
 };
 
 /* A growing list of cases; release it. */
