@@ -109,17 +109,17 @@ static enum err take_signals(struct supervisor *supervisor)
 static void do_launch(struct supervisor *supervisor)
 {
     const struct supervisor_options *options = supervisor->options;
-    const int rank_count = options->nodes == NULL
-                               ? options->ranks_per_node
-                               : place_ranks(options->nodes, supervisor->state.is_used,
-                                             options->ranks_per_node, options->shares);
+    const struct nodes_list *list = options->nodes;
+    const int rank_count = list == NULL ? options->ranks_per_node
+                                        : place_ranks(list, supervisor->state.is_used,
+                                                      options->ranks_per_node, options->shares);
     char count[16];
     const struct job_options job = {
         .rank_count = rank_count,
         .mpirun = supervisor->mpirun,
         .ranks = options->ranks,
         .folder = supervisor->folder,
-        .is_spread = supervisor->nodes != NULL,
+        .is_spread = list != NULL,
         .incarnation = supervisor->state.fences ? supervisor->state.incarnation : 0,
     };
     struct jdoc *details = jdoc_object();
@@ -132,9 +132,9 @@ static void do_launch(struct supervisor *supervisor)
         supervisor->mpirun[words++] = "-x";
         supervisor->mpirun[words++] = "OFFRAMP_INCARNATION";
     }
-    if (supervisor->nodes != NULL) {
-        place_hosts(options->nodes, supervisor->state.is_used, options->ranks_per_node, rank_count,
-                    supervisor->hosts, (size_t)options->nodes->count * HOST_BYTES);
+    if (list != NULL) {
+        place_hosts(list, supervisor->state.is_used, options->ranks_per_node, rank_count,
+                    supervisor->hosts, (size_t)list->count * HOST_BYTES);
         jdoc_set_text(details, "hosts", supervisor->hosts);
         supervisor->mpirun[words++] = "--host";
         supervisor->mpirun[words++] = supervisor->hosts;
