@@ -30,7 +30,7 @@ sed -nE '/table of events: begin/,/table of events: end/s/.*\| ([a-z_. ]+) \|$/\
     tr ' ' '\n' | sort -u | while read -r test; do
         case $test in
         cli.*) line="offramp_cli(${test#cli.}[ )]" ;;
-        cluster.*) line="offramp_cluster(${test#cluster.}[ )]" ;;
+        cluster.*) line="offramp_on_cluster(cluster ${test#cluster.})" ;;
         *) line="offramp_test(unit ${test#unit.} " ;;
         esac
         [ "$test" = test ] || grep -q "$line" tests/CMakeLists.txt ||

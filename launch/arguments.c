@@ -1,7 +1,9 @@
 #define _GNU_SOURCE
 #include "launch/arguments.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,4 +82,17 @@ void arguments_parse(const struct argp *argp, int argc, char **argv, void *input
         dup2(saved[i], STDOUT_FILENO + i);
         close(saved[i]);
     }
+}
+
+int64_t arguments_number(const char *text, int64_t least, int64_t most, struct argp_state *state)
+{
+    char *end = NULL;
+
+    errno = 0;
+    const long long value = strtoll(text, &end, 10);
+    if (end == text || *end != '\0' || errno != 0 || value < least || value > most) {
+        argp_error(state, "a number from %" PRId64 " to %" PRId64 " is expected, found %s", least,
+                   most, text);
+    }
+    return value;
 }

@@ -8,6 +8,7 @@
 #define LAUNCH_ARGUMENTS_H
 
 #include <argp.h>
+#include <stdint.h>
 
 enum { ARGUMENTS_SETS_MAX = 128 };
 
@@ -26,6 +27,9 @@ extern const struct argp arguments_set_argp;
 void arguments_set(struct arguments_sets *sets, struct argp_state *state, const char *key,
                    const char *value);
 void arguments_close(struct arguments_sets *sets);
+
+/* A whole number from `least` to `most`. Ends the program after anything else. */
+int64_t arguments_number(const char *text, int64_t least, int64_t most, struct argp_state *state);
 
 /*
  * argp_parse(): ends the program with EXIT_USAGE after a wrong call, and with EXIT_DONE after

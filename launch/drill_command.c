@@ -112,17 +112,6 @@ static const struct argp_option drill_options[] = {
     {0},
 };
 
-static int number(const char *text, int least, int most, struct argp_state *state)
-{
-    char *end = NULL;
-    const long value = strtol(text, &end, 10);
-
-    if (end == text || *end != '\0' || value < least || value > most) {
-        argp_error(state, "a number from %d to %d is expected, found %s", least, most, text);
-    }
-    return (int)value;
-}
-
 static void add_fault(struct arguments *arguments, enum drill_action action, const char *text,
                       struct argp_state *state)
 {
@@ -163,9 +152,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     }
     switch (key) {
-    case 'n': arguments->ranks = number(text, 1, RANKS_MAX, state); return 0;
-    case KEY_NODES: arguments->nodes = number(text, 1, RANKS_MAX, state); return 0;
-    case KEY_SPARES: arguments->spares = number(text, 0, RANKS_MAX, state); return 0;
+    case 'n': arguments->ranks = (int)arguments_number(text, 1, RANKS_MAX, state); return 0;
+    case KEY_NODES: arguments->nodes = (int)arguments_number(text, 1, RANKS_MAX, state); return 0;
+    case KEY_SPARES: arguments->spares = (int)arguments_number(text, 0, RANKS_MAX, state); return 0;
     case KEY_CLUSTER: arguments->cluster = text; return 0;
     case KEY_SHARE:
         if (arguments->share_count == DRILL_NODES_SHARES) {
@@ -175,15 +164,19 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     case KEY_VCLUSTER: arguments->vcluster = text; return 0;
     case KEY_OUTPUT_DIR: arguments->output_dir = text; return 0;
-    case KEY_HANG: arguments->hang_s = number(text, 1, SECONDS_MAX, state); return 0;
-    case KEY_DEADLINE: arguments->deadline_s = number(text, 1, SECONDS_MAX, state); return 0;
+    case KEY_HANG: arguments->hang_s = (int)arguments_number(text, 1, SECONDS_MAX, state); return 0;
+    case KEY_DEADLINE:
+        arguments->deadline_s = (int)arguments_number(text, 1, SECONDS_MAX, state);
+        return 0;
     case KEY_TOGETHER: arguments->is_together = true; return 0;
     case KEY_MATRIX: arguments->has_matrix = true; return 0;
     case KEY_EVERY_VICTIM: arguments->has_every_victim = true; return 0;
     case KEY_RANDOM:
-        arguments->random_count = number(text, 1, DRILL_CASE_FAULTS_MAX, state);
+        arguments->random_count = (int)arguments_number(text, 1, DRILL_CASE_FAULTS_MAX, state);
         return 0;
-    case KEY_SEED: arguments->seed = (uint64_t)number(text, 0, 1000000000, state); return 0;
+    case KEY_SEED:
+        arguments->seed = (uint64_t)(int)arguments_number(text, 0, 1000000000, state);
+        return 0;
     case KEY_LIST: arguments->lists = true; return 0;
     case KEY_DRY_RUN: arguments->is_dry = true; return 0;
     case KEY_JUNIT: arguments->junit = text; return 0;

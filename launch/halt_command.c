@@ -1,6 +1,5 @@
 #define _POSIX_C_SOURCE 200809L
 #include <argp.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,26 +32,16 @@ static const struct argp_option halt_options[] = {
     {0},
 };
 
-static int64_t number(const char *text, int64_t most, struct argp_state *state)
-{
-    char *end = NULL;
-
-    errno = 0;
-    const long long value = strtoll(text, &end, 10);
-    if (end == text || *end != '\0' || errno != 0 || value < 0 || value > most) {
-        argp_error(state, "a number from 0 to %" PRId64 " is expected, found %s", most, text);
-    }
-    return value;
-}
-
 static error_t parse(int key, char *text, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
 
     switch (key) {
-    case KEY_AFTER_STEP: arguments->after_step = number(text, INT64_MAX, state); return 0;
+    case KEY_AFTER_STEP:
+        arguments->after_step = arguments_number(text, 0, INT64_MAX, state);
+        return 0;
     case KEY_NOW: arguments->now = true; return 0;
-    case KEY_WAIT: arguments->wait_s = number(text, WAIT_S_MAX, state); return 0;
+    case KEY_WAIT: arguments->wait_s = arguments_number(text, 0, WAIT_S_MAX, state); return 0;
     case ARGP_KEY_ARG:
         if (arguments->path != NULL) {
             argp_error(state, "one output_dir is expected, found %s and %s", arguments->path, text);

@@ -7,7 +7,7 @@
 #include "launch/supervisor/supervisor_watch.h"
 #include "snapshot/keeper.h"
 
-enum { KEY_FOLDER = 1000, KEY_GRACE, KEY_RETAIN, KEY_REPORT };
+enum { KEY_FOLDER = 1000, KEY_GRACE, KEY_RETAIN, KEY_REPORT, SECONDS_MAX = 100000000 };
 
 struct arguments {
     struct keeper_options keeper;
@@ -28,17 +28,6 @@ static const struct argp_option keeper_options[] = {
     {0},
 };
 
-static int seconds(const char *text, struct argp_state *state)
-{
-    char *end = NULL;
-    const long value = strtol(text, &end, 10);
-
-    if (end == text || *end != '\0' || value < 0 || value > 100000000) {
-        argp_error(state, "a number of seconds is expected, found %s", text);
-    }
-    return (int)value;
-}
-
 static error_t parse(int key, char *text, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
@@ -46,8 +35,10 @@ static error_t parse(int key, char *text, struct argp_state *state)
 
     switch (key) {
     case KEY_FOLDER: options->folder = text; return 0;
-    case KEY_GRACE: options->grace_s = seconds(text, state); return 0;
-    case KEY_RETAIN: options->retain_s = seconds(text, state); return 0;
+    case KEY_GRACE: options->grace_s = (int)arguments_number(text, 0, SECONDS_MAX, state); return 0;
+    case KEY_RETAIN:
+        options->retain_s = (int)arguments_number(text, 0, SECONDS_MAX, state);
+        return 0;
     case KEY_REPORT: arguments->report = text; return 0;
     case ARGP_KEY_ARG: argp_error(state, "no argument is expected, found %s", text); return 0;
     case ARGP_KEY_END:

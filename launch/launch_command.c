@@ -64,17 +64,6 @@ static const struct argp_option launch_options[] = {
     {0},
 };
 
-static int number(const char *text, int least, int most, struct argp_state *state)
-{
-    char *end = NULL;
-    const long value = strtol(text, &end, 10);
-
-    if (end == text || *end != '\0' || value < least || value > most) {
-        argp_error(state, "a number from %d to %d is expected, found %s", least, most, text);
-    }
-    return (int)value;
-}
-
 static void add_words(struct arguments *arguments, char *text, struct argp_state *state)
 {
     char *rest = text;
@@ -95,19 +84,25 @@ static error_t parse(int key, char *text, struct argp_state *state)
     struct arguments *arguments = state->input;
 
     switch (key) {
-    case 'n': arguments->ranks = number(text, 1, RANKS_MAX, state); return 0;
+    case 'n': arguments->ranks = (int)arguments_number(text, 1, RANKS_MAX, state); return 0;
     case KEY_HOSTFILE: arguments->hostfile = text; return 0;
     case KEY_AGENT: arguments->agent = text; return 0;
-    case KEY_SPARES: arguments->spares = number(text, 0, SUPERVISOR_NODES_MAX, state); return 0;
+    case KEY_SPARES:
+        arguments->spares = (int)arguments_number(text, 0, SUPERVISOR_NODES_MAX, state);
+        return 0;
     case KEY_NODES_MIN:
-        arguments->nodes_min = number(text, 1, SUPERVISOR_NODES_MAX, state);
+        arguments->nodes_min = (int)arguments_number(text, 1, SUPERVISOR_NODES_MAX, state);
         return 0;
     case KEY_MAX_RESTARTS:
-        arguments->max_restarts = number(text, 0, SUPERVISOR_RESTARTS_MAX, state);
+        arguments->max_restarts = (int)arguments_number(text, 0, SUPERVISOR_RESTARTS_MAX, state);
         return 0;
-    case KEY_MAX_STALLS: arguments->max_stalls = number(text, 1, 1000, state); return 0;
-    case KEY_HANG: arguments->hang_s = number(text, 1, SECONDS_MAX, state); return 0;
-    case KEY_GRACE: arguments->grace_s = number(text, 0, SECONDS_MAX, state); return 0;
+    case KEY_MAX_STALLS:
+        arguments->max_stalls = (int)arguments_number(text, 1, 1000, state);
+        return 0;
+    case KEY_HANG: arguments->hang_s = (int)arguments_number(text, 1, SECONDS_MAX, state); return 0;
+    case KEY_GRACE:
+        arguments->grace_s = (int)arguments_number(text, 0, SECONDS_MAX, state);
+        return 0;
     case KEY_OVERSUBSCRIBE: arguments->oversubscribes = true; return 0;
     case KEY_MPIRUN: add_words(arguments, text, state); return 0;
     case ARGP_KEY_ARG: /* the rest is the ranks' */

@@ -5,6 +5,9 @@
 
 #include "comm/base/jdoc.h"
 #include "launch/drill/drill_run_priv.h"
+#include "launch/jsonl_tail.h"
+
+enum { TAIL_BYTES = 1 << 16 };
 
 /* The lines of DIR/NAME, one by one; a line that is no document is passed over. */
 typedef void (*line_fn)(void *with, const struct jdoc *line);
@@ -136,30 +139,37 @@ static void take_recovered(void *with, const struct jdoc *line)
     }
 }
 
-static void take_step(void *with, const struct jdoc *line)
+/* The "step" of the newest line of OUT/NAME that has one, of that event or any; -1: none is near the end. */
+static int64_t newest_step(const char *folder, const char *name, const char *event)
 {
-    struct progress *progress = with;
+    char path[FILE_PATH_BYTES_MAX];
+    struct jsonl_tail tail = {0};
+    struct jdoc *line = NULL;
+    int64_t step = -1;
 
-    progress->step = jdoc_as_int(jdoc_get(line, "step"));
-    progress->process = 1;
-}
-
-static void take_commit(void *with, const struct jdoc *line)
-{
-    struct progress *progress = with;
-
-    if (is_event(line, "snapshot.committed")) {
-        progress->kept = jdoc_as_int(jdoc_get(line, "step"));
+    if (file_path(path, folder, name) != ERR_OK ||
+        jsonl_tail_read(path, TAIL_BYTES, &tail) != ERR_OK) {
+        err_clear();
+        return -1;
     }
+    while (step < 0 && (line = jsonl_tail_previous(&tail)) != NULL) {
+        if (jdoc_get(line, "step") != NULL && (event == NULL || is_event(line, event))) {
+            step = jdoc_as_int(jdoc_get(line, "step"));
+        }
+        jdoc_close(line);
+    }
+    jsonl_tail_release(&tail);
+    return step;
 }
 
 struct progress drill_events_progress(const char *output_dir)
 {
-    struct progress progress = {.step = -1, .kept = -1, .from = -1};
+    struct progress progress = {.from = -1};
 
     walk(output_dir, "supervisor.jsonl", take_recovered, &progress);
-    walk(output_dir, "metrics.jsonl", take_step, &progress);
-    walk(output_dir, "events.jsonl", take_commit, &progress);
+    progress.step = newest_step(output_dir, "metrics.jsonl", NULL);
+    progress.kept = newest_step(output_dir, "events.jsonl", "snapshot.committed");
+    progress.process = progress.step >= 0 ? 1 : 0;
     return progress;
 }
 
