@@ -11,9 +11,10 @@ templates=$source/launch/cluster/slurm
 run=
 trap 'slurm_down' EXIT
 
-# within SECONDS CONDITION...: waits until the command succeeds; by the clock, for a look takes long.
+# within SECONDS CONDITION...: waits until the command succeeds, or three times as long: machines are busy.
+# By the clock, for a look takes long.
 within() {
-    deadline=$(($(now_ms) + 1000 * $1))
+    deadline=$(($(now_ms) + 3000 * $1))
     shift
     until "$@"; do
         [ "$(now_ms)" -lt $deadline ] || fail "not in time: $*"

@@ -20,9 +20,9 @@ same() { # same WHAT FOUND EXPECTED
     [ "$2" = "$3" ] || fail "$1: found '$2', expected '$3'"
 }
 
-# within SECONDS CONDITION...: waits until the command succeeds.
+# within SECONDS CONDITION...: waits until the command succeeds, or three times as long: machines are busy.
 within() {
-    tries=$((20 * $1))
+    tries=$((60 * $1))
     shift
     while ! "$@"; do
         tries=$((tries - 1))
