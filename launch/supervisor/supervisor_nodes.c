@@ -16,7 +16,7 @@
 #include "launch/supervisor/supervisor_watch.h"
 
 enum {
-    SILENCE_MS = 3000, /* of a node that was there */
+    SILENCE_MS = 2500, /* of a node that was there */
     FIRST_MS = 10000,  /* of one that is reached for the first time, or again */
     RETRY_MS = 1000,   /* between two tries */
     WORDS_MAX = 64,
