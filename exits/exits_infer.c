@@ -76,16 +76,16 @@ void exits_infer_close(struct exits_infer *infer)
 }
 
 /* `layer` counts from 1; 0 is the end. */
-static enum err refuse(int64_t bad, int64_t layer)
+static enum err refuse(float bad, int64_t layer)
 {
     if (layer == 0) {
-        return ERR_FAIL(ERR_NOT_FINITE,
-                        "the logits of %" PRId64 " samples at the end are NaN or infinite", bad);
+        return ERR_FAIL(ERR_NOT_FINITE, "the logits of %.0f samples at the end are NaN or infinite",
+                        (double)bad);
     }
     return ERR_FAIL(ERR_NOT_FINITE,
-                    "the logits of %" PRId64 " samples at the exit behind layer %" PRId64
+                    "the logits of %.0f samples at the exit behind layer %" PRId64
                     " are NaN or infinite",
-                    bad, layer);
+                    (double)bad, layer);
 }
 
 /*
@@ -124,9 +124,10 @@ static enum err visit_exit(struct exits_infer *infer, const struct exits_policy 
     const int64_t n = model_sample_count(infer->work);
     const double threshold = policy->thresholds[exit];
     int64_t kept_count = 0;
+    float bad = 0;
 
     model_pool(infer->work, infer->pooled);
-    const int64_t bad = exits_forward(infer->exits, policy->set, exit, infer->pooled, n, NULL);
+    exits_forward(infer->exits, policy->set, exit, infer->pooled, n, NULL, &bad);
     if (bad > 0) {
         return refuse(bad, exits_net_config_of(infer->net)->layers[exit] + 1);
     }
@@ -149,11 +150,12 @@ static enum err finish(struct exits_infer *infer, int32_t *chosen, int32_t *pred
 {
     const int64_t n = model_sample_count(infer->work);
     const int64_t K = model_config_of(infer->model)->num_labels;
-    const struct kern_xent_out out = {.predicted = infer->classes};
+    float bad = 0;
+    const struct kern_xent_out out = {.predicted = infer->classes, .bad = &bad};
 
     model_pool(infer->work, infer->pooled);
     model_head_forward(infer->work, infer->logits, infer->pooled);
-    const int64_t bad = model_ops(infer->model)->xent_forward(&out, infer->logits, NULL, n, K);
+    model_ops(infer->model)->xent_forward(&out, infer->logits, NULL, n, K);
     if (bad > 0) {
         return refuse(bad, 0);
     }

@@ -89,11 +89,11 @@ struct exits_view {
 };
 
 /*
- * One exit of one set: features [n, D] in, labels [n] or NULL.
- * Returns the number of samples with a logit that is NaN or infinite.
+ * One exit of one set: features [n, D] in, labels [n] or NULL. The samples with a logit that is NaN or
+ * infinite are added to *bad.
  */
-int64_t exits_forward(struct exits_work *work, int set, int exit, const float *features, int64_t n,
-                      const int32_t *labels);
+void exits_forward(struct exits_work *work, int set, int exit, const float *features, int64_t n,
+                   const int32_t *labels, float *bad);
 
 struct exits_view exits_view_of(const struct exits_work *work, int set, int exit);
 

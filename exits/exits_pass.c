@@ -136,8 +136,8 @@ static void gate_forward(const struct exits_net *net, const struct exits_places 
     }
 }
 
-int64_t exits_forward(struct exits_work *work, int set, int exit, const float *features, int64_t n,
-                      const int32_t *labels)
+void exits_forward(struct exits_work *work, int set, int exit, const float *features, int64_t n,
+                   const int32_t *labels, float *bad)
 {
     const struct exits_net *net = work->net;
     const struct exits_net_config *config = &net->config;
@@ -148,20 +148,20 @@ int64_t exits_forward(struct exits_work *work, int set, int exit, const float *f
     const struct kern_xent_out out = {.loss = labels == NULL ? NULL : rows->loss,
                                       .lse = rows->lse,
                                       .features = rows->features,
-                                      .predicted = rows->predicted};
+                                      .predicted = rows->predicted,
+                                      .bad = bad};
     const float entropy_scale = 1.0f / logf((float)config->classes);
 
     rows->n = n;
     const float *inputs = head_forward(net, places, rows, features);
     net->ops.linear_forward(rows->logits, config->classes, inputs, places->head.K, n, &places->head,
                             &classify);
-    const int64_t bad = net->ops.xent_forward(&out, rows->logits, labels, n, config->classes);
+    net->ops.xent_forward(&out, rows->logits, labels, n, config->classes);
     for (int64_t r = 0; r < n; r++) {
         rows->features[r * FEATURES + 1] *= entropy_scale;
         rows->features[r * FEATURES + 3] *= entropy_scale;
     }
     gate_forward(net, places, rows);
-    return bad;
 }
 
 struct exits_view exits_view_of(const struct exits_work *work, int set, int exit)

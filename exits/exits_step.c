@@ -111,7 +111,7 @@ static enum err run_micro_batch(struct exits_step *step, uint64_t phase)
         .accumulate = accumulate,
         .statistics = sums + SUM_COUNT,
     };
-    ERR_TRY(step->tap.losses(step->tap.self, &view));
+    step->tap.losses(step->tap.self, &view);
     ERR_TRY(step_sum_ready(step->sum, 0));
     ERR_TRY(step_sum_ready(step->sum, 1));
     return step_sum_end_leaf(step->sum);
@@ -136,6 +136,7 @@ enum err exits_step_run(struct exits_step *step, const struct exits_cache *cache
     ERR_TRY(step_sum_finish(step->sum, deadline_ms, &vector));
     const float *own = vector + step->tap.gradient_elems;
     const float *statistics = own + SUM_COUNT;
+    ERR_TRY(step->tap.check(step->tap.self, statistics));
     const struct exits_sums sums = exits_sums_of(step->options.net, statistics, 0);
     *result_out = (struct step_result){
         .sample_count = own[SUM_SAMPLES],

@@ -36,10 +36,10 @@ struct exits_trainer {
     int64_t samples_max;
 };
 
-/* Floats of one set in the statistics: loss, correct, left [G + 1 each]; open [G]; three more. */
+/* Floats of one set in the statistics: loss, correct, left, bad [G + 1 each]; open [G]; three more. */
 static int64_t set_elems(const struct exits_net *net)
 {
-    return 4 * (int64_t)exits_net_config_of(net)->count + 6;
+    return 5 * (int64_t)exits_net_config_of(net)->count + 7;
 }
 
 int64_t exits_statistic_count(const struct exits_net *net)
@@ -56,10 +56,11 @@ struct exits_sums exits_sums_of(const struct exits_net *net, const float *statis
         .loss = at,
         .correct = at + (G + 1),
         .left = at + 2 * (G + 1),
-        .open = at + 3 * (G + 1),
-        .gate_loss = at[4 * G + 3],
-        .cost = at[4 * G + 4],
-        .head_loss = at[4 * G + 5],
+        .bad = at + 3 * (G + 1),
+        .open = at + 4 * (G + 1),
+        .gate_loss = at[5 * G + 4],
+        .cost = at[5 * G + 5],
+        .head_loss = at[5 * G + 6],
     };
 }
 
@@ -212,21 +213,28 @@ static void judge_set(struct exits_trainer *trainer, int set, const struct step_
         sample.loss[G] = trainer->final_loss[i];
         sums[G + 1 + G] += (float)(trainer->final_predicted[i] == view->labels[i]);
         weigh_heads(trainer, view->phase, G, trained, &sample);
-        sums[4 * G + 3] += (float)judge_gates(trainer, set, G, &sample);
+        sums[5 * G + 4] += (float)judge_gates(trainer, set, G, &sample);
         const int left = hard_exit(trainer, G, &sample);
         sums[2 * (G + 1) + left] += 1;
-        sums[4 * G + 4] += (float)trainer->config.costs[left];
+        sums[5 * G + 5] += (float)trainer->config.costs[left];
         for (int g = 0; g <= G; g++) {
             sums[g] += sample.loss[g];
-            sums[4 * G + 5] += g < trained ? sample.weights[g] * sample.loss[g] : 0;
+            sums[5 * G + 6] += g < trained ? sample.weights[g] * sample.loss[g] : 0;
         }
         for (int g = 0; g < G; g++) {
-            sums[3 * (G + 1) + g] += sample.targets[g];
+            sums[4 * (G + 1) + g] += sample.targets[g];
             trainer->weights[g * view->n + i] = sample.weights[g];
             trainer->dgates[g * view->n + i] = sample.dgates[g];
         }
         trainer->final_weights[i] += trained > G ? set_share * sample.weights[G] : 0;
     }
+}
+
+/* Where the sums of a set count samples whose logits are not finite: [G + 1]. */
+static float *bad_of(const struct exits_trainer *trainer, const struct step_view *view, int set)
+{
+    return view->statistics + set * set_elems(trainer->net) +
+           3 * (exits_net_config_of(trainer->net)->count + 1);
 }
 
 static void add_dfeatures(const struct exits_trainer *trainer, const struct step_view *view, int g)
@@ -260,39 +268,49 @@ static void backward_set(struct exits_trainer *trainer, int set, const struct st
     }
 }
 
-static enum err judge_final(struct exits_trainer *trainer, const struct step_view *view)
-{
-    const struct kern_xent_out out = {.loss = trainer->final_loss,
-                                      .lse = trainer->final_lse,
-                                      .predicted = trainer->final_predicted};
-    const int64_t bad = trainer->ops->xent_forward(&out, view->logits, view->labels, view->n,
-                                                   exits_net_config_of(trainer->net)->classes);
-
-    if (bad > 0) {
-        return ERR_FAIL(ERR_NOT_FINITE, "the final logits of %" PRId64 " samples are not finite",
-                        bad);
-    }
-    return ERR_OK;
-}
-
-static enum err forward_set(struct exits_trainer *trainer, int set, const struct step_view *view)
+static void judge_final(struct exits_trainer *trainer, const struct step_view *view)
 {
     const struct exits_net_config *config = exits_net_config_of(trainer->net);
+    const struct kern_xent_out out = {.loss = trainer->final_loss,
+                                      .lse = trainer->final_lse,
+                                      .predicted = trainer->final_predicted,
+                                      .bad = bad_of(trainer, view, 0) + config->count};
 
-    for (int g = 0; g < config->count; g++) {
-        const int64_t bad =
-            exits_forward(trainer->work, set, g, view->features[g], view->n, view->labels);
-        if (bad > 0) {
-            return ERR_FAIL(ERR_NOT_FINITE,
-                            "the logits of %" PRId64 " samples at the exit behind layer %" PRId64
-                            " are not finite: a lower head_learning_rate may help",
-                            bad, config->layers[g] + 1);
+    trainer->ops->xent_forward(&out, view->logits, view->labels, view->n, config->classes);
+}
+
+static void forward_set(struct exits_trainer *trainer, int set, const struct step_view *view)
+{
+    for (int g = 0; g < exits_net_config_of(trainer->net)->count; g++) {
+        exits_forward(trainer->work, set, g, view->features[g], view->n, view->labels,
+                      bad_of(trainer, view, set) + g);
+    }
+}
+
+static enum err check(void *self, const float *statistics)
+{
+    const struct exits_trainer *trainer = self;
+    const struct exits_net_config *config = exits_net_config_of(trainer->net);
+
+    for (int set = 0; set < config->set_count; set++) {
+        const struct exits_sums sums = exits_sums_of(trainer->net, statistics, set);
+        if (sums.bad[config->count] > 0) {
+            return ERR_FAIL(ERR_NOT_FINITE, "the final logits of %.0f samples are not finite",
+                            (double)sums.bad[config->count]);
+        }
+        for (int g = 0; g < config->count; g++) {
+            if (sums.bad[g] > 0) {
+                return ERR_FAIL(ERR_NOT_FINITE,
+                                "the logits of %.0f samples at the exit behind layer %" PRId64
+                                " are not finite: a lower head_learning_rate may help",
+                                (double)sums.bad[g], config->layers[g] + 1);
+            }
         }
     }
     return ERR_OK;
 }
 
-static enum err losses(void *self, const struct step_view *view)
+static void losses(void *self, const struct step_view *view)
 {
     struct exits_trainer *trainer = self;
     const struct exits_net_config *config = exits_net_config_of(trainer->net);
@@ -308,9 +326,9 @@ static enum err losses(void *self, const struct step_view *view)
     for (int g = 0; g < config->count && view->dfeatures != NULL; g++) {
         memset(view->dfeatures[g], 0, row_bytes);
     }
-    ERR_TRY(judge_final(trainer, view));
+    judge_final(trainer, view);
     for (int set = 0; set < config->set_count; set++) {
-        ERR_TRY(forward_set(trainer, set, view));
+        forward_set(trainer, set, view);
         judge_set(trainer, set, view, view->statistics + set * set_elems(trainer->net));
         backward_set(trainer, set, view);
     }
@@ -318,7 +336,6 @@ static enum err losses(void *self, const struct step_view *view)
         trainer->ops->xent_backward(view->dlogits, view->logits, trainer->final_lse, view->labels,
                                     trainer->final_weights, view->n, config->classes);
     }
-    return ERR_OK;
 }
 
 struct step_tap exits_trainer_tap(struct exits_trainer *trainer)
@@ -332,5 +349,6 @@ struct step_tap exits_trainer_tap(struct exits_trainer *trainer)
         .gradient_elems = exits_net_params(trainer->net)->block_elems,
         .statistic_count = exits_statistic_count(trainer->net),
         .losses = losses,
+        .check = check,
     };
 }

@@ -53,10 +53,12 @@ struct exits_sums {
     const float *loss;    /* [G + 1] cross entropy of each exit, the final one last */
     const float *correct; /* [G + 1] samples it classifies rightly */
     const float *left;    /* [G + 1] samples that the gates let leave there */
-    const float *open;    /* [G] targets that were 1 */
-    float head_loss;      /* what is minimised: sum_l W_l CE_l of the exits that are trained */
-    float gate_loss;      /* what is minimised of the gates */
-    float cost;           /* of the exits the gates chose */
+    const float
+        *bad; /* [G + 1] samples with a logit that is NaN or infinite; of set 0 the final's */
+    const float *open; /* [G] targets that were 1 */
+    float head_loss;   /* what is minimised: sum_l W_l CE_l of the exits that are trained */
+    float gate_loss;   /* what is minimised of the gates */
+    float cost;        /* of the exits the gates chose */
 };
 
 int64_t exits_statistic_count(const struct exits_net *net); /* of all sets */

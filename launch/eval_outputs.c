@@ -49,6 +49,7 @@ static enum err fill_exits(const struct exits_cache *cache, const int32_t *label
                            struct eval_outputs *outputs)
 {
     const int64_t D = exits_cache_shape_of(cache)->width;
+    float bad = 0;
 
     for (int64_t at = 0; at < outputs->n; at += CHUNK) {
         const int64_t count = outputs->n - at < CHUNK ? outputs->n - at : CHUNK;
@@ -57,7 +58,8 @@ static enum err fill_exits(const struct exits_cache *cache, const int32_t *label
                 memcpy(chunk->features + i * D, exits_cache_features(cache, at + i, g),
                        (size_t)D * sizeof(float));
             }
-            if (exits_forward(work, set, g, chunk->features, count, labels + at) > 0) {
+            exits_forward(work, set, g, chunk->features, count, labels + at, &bad);
+            if (bad > 0) {
                 return ERR_FAIL(ERR_NOT_FINITE, "logits of exit %d are not finite", g + 1);
             }
             const struct exits_view view = exits_view_of(work, set, g);
@@ -76,8 +78,11 @@ static enum err fill_final(const struct train_run *run, const struct exits_cache
                            const int32_t *labels, struct chunk *chunk, struct eval_outputs *outputs)
 {
     const int64_t K = exits_cache_shape_of(cache)->classes;
-    const struct kern_xent_out out = {
-        .loss = chunk->loss, .features = chunk->features4, .predicted = chunk->predicted};
+    float bad = 0;
+    const struct kern_xent_out out = {.loss = chunk->loss,
+                                      .features = chunk->features4,
+                                      .predicted = chunk->predicted,
+                                      .bad = &bad};
 
     for (int64_t at = 0; at < outputs->n; at += CHUNK) {
         const int64_t count = outputs->n - at < CHUNK ? outputs->n - at : CHUNK;
@@ -85,7 +90,8 @@ static enum err fill_final(const struct train_run *run, const struct exits_cache
             memcpy(chunk->logits + i * K, exits_cache_logits(cache, at + i),
                    (size_t)K * sizeof(float));
         }
-        if (run->ops.xent_forward(&out, chunk->logits, labels + at, count, K) > 0) {
+        run->ops.xent_forward(&out, chunk->logits, labels + at, count, K);
+        if (bad > 0) {
             return ERR_FAIL(ERR_NOT_FINITE, "the final logits are not finite");
         }
         for (int64_t i = 0; i < count; i++) {

@@ -108,12 +108,12 @@ enum err train_state_hash(const struct train_state *state, struct hash *hash_out
 enum err train_state_check(const struct train_state *state)
 {
     const struct kern_ops *ops = model_ops(state->model);
-    double squares =
-        ops->sum_squares(model_block(state->model), model_params(state->model)->block_elems);
+    double squares = 0;
 
+    ops->sum_squares(&squares, model_block(state->model), model_params(state->model)->block_elems);
     if (state->net != NULL) {
-        squares += ops->sum_squares(exits_net_block(state->net),
-                                    exits_net_params(state->net)->block_elems);
+        ops->sum_squares(&squares, exits_net_block(state->net),
+                         exits_net_params(state->net)->block_elems);
     }
     if (!isfinite(squares)) {
         return ERR_FAIL(ERR_NOT_FINITE,

@@ -87,7 +87,7 @@ static void xent_forward(const struct version *version, const struct shape *shap
     const struct kern_xent_out all = {
         .loss = out, .lse = saved, .features = out + shape->N, .predicted = labels + ELEMS / 4};
 
-    sink += (double)version->xent_forward(&all, in, labels, shape->N, shape->C);
+    version->xent_forward(&all, in, labels, shape->N, shape->C);
 }
 
 static void xent_backward(const struct version *version, const struct shape *shape)
@@ -102,7 +102,7 @@ static void add(const struct version *version, const struct shape *shape)
 
 static void sum_squares(const struct version *version, const struct shape *shape)
 {
-    sink += version->sum_squares(in, shape->N);
+    version->sum_squares(&sink, in, shape->N);
 }
 
 static void adamw(const struct version *version, const struct shape *shape)

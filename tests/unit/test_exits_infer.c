@@ -49,7 +49,7 @@ static void look_at_exit(struct fixture *fixture, struct exits_work *work, int e
                          const float *pooled)
 {
     for (int set = 0; set < SETS; set++) {
-        ck_assert_int_eq(exits_forward(work, set, exit, pooled, N, NULL), 0);
+        exits_forward(work, set, exit, pooled, N, NULL, NULL);
         const struct exits_view view = exits_view_of(work, set, exit);
         for (int i = 0; i < N; i++) {
             fixture->gates[set][i * G + exit] = view.gate[i];

@@ -76,6 +76,15 @@ static void widen(double *to, const float *from, int count)
     }
 }
 
+static int bad_in_forward(struct exits_work *work, int set, int exit, const float *features,
+                          int64_t n, const int32_t *labels)
+{
+    float bad = 0;
+
+    exits_forward(work, set, exit, features, n, labels, &bad);
+    return (int)bad;
+}
+
 START_TEST(forward__gives_what_the_equations_give_in_double)
 {
     const struct input input = make_input();
@@ -87,7 +96,7 @@ START_TEST(forward__gives_what_the_equations_give_in_double)
         exits64_open(&exits, net);
         for (int at = 0; at < SETS * G; at++) {
             const int set = at / G, exit = at % G;
-            ck_assert_int_eq(exits_forward(work, set, exit, input.features, N, input.labels), 0);
+            ck_assert_int_eq(bad_in_forward(work, set, exit, input.features, N, input.labels), 0);
             const struct exits_view view = exits_view_of(work, set, exit);
             for (int i = 0; i < N; i++) {
                 double h[D], z[K], f[EXITS64_FEATURES];
@@ -124,14 +133,14 @@ START_TEST(features__lie_in_0_to_1_at_both_ends)
 
     memset(exits_net_block(net), 0, (size_t)exits_net_params(net)->block_elems * sizeof(float));
     exits_net_pack(net);
-    ck_assert_int_eq(exits_forward(work, 0, 0, input.features, N, NULL), 0);
+    ck_assert_int_eq(bad_in_forward(work, 0, 0, input.features, N, NULL), 0);
     for (int k = 0; k < 4; k++) {
         ck_assert_float_eq_tol(exits_view_of(work, 0, 0).features[k], even[k], 1e-6f);
     }
     const struct param_list *params = exits_net_params(net);
     ck_assert_ptr_nonnull(strstr(params->params[1].name, "layer.1.classifier.bias"));
     exits_net_block(net)[params->params[1].offset + 2] = 500;
-    ck_assert_int_eq(exits_forward(work, 0, 0, input.features, N, NULL), 0);
+    ck_assert_int_eq(bad_in_forward(work, 0, 0, input.features, N, NULL), 0);
     for (int k = 0; k < 4; k++) {
         ck_assert_float_eq_tol(exits_view_of(work, 0, 0).features[k], sure[k], 1e-6f);
     }
@@ -247,7 +256,7 @@ START_TEST(head_backward__gives_the_slopes_of_the_weighted_cross_entropy)
             float *gradients = open_gradients(net);
             float *unwanted = open_gradients(net);
             float dfeatures[N * D];
-            exits_forward(work, at / G, at % G, input.features, N, input.labels);
+            exits_forward(work, at / G, at % G, input.features, N, input.labels, NULL);
             exits_head_backward(work, at / G, at % G, input.features, input.labels, input.weights,
                                 gradients, false, dfeatures);
             check_gradients(net, at, EXITS_GROUP_HEADS, gradients, head_loss, h, &input);
@@ -279,7 +288,7 @@ START_TEST(gate_backward__gives_the_slopes_with_the_features_held)
         for (int at = 0; at < SETS * G; at++) {
             float *gradients = open_gradients(net);
             double features[N * 4];
-            exits_forward(work, at / G, at % G, input.features, N, input.labels);
+            exits_forward(work, at / G, at % G, input.features, N, input.labels, NULL);
             widen(features, exits_view_of(work, at / G, at % G).features, N * 4);
             exits_gate_backward(work, at / G, at % G, input.weights, gradients, false);
             check_gradients(net, at, EXITS_GROUP_GATES, gradients, gate_sum, features, &input);
@@ -302,7 +311,7 @@ START_TEST(backward__adds_to_what_is_there_when_asked)
     for (int pass = 0; pass < 2; pass++) {
         float *gradients = pass == 0 ? once : twice;
         for (int round = 0; round <= pass; round++) {
-            exits_forward(work, 1, 0, input.features, N, input.labels);
+            exits_forward(work, 1, 0, input.features, N, input.labels, NULL);
             exits_head_backward(work, 1, 0, input.features, input.labels, input.weights, gradients,
                                 round > 0, NULL);
             exits_gate_backward(work, 1, 0, input.weights, gradients, round > 0);
@@ -330,11 +339,11 @@ START_TEST(forward__counts_rows_that_are_not_finite_and_spares_the_others)
     struct input input = make_input();
     float good[K];
 
-    ck_assert_int_eq(exits_forward(work, 0, 1, input.features, N, input.labels), 0);
+    ck_assert_int_eq(bad_in_forward(work, 0, 1, input.features, N, input.labels), 0);
     memcpy(good, exits_view_of(work, 0, 1).logits + 4 * K, sizeof(good));
     input.features[1 * D + 3] = NAN;
     input.features[2 * D + 0] = INFINITY;
-    ck_assert_int_eq(exits_forward(work, 0, 1, input.features, N, input.labels), 2);
+    ck_assert_int_eq(bad_in_forward(work, 0, 1, input.features, N, input.labels), 2);
     ck_assert_mem_eq(good, exits_view_of(work, 0, 1).logits + 4 * K, sizeof(good));
     exits_work_close(work);
     exits_net_close(net);
@@ -354,7 +363,7 @@ START_TEST(init__is_the_same_in_all_sets_and_opens_gates_by_the_prior)
     exits_net_pack(net);
     ck_assert_mem_eq(block, block + set_elems, (size_t)set_elems * sizeof(float));
     for (int at = 0; at < SETS * G; at++) {
-        exits_forward(work, at / G, at % G, input.features, N, NULL);
+        exits_forward(work, at / G, at % G, input.features, N, NULL, NULL);
         for (int i = 0; i < N; i++) {
             const double a = (double)exits_view_of(work, at / G, at % G).gate[i];
             ck_assert_double_eq_tol(1 / (1 + exp(-a)), prior[at % G], 1e-6);

@@ -55,7 +55,7 @@ struct batch {
     const float *feature_rows[G];
     float *dfeature_rows[G];
     float *gradients;
-    float statistics[SETS * (4 * G + 6)];
+    float statistics[SETS * (5 * G + 7)];
 };
 
 struct fixture {
@@ -98,7 +98,7 @@ static void open_fixture(struct fixture *fixture, const struct exits_train_confi
     ck_assert_int_eq(
         exits_trainer_open(fixture->net, config, &fixture->balance, N, &fixture->trainer), ERR_OK);
     fixture->tap = exits_trainer_tap(fixture->trainer);
-    ck_assert_int_eq(fixture->tap.statistic_count, SETS * (4 * G + 6));
+    ck_assert_int_eq(fixture->tap.statistic_count, SETS * (5 * G + 7));
     fixture->batch.gradients = calloc((size_t)fixture->tap.gradient_elems, sizeof(float));
     ck_assert_ptr_nonnull(fixture->batch.gradients);
     fill_batch(&fixture->batch);
@@ -127,7 +127,9 @@ static enum err run(struct fixture *fixture, uint64_t phase, bool is_joint, bool
         .statistics = batch->statistics,
     };
 
-    return fixture->tap.losses(fixture->tap.self, &view);
+    memset(batch->statistics, 0, sizeof(batch->statistics));
+    fixture->tap.losses(fixture->tap.self, &view);
+    return fixture->tap.check(fixture->tap.self, batch->statistics);
 }
 
 /* All that the losses hold constant, of one set. */

@@ -23,10 +23,10 @@
 typedef void kern_add_fn(float *to, const float *from, int64_t count);
 
 /*
- * The sum of x[i]^2 in double, in an order fixed by `count`. NaN or infinite if any
+ * *sum += the sum of x[i]^2 in double, in an order fixed by `count`. NaN or infinite if any
  * x[i] is: the caller checks the result, and so every element.
  */
-typedef double kern_sum_squares_fn(const float *x, int64_t count);
+typedef void kern_sum_squares_fn(double *sum, const float *x, int64_t count);
 
 /*
  * Scalars of one update, already rounded to float by the caller. 1 - beta1 and

@@ -28,7 +28,7 @@ void kern_add_avx2(float *to, const float *from, int64_t count)
     kern_add_portable(to + whole, from + whole, count - whole);
 }
 
-double kern_sum_squares_avx2(const float *x, int64_t count)
+void kern_sum_squares_avx2(double *sum, const float *x, int64_t count)
 {
     const int64_t whole = count / SUMS * SUMS;
     __m256d sums[SUMS / LANES_F64] = {_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(),
@@ -53,7 +53,7 @@ double kern_sum_squares_avx2(const float *x, int64_t count)
             spilled[i] += spilled[i + half];
         }
     }
-    return spilled[0];
+    *sum += spilled[0];
 }
 
 void kern_adamw_avx2(float *weight, float *m, float *v, const float *gradient, int64_t count,

@@ -13,7 +13,7 @@ void kern_add_portable(float *to, const float *from, int64_t count)
     }
 }
 
-double kern_sum_squares_portable(const float *x, int64_t count)
+void kern_sum_squares_portable(double *sum, const float *x, int64_t count)
 {
     double sums[SUMS] = {0};
 
@@ -25,7 +25,7 @@ double kern_sum_squares_portable(const float *x, int64_t count)
             sums[i] += sums[i + half];
         }
     }
-    return sums[0];
+    *sum += sums[0];
 }
 
 void kern_adamw_portable(float *weight, float *m, float *v, const float *gradient, int64_t count,

@@ -35,17 +35,18 @@ struct kern_xent_out {
     float *lse;         /* [N], lse(z), for the backward pass */
     float *features;    /* [N, 4], as above, not standardised */
     int32_t *predicted; /* [N], argmax, the lowest index on ties */
+    float *bad; /* [1], in and out: the rows with a logit that is NaN or infinite are added */
 };
 
 /*
  * z       [N, K]  in, contiguous, N >= 0, K >= 2
  * label   [N]     in, 0 .. K-1; NULL if loss is not wanted
  *
- * Returns the number of rows with a logit that is NaN or infinite. Such a row has NaN
- * for loss, lse and features and 0 for predicted; the caller reports it.
+ * A row with a logit that is NaN or infinite has NaN for loss, lse and features and 0 for
+ * predicted, and is counted in `bad`; the caller reports it.
  */
-typedef int64_t kern_xent_forward_fn(const struct kern_xent_out *out, const float *z,
-                                     const int32_t *label, int64_t N, int64_t K);
+typedef void kern_xent_forward_fn(const struct kern_xent_out *out, const float *z,
+                                  const int32_t *label, int64_t N, int64_t K);
 
 /*
  * Since lse is a float, p is good to about 1e-7 * max(1, |lse|) relative: harmless for

@@ -183,8 +183,8 @@ static void put_rows(const struct kern_xent_out *out, int64_t n, const int32_t *
     }
 }
 
-int64_t kern_xent_forward_avx2(const struct kern_xent_out *out, const float *z,
-                               const int32_t *label, int64_t N, int64_t K)
+void kern_xent_forward_avx2(const struct kern_xent_out *out, const float *z, const int32_t *label,
+                            int64_t N, int64_t K)
 {
     int64_t bad_count = 0;
 
@@ -202,7 +202,9 @@ int64_t kern_xent_forward_avx2(const struct kern_xent_out *out, const float *z,
         const unsigned bad = ~(unsigned)_mm256_movemask_ps(found.finite);
         bad_count += __builtin_popcount(bad & ((1u << rows.count) - 1));
     }
-    return bad_count;
+    if (out->bad != NULL) {
+        *out->bad += (float)bad_count;
+    }
 }
 
 void kern_xent_backward_avx2(float *dz, const float *z, const float *lse, const int32_t *label,

@@ -92,8 +92,8 @@ static void put_nan(const struct kern_xent_out *out, int64_t n)
     }
 }
 
-int64_t kern_xent_forward_portable(const struct kern_xent_out *out, const float *z,
-                                   const int32_t *label, int64_t N, int64_t K)
+void kern_xent_forward_portable(const struct kern_xent_out *out, const float *z,
+                                const int32_t *label, int64_t N, int64_t K)
 {
     int64_t bad_count = 0;
 
@@ -109,7 +109,9 @@ int64_t kern_xent_forward_portable(const struct kern_xent_out *out, const float 
         const struct row row = read_row(z, K);
         put_row(out, n, z, label, &row);
     }
-    return bad_count;
+    if (out->bad != NULL) {
+        *out->bad += (float)bad_count;
+    }
 }
 
 void kern_xent_backward_portable(float *dz, const float *z, const float *lse, const int32_t *label,

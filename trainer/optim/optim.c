@@ -104,8 +104,8 @@ static enum err measure(const struct optim *optim, const float *gradients, doubl
     for (int64_t i = 0; i < optim->range_count; i++) {
         const struct optim_range *range = &optim->ranges[i];
         if (groups[range->group].active) {
-            squares->of[range->group][range->clip] +=
-                optim->ops.sum_squares(gradients + range->begin, range->end - range->begin);
+            optim->ops.sum_squares(&squares->of[range->group][range->clip],
+                                   gradients + range->begin, range->end - range->begin);
         }
     }
     for (int group = 0; group < OPTIM_GROUPS_MAX; group++) {

@@ -1,7 +1,6 @@
 #include "trainer/step/step.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +8,7 @@
 #include "trainer/step/step_sum.h"
 
 /* The step's own sums, before the tap's. */
-enum { SUM_SAMPLES, SUM_LOSS, SUM_CORRECT, SUM_VOTES, SUM_COUNT };
+enum { SUM_SAMPLES, SUM_LOSS, SUM_CORRECT, SUM_VOTES, SUM_BAD, SUM_COUNT };
 
 struct step {
     struct step_options options;
@@ -154,20 +153,14 @@ static void forward(struct step *step, const float *images, int64_t n)
 }
 
 /* The final classifier's cross entropy, for the sums and, without a tap, as the loss. */
-static enum err final_loss(struct step *step, const int32_t *labels, int64_t n, float *sums)
+static void final_loss(struct step *step, const int32_t *labels, int64_t n, float *sums)
 {
     const struct kern_ops *ops = model_ops(step->options.model);
     const int64_t K = model_config_of(step->options.model)->num_labels;
     const struct kern_xent_out out = {
-        .loss = step->loss, .lse = step->lse, .predicted = step->predicted};
+        .loss = step->loss, .lse = step->lse, .predicted = step->predicted, .bad = sums + SUM_BAD};
 
-    const int64_t bad = ops->xent_forward(&out, step->logits, labels, n, K);
-    if (bad > 0) {
-        return ERR_FAIL(ERR_NOT_FINITE,
-                        "the final logits of %" PRId64 " of %" PRId64 " samples are NaN or "
-                        "infinite: a lower learning_rate or max_grad_norm may help",
-                        bad, n);
-    }
+    ops->xent_forward(&out, step->logits, labels, n, K);
     for (int64_t i = 0; i < n; i++) {
         sums[SUM_LOSS] += step->loss[i];
         sums[SUM_CORRECT] += (float)(step->predicted[i] == labels[i]);
@@ -176,7 +169,6 @@ static enum err final_loss(struct step *step, const int32_t *labels, int64_t n, 
     if (step->tap.losses == NULL && step->options.trains_backbone) {
         ops->xent_backward(step->dlogits, step->logits, step->lse, labels, step->ones, n, K);
     }
-    return ERR_OK;
 }
 
 static enum err backward(struct step *step, float *vector, bool accumulate)
@@ -215,7 +207,7 @@ enum err step_micro_batch(struct step *step, const float *images, const int32_t 
     sums[SUM_VOTES] += step->votes ? 1 : 0;
     step->votes = false;
     forward(step, images, n);
-    ERR_TRY(final_loss(step, labels, n, sums));
+    final_loss(step, labels, n, sums);
     if (step->tap.losses != NULL) {
         const struct step_view view = {
             .n = n,
@@ -229,7 +221,7 @@ enum err step_micro_batch(struct step *step, const float *images, const int32_t 
             .accumulate = accumulate,
             .statistics = sums + SUM_COUNT,
         };
-        ERR_TRY(step->tap.losses(step->tap.self, &view));
+        step->tap.losses(step->tap.self, &view);
     }
     ERR_TRY(step_sum_ready(step->sum, step->part_count));
     ERR_TRY(step_sum_ready(step->sum, step->part_count + 1));
@@ -251,6 +243,15 @@ enum err step_finish(struct step *step, int64_t deadline_ms, struct step_result 
     ERR_TRY(step_sum_finish(step->sum, deadline_ms, &vector));
     const float *tap_gradients = vector + step->backbone_elems;
     const float *sums = tap_gradients + step->tap.gradient_elems;
+    if (sums[SUM_BAD] > 0) {
+        return ERR_FAIL(ERR_NOT_FINITE,
+                        "the final logits of %.0f of %.0f samples are NaN or infinite: a lower "
+                        "learning_rate or max_grad_norm may help",
+                        (double)sums[SUM_BAD], (double)sums[SUM_SAMPLES]);
+    }
+    if (step->tap.check != NULL) {
+        ERR_TRY(step->tap.check(step->tap.self, sums + SUM_COUNT));
+    }
     *result_out = (struct step_result){
         .sample_count = sums[SUM_SAMPLES],
         .votes = sums[SUM_VOTES],

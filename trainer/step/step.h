@@ -44,8 +44,9 @@ struct step_tap {
     int layer_count;
     int64_t gradient_elems;  /* of its own parameters */
     int64_t statistic_count; /* of its own sums */
-    /* Errors: ERR_NOT_FINITE, naming the exit. */
-    enum err (*losses)(void *self, const struct step_view *view);
+    void (*losses)(void *self, const struct step_view *view);
+    /* What the sums of a step say of it. Errors: ERR_NOT_FINITE, naming the exit. */
+    enum err (*check)(void *self, const float *statistics);
 };
 
 struct step_options {
@@ -67,7 +68,7 @@ void step_close(struct step *step); /* NULL is allowed */
 /*
  * Adds one micro-batch: images [n, C, height, width], labels [n], 1 <= n <= micro_samples.
  * model_pack() has been called since the last change of the parameters.
- * Errors: ERR_NOT_FINITE if a logit is NaN or infinite; the tap's; ERR_COLLECTIVE.
+ * Errors: the tap's; ERR_COLLECTIVE.
  */
 ERR_MUST_CHECK enum err step_micro_batch(struct step *step, const float *images,
                                          const int32_t *labels, int64_t n, uint64_t phase);
@@ -89,7 +90,10 @@ struct step_result {
     const float *tap_statistics; /* [statistic_count] */
 };
 
-/* After micro_count micro-batches. Errors: ERR_TIMEOUT, ERR_COLLECTIVE. */
+/*
+ * After micro_count micro-batches. Errors: ERR_NOT_FINITE, on all ranks, if a logit of any was NaN or
+ * infinite; ERR_TIMEOUT, ERR_COLLECTIVE.
+ */
 ERR_MUST_CHECK enum err step_finish(struct step *step, int64_t deadline_ms,
                                     struct step_result *result_out);
 
