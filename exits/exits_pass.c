@@ -1,7 +1,6 @@
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "comm/base/memory.h"
 #include "exits/exits_net_priv.h"
@@ -109,31 +108,19 @@ static const float *head_forward(const struct exits_net *net, const struct exits
     return rows->wide;
 }
 
-static void gate_forward(const struct exits_net *net, const struct exits_places *places,
-                         struct exits_rows *rows)
+/* The gate of an exit in a block of this layout. */
+static struct kern_gate gate_in(const struct exits_net *net, const struct exits_places *places,
+                                float *block)
 {
-    const int64_t hidden_count = net->config.gate_hidden;
-    const float *out = net->block + places->at[GATE_WEIGHT];
-    const float bias = net->block[places->at[GATE_BIAS]];
+    struct kern_gate gate = {.out = block + places->at[GATE_WEIGHT],
+                             .bias = block + places->at[GATE_BIAS]};
 
-    for (int64_t i = 0; i < rows->n; i++) {
-        const float *f = rows->features + i * FEATURES;
-        if (net->config.gate == EXITS_GATE_LINEAR) {
-            rows->gate[i] = bias + out[0] * f[0] + out[1] * f[1] + out[2] * f[2] + out[3] * f[3];
-            continue;
-        }
-        const float *up = net->block + places->at[GATE_UP_WEIGHT];
-        const float *up_bias = net->block + places->at[GATE_UP_BIAS];
-        float *hidden = rows->hidden + i * hidden_count;
-        float sum = bias;
-        for (int64_t h = 0; h < hidden_count; h++) {
-            const float *u = up + h * FEATURES;
-            const float x = up_bias[h] + u[0] * f[0] + u[1] * f[1] + u[2] * f[2] + u[3] * f[3];
-            hidden[h] = x > 0 ? x : 0;
-            sum += out[h] * hidden[h];
-        }
-        rows->gate[i] = sum;
+    if (net->config.gate == EXITS_GATE_MLP) {
+        gate.hidden = net->config.gate_hidden;
+        gate.up = block + places->at[GATE_UP_WEIGHT];
+        gate.up_bias = block + places->at[GATE_UP_BIAS];
     }
+    return gate;
 }
 
 void exits_forward(struct exits_work *work, int set, int exit, const float *features, int64_t n,
@@ -151,17 +138,14 @@ void exits_forward(struct exits_work *work, int set, int exit, const float *feat
                                       .predicted = rows->predicted,
                                       .bad = bad};
     const float entropy_scale = 1.0f / logf((float)config->classes);
+    const struct kern_gate gate = gate_in(net, places, net->block);
 
     rows->n = n;
     const float *inputs = head_forward(net, places, rows, features);
     net->ops.linear_forward(rows->logits, config->classes, inputs, places->head.K, n, &places->head,
                             &classify);
     net->ops.xent_forward(&out, rows->logits, labels, n, config->classes);
-    for (int64_t r = 0; r < n; r++) {
-        rows->features[r * FEATURES + 1] *= entropy_scale;
-        rows->features[r * FEATURES + 3] *= entropy_scale;
-    }
-    gate_forward(net, places, rows);
+    net->ops.gate_forward(rows->gate, rows->hidden, rows->features, entropy_scale, &gate, n);
 }
 
 struct exits_view exits_view_of(const struct exits_work *work, int set, int exit)
@@ -210,52 +194,14 @@ void exits_head_backward(struct exits_work *work, int set, int exit, const float
     }
 }
 
-static void clear(const struct exits_net *net, const struct exits_places *places,
-                  enum exits_tensor tensor, int64_t elems, float *gradients)
-{
-    if (exits_net_has(&net->config, tensor)) {
-        memset(gradients + places->at[tensor], 0, (size_t)elems * sizeof(float));
-    }
-}
-
 void exits_gate_backward(struct exits_work *work, int set, int exit, const float *dgate,
                          float *gradients, bool accumulate)
 {
     const struct exits_net *net = work->net;
     const int i = set * net->config.count + exit;
-    const struct exits_places *places = &net->exits[i];
     const struct exits_rows *rows = &work->rows[i];
-    const bool has_mlp = net->config.gate == EXITS_GATE_MLP;
-    const int64_t hidden_count = net->config.gate_hidden;
-    const float *out = net->block + places->at[GATE_WEIGHT];
-    float *dout = gradients + places->at[GATE_WEIGHT];
-    float *dup = gradients + places->at[GATE_UP_WEIGHT];
-    float *dup_bias = gradients + places->at[GATE_UP_BIAS];
+    const struct kern_gate gate = gate_in(net, &net->exits[i], net->block);
+    const struct kern_gate to = gate_in(net, &net->exits[i], gradients);
 
-    if (!accumulate) {
-        clear(net, places, GATE_UP_WEIGHT, hidden_count * FEATURES, gradients);
-        clear(net, places, GATE_UP_BIAS, hidden_count, gradients);
-        clear(net, places, GATE_WEIGHT, has_mlp ? hidden_count : FEATURES, gradients);
-        clear(net, places, GATE_BIAS, 1, gradients);
-    }
-    for (int64_t r = 0; r < rows->n; r++) {
-        const float *f = rows->features + r * FEATURES;
-        const float d = dgate[r];
-        gradients[places->at[GATE_BIAS]] += d;
-        if (!has_mlp) {
-            for (int k = 0; k < FEATURES; k++) {
-                dout[k] += d * f[k];
-            }
-            continue;
-        }
-        const float *hidden = rows->hidden + r * hidden_count;
-        for (int64_t h = 0; h < hidden_count; h++) {
-            dout[h] += d * hidden[h];
-            const float dx = hidden[h] > 0 ? d * out[h] : 0;
-            dup_bias[h] += dx;
-            for (int k = 0; k < FEATURES; k++) {
-                dup[h * FEATURES + k] += dx * f[k];
-            }
-        }
-    }
+    net->ops.gate_backward(&to, dgate, rows->hidden, rows->features, &gate, rows->n, accumulate);
 }

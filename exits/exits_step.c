@@ -75,16 +75,16 @@ static void gather(struct exits_step *step, const struct exits_cache *cache,
                    const uint32_t *samples, const int32_t *labels)
 {
     const struct exits_net_config *config = exits_net_config_of(step->options.net);
-    const size_t row_bytes = (size_t)config->width * sizeof(float);
-    const size_t logit_bytes = (size_t)config->classes * sizeof(float);
+    const int64_t n = step->options.micro_samples;
+    const int64_t row_elems = exits_cache_row_elems(exits_cache_shape_of(cache));
 
-    for (int64_t i = 0; i < step->options.micro_samples; i++) {
-        for (int g = 0; g < config->count; g++) {
-            memcpy(step->features[g] + i * config->width,
-                   exits_cache_features(cache, samples[i], g), row_bytes);
-        }
-        memcpy(step->logits + i * config->classes, exits_cache_logits(cache, samples[i]),
-               logit_bytes);
+    for (int g = 0; g < config->count; g++) {
+        step->options.ops->gather_rows(step->features[g], exits_cache_features(cache, 0, g),
+                                       row_elems, samples, n, config->width);
+    }
+    step->options.ops->gather_rows(step->logits, exits_cache_logits(cache, 0), row_elems, samples,
+                                   n, config->classes);
+    for (int64_t i = 0; i < n; i++) {
         step->labels[i] = labels[samples[i]];
     }
 }

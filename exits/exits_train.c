@@ -242,9 +242,8 @@ static void add_dfeatures(const struct exits_trainer *trainer, const struct step
     const struct exits_net_config *config = exits_net_config_of(trainer->net);
     const float set_share = 1.0f / (float)config->set_count;
 
-    for (int64_t i = 0; i < view->n * config->width; i++) {
-        view->dfeatures[g][i] += set_share * trainer->dfeatures[i];
-    }
+    trainer->ops->add_rows(view->dfeatures[g], config->width, trainer->dfeatures, config->width,
+                           set_share, view->n, config->width);
 }
 
 static void backward_set(struct exits_trainer *trainer, int set, const struct step_view *view)
@@ -315,16 +314,14 @@ static void losses(void *self, const struct step_view *view)
     struct exits_trainer *trainer = self;
     const struct exits_net_config *config = exits_net_config_of(trainer->net);
     const uint64_t both = EXITS_TRAINS_HEADS | EXITS_TRAINS_GATES;
-    const size_t row_bytes = (size_t)(view->n * config->width) * sizeof(float);
 
     assert(view->n <= trainer->samples_max);
     if (!view->accumulate && (view->phase & both) != both) { /* nobody else writes the rest */
-        memset(view->gradients, 0,
-               (size_t)exits_net_params(trainer->net)->block_elems * sizeof(float));
+        trainer->ops->zero(view->gradients, exits_net_params(trainer->net)->block_elems);
     }
     memset(trainer->final_weights, 0, (size_t)view->n * sizeof(float));
     for (int g = 0; g < config->count && view->dfeatures != NULL; g++) {
-        memset(view->dfeatures[g], 0, row_bytes);
+        trainer->ops->zero(view->dfeatures[g], view->n * config->width);
     }
     judge_final(trainer, view);
     for (int set = 0; set < config->set_count; set++) {

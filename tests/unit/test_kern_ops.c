@@ -17,6 +17,17 @@ static void check_complete(const struct kern_ops *ops)
     ck_assert(ops->layernorm_forward != NULL);
     ck_assert(ops->layernorm_backward != NULL);
     ck_assert(ops->attention_saved_elems != NULL);
+    ck_assert(ops->embed_forward != NULL);
+    ck_assert(ops->embed_backward != NULL);
+    ck_assert(ops->gate_forward != NULL);
+    ck_assert(ops->gate_backward != NULL);
+    ck_assert(ops->zero != NULL);
+    ck_assert(ops->copy_rows != NULL);
+    ck_assert(ops->add_rows != NULL);
+    ck_assert(ops->gather_rows != NULL);
+    ck_assert(ops->mean_forward != NULL);
+    ck_assert(ops->mean_backward != NULL);
+    ck_assert(ops->tally != NULL);
     ck_assert(ops->attention_forward != NULL);
     ck_assert(ops->attention_backward != NULL);
     ck_assert(ops->xent_forward != NULL);

@@ -38,6 +38,22 @@ static void fill_avx2(struct kern_ops *ops)
     ops->sgd = kern_sgd_avx2;
 }
 
+/* What the compiler makes of the definition is as fast as memory. */
+static void fill_rows(struct kern_ops *ops)
+{
+    ops->embed_forward = kern_embed_forward_cpu;
+    ops->embed_backward = kern_embed_backward_cpu;
+    ops->gate_forward = kern_gate_forward_portable;
+    ops->gate_backward = kern_gate_backward_portable;
+    ops->zero = kern_zero_portable;
+    ops->copy_rows = kern_copy_rows_portable;
+    ops->add_rows = kern_add_rows_portable;
+    ops->gather_rows = kern_gather_rows_portable;
+    ops->mean_forward = kern_mean_forward_portable;
+    ops->mean_backward = kern_mean_backward_portable;
+    ops->tally = kern_tally_portable;
+}
+
 static void fill_matmul_portable(struct kern_ops *ops)
 {
     ops->matmul = "portable";
@@ -98,6 +114,7 @@ enum err kern_ops_choose(enum kern_isa isa, enum kern_matmul matmul, struct kern
     } else {
         fill_portable(&ops);
     }
+    fill_rows(&ops);
     switch (matmul) {
     case KERN_MATMUL_OWN: fill_matmul_own(&ops); break;
     case KERN_MATMUL_BLAS: fill_matmul_blas(&ops); break;

@@ -19,8 +19,11 @@
 
 #include "comm/base/err.h"
 #include "trainer/kernels/kern_attention.h"
+#include "trainer/kernels/kern_embed.h"
+#include "trainer/kernels/kern_gate.h"
 #include "trainer/kernels/kern_layernorm.h"
 #include "trainer/kernels/kern_linear.h"
+#include "trainer/kernels/kern_rows.h"
 #include "trainer/kernels/kern_update.h"
 #include "trainer/kernels/kern_xent.h"
 
@@ -49,6 +52,20 @@ struct kern_ops {
 
     kern_xent_forward_fn *xent_forward;
     kern_xent_backward_fn *xent_backward;
+
+    kern_embed_forward_fn *embed_forward;
+    kern_embed_backward_fn *embed_backward;
+
+    kern_gate_forward_fn *gate_forward;
+    kern_gate_backward_fn *gate_backward;
+
+    kern_zero_fn *zero;
+    kern_copy_rows_fn *copy_rows;
+    kern_add_rows_fn *add_rows;
+    kern_gather_rows_fn *gather_rows;
+    kern_mean_forward_fn *mean_forward;
+    kern_mean_backward_fn *mean_backward;
+    kern_tally_fn *tally;
 
     kern_add_fn *add;
     kern_sum_squares_fn *sum_squares;

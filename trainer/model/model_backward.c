@@ -1,5 +1,4 @@
 #include <assert.h>
-#include <string.h>
 
 #include "trainer/model/model_priv.h"
 
@@ -24,25 +23,17 @@ void model_head_backward(struct model_work *work, float *dpooled, const float *d
 void model_pool_backward(struct model_work *work, const float *dpooled, bool first)
 {
     const struct model_config *config = &work->model->config;
+    const struct kern_ops *ops = &work->model->ops;
     const int64_t T = model_config_tokens(config), D = config->hidden_size;
-    const float scale = 1.0f / (float)(T - 1);
 
     assert(work->keeps);
     if (first) {
-        memset(work->dx, 0, (size_t)(work->n * T * D) * sizeof(float));
+        ops->zero(work->dx, work->n * T * D);
     }
-    for (int64_t b = 0; b < work->n; b++) {
-        float *dx = work->dx + b * T * D;
-        const float *from = dpooled + b * D;
-        if (config->pooling == MODEL_POOLING_CLS) {
-            work->model->ops.add(dx, from, D);
-            continue;
-        }
-        for (int64_t t = 1; t < T; t++) {
-            for (int64_t d = 0; d < D; d++) {
-                dx[t * D + d] += scale * from[d];
-            }
-        }
+    if (config->pooling == MODEL_POOLING_CLS) {
+        ops->add_rows(work->dx, T * D, dpooled, D, 1, work->n, D);
+    } else {
+        ops->mean_backward(work->dx, dpooled, work->n, T, D);
     }
 }
 
@@ -67,7 +58,7 @@ static void mlp_backward(struct model_work *work, int64_t layer, float *gradient
     ops->linear_backward_data(work->dnormed, D, work->dwide, F, rows.count, &matrices->up, NULL);
     if (model_is_cls_only(model, layer)) { /* the other rows of the stream got no gradient */
         const int64_t T = model_config_tokens(&model->config);
-        memset(work->dmiddle, 0, (size_t)(work->n * T * D) * sizeof(float));
+        ops->zero(work->dmiddle, work->n * T * D);
     }
     ops->layernorm_backward(
         work->dmiddle, work->dx, model_at(model, gradients, MODEL_norm2_gain, layer),
@@ -102,9 +93,7 @@ static void qkv_backward(struct model_work *work, int64_t layer, float *gradient
     ops->linear_backward_data(work->dquery, D, dqkv, T * 3 * D, n, &matrices->query, NULL);
     ops->linear_backward_data(work->dnormed, D, dqkv + D, 3 * D, n * T, &matrices->keys_values,
                               NULL);
-    for (int64_t b = 0; b < n; b++) {
-        ops->add(work->dnormed + b * T * D, work->dquery + b * D, D);
-    }
+    ops->add_rows(work->dnormed, T * D, work->dquery, D, 1, n, D);
 }
 
 void model_block_backward(struct model_work *work, int64_t layer, float *gradients, bool accumulate)
@@ -138,24 +127,14 @@ void model_block_backward(struct model_work *work, int64_t layer, float *gradien
 void model_embed_backward(struct model_work *work, float *gradients, bool accumulate)
 {
     const struct model *model = work->model;
-    const struct model_config *config = &model->config;
-    const int64_t T = model_config_tokens(config), D = config->hidden_size;
-    const int64_t patch_count = model_config_patches(config);
-    const int64_t inputs = model_config_patch_inputs(config);
-    float *dcls = model_at(model, gradients, MODEL_cls_token, 0);
-    float *dpositions = model_at(model, gradients, MODEL_positions, 0);
+    const struct kern_embed_shape shape = model_embed_shape(work, work->n);
+    const struct kern_embed_gradients to = {
+        .weight = model_at(model, gradients, MODEL_patch_weight, 0),
+        .bias = model_at(model, gradients, MODEL_patch_bias, 0),
+        .cls = model_at(model, gradients, MODEL_cls_token, 0),
+        .positions = model_at(model, gradients, MODEL_positions, 0),
+    };
 
-    if (!accumulate) {
-        memset(dcls, 0, (size_t)D * sizeof(float));
-        memset(dpositions, 0, (size_t)(T * D) * sizeof(float));
-    }
-    for (int64_t b = 0; b < work->n; b++) {
-        const float *dx = work->dx + b * T * D;
-        model->ops.add(dcls, dx, D);
-        model->ops.add(dpositions, dx, T * D);
-        model->ops.linear_backward_weight(model_at(model, gradients, MODEL_patch_weight, 0),
-                                          model_at(model, gradients, MODEL_patch_bias, 0), dx + D,
-                                          D, work->patches + b * patch_count * inputs, inputs,
-                                          patch_count, D, inputs, accumulate || b > 0);
-    }
+    model->ops.embed_backward(&model->ops, &to, work->dx, work->patches, work->dnormed, &shape,
+                              accumulate);
 }

@@ -1,51 +1,22 @@
 #include <assert.h>
-#include <string.h>
 
 #include "trainer/model/model_priv.h"
-
-/* Cuts an image [C, S, S] into rows of [C, P, P], the order of a convolution's weight. */
-static void cut_patches(float *rows, const float *image, const struct model_config *config)
-{
-    const int64_t S = config->image_size, P = config->patch_size, side = S / P;
-
-    for (int64_t py = 0; py < side; py++) {
-        for (int64_t px = 0; px < side; px++) {
-            for (int64_t c = 0; c < config->num_channels; c++) {
-                for (int64_t y = 0; y < P; y++) {
-                    const float *from = image + (c * S + py * P + y) * S + px * P;
-                    memcpy(rows, from, (size_t)P * sizeof(float));
-                    rows += P;
-                }
-            }
-        }
-    }
-}
 
 void model_embed_forward(struct model_work *work, const float *images, int64_t n)
 {
     const struct model *model = work->model;
-    const struct model_config *config = &model->config;
-    const int64_t T = model_config_tokens(config), D = config->hidden_size;
-    const int64_t patch_count = model_config_patches(config);
-    const int64_t inputs = model_config_patch_inputs(config);
-    const int64_t pixels = config->num_channels * config->image_size * config->image_size;
-    const float *cls = model_at(model, model->block, MODEL_cls_token, 0);
-    const float *positions = model_at(model, model->block, MODEL_positions, 0);
-    const struct kern_linear_epilogue epilogue = {
-        .bias = model_at(model, model->block, MODEL_patch_bias, 0), .residual = positions + D};
+    const struct kern_embed_shape shape = model_embed_shape(work, n);
+    const struct kern_embed embed = {
+        .linear = &model->patches,
+        .bias = model_at(model, model->block, MODEL_patch_bias, 0),
+        .cls = model_at(model, model->block, MODEL_cls_token, 0),
+        .positions = model_at(model, model->block, MODEL_positions, 0),
+    };
 
     assert(n >= 1 && n <= work->samples_max);
     work->n = n;
     work->stream = work->layers[0].x;
-    for (int64_t b = 0; b < n; b++) {
-        float *rows = work->patches + b * patch_count * inputs;
-        float *x = work->stream + b * T * D;
-        cut_patches(rows, images + b * pixels, config);
-        for (int64_t d = 0; d < D; d++) {
-            x[d] = cls[d] + positions[d];
-        }
-        model->ops.linear_forward(x + D, D, rows, inputs, patch_count, &model->patches, &epilogue);
-    }
+    model->ops.embed_forward(&model->ops, work->stream, work->patches, images, &embed, &shape);
 }
 
 /* q, k and v of all tokens; of the last layer of a cls model, q of the cls rows alone. */
@@ -113,23 +84,13 @@ void model_block_forward(struct model_work *work, int64_t layer)
 void model_pool(const struct model_work *work, float *pooled)
 {
     const struct model_config *config = &work->model->config;
+    const struct kern_ops *ops = &work->model->ops;
     const int64_t T = model_config_tokens(config), D = config->hidden_size;
-    const float scale = 1.0f / (float)(T - 1);
 
-    for (int64_t b = 0; b < work->n; b++) {
-        const float *x = work->stream + b * T * D;
-        float *to = pooled + b * D;
-        if (config->pooling == MODEL_POOLING_CLS) {
-            memcpy(to, x, (size_t)D * sizeof(float));
-            continue;
-        }
-        memcpy(to, x + D, (size_t)D * sizeof(float));
-        for (int64_t t = 2; t < T; t++) {
-            work->model->ops.add(to, x + t * D, D);
-        }
-        for (int64_t d = 0; d < D; d++) {
-            to[d] *= scale;
-        }
+    if (config->pooling == MODEL_POOLING_CLS) {
+        ops->copy_rows(pooled, D, work->stream, T * D, work->n, D);
+    } else {
+        ops->mean_forward(pooled, work->stream, work->n, T, D);
     }
 }
 
@@ -144,6 +105,6 @@ void model_head_forward(struct model_work *work, float *logits, const float *poo
                                  model_at(model, model->block, MODEL_final_gain, 0),
                                  model_at(model, model->block, MODEL_final_bias, 0), work->n, D,
                                  (float)model->config.layer_norm_eps);
-    memcpy(work->head_pooled, pooled, (size_t)(work->n * D) * sizeof(float));
+    model->ops.copy_rows(work->head_pooled, D, pooled, D, work->n, D);
     model->ops.linear_forward(logits, K, work->head_normed, D, work->n, &model->classes, &epilogue);
 }

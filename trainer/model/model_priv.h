@@ -67,6 +67,9 @@ struct model_rows {
 
 struct model_rows model_rows_of(const struct model_work *work, int64_t layer);
 
+/* Of n images of this model. */
+struct kern_embed_shape model_embed_shape(const struct model_work *work, int64_t n);
+
 /* Where layer `layer` puts the stream. */
 float *model_output_of(const struct model_work *work, int64_t layer);
 

@@ -142,6 +142,17 @@ struct model_rows model_rows_of(const struct model_work *work, int64_t layer)
     return (struct model_rows){work->n * T, D};
 }
 
+struct kern_embed_shape model_embed_shape(const struct model_work *work, int64_t n)
+{
+    const struct model_config *config = &work->model->config;
+
+    return (struct kern_embed_shape){.B = n,
+                                     .C = config->num_channels,
+                                     .S = config->image_size,
+                                     .P = config->patch_size,
+                                     .D = config->hidden_size};
+}
+
 float *model_output_of(const struct model_work *work, int64_t layer)
 {
     if (layer + 1 < work->model->config.num_hidden_layers) {

@@ -161,10 +161,7 @@ static void final_loss(struct step *step, const int32_t *labels, int64_t n, floa
         .loss = step->loss, .lse = step->lse, .predicted = step->predicted, .bad = sums + SUM_BAD};
 
     ops->xent_forward(&out, step->logits, labels, n, K);
-    for (int64_t i = 0; i < n; i++) {
-        sums[SUM_LOSS] += step->loss[i];
-        sums[SUM_CORRECT] += (float)(step->predicted[i] == labels[i]);
-    }
+    ops->tally(&sums[SUM_LOSS], &sums[SUM_CORRECT], step->loss, step->predicted, labels, n);
     sums[SUM_SAMPLES] += (float)n;
     if (step->tap.losses == NULL && step->options.trains_backbone) {
         ops->xent_backward(step->dlogits, step->logits, step->lse, labels, step->ones, n, K);

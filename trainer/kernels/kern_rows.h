@@ -1,0 +1,48 @@
+/*
+ * trainer/kernels/kern_rows.h - rows of memory that are cleared, copied, added up, counted.
+ *
+ * Floor: the bytes read and written; nothing is computed that would take longer.
+ * The fast versions give the bits of the portable ones.
+ */
+#ifndef TRAINER_KERNELS_KERN_ROWS_H
+#define TRAINER_KERNELS_KERN_ROWS_H
+
+#include <stdint.h>
+
+/* to[i] = 0, i < count. */
+typedef void kern_zero_fn(float *to, int64_t count);
+
+/* to[r, c] = from[r, c], [rows, columns] with the strides ld_to and ld_from; they do not overlap. */
+typedef void kern_copy_rows_fn(float *to, int64_t ld_to, const float *from, int64_t ld_from,
+                               int64_t rows, int64_t columns);
+
+/* to[r, c] += scale * from[r, c], likewise. */
+typedef void kern_add_rows_fn(float *to, int64_t ld_to, const float *from, int64_t ld_from,
+                              float scale, int64_t rows, int64_t columns);
+
+/* to[r] = from[index[r]], rows of `columns` floats; `from` has the stride ld_from, `to` has none. */
+typedef void kern_gather_rows_fn(float *to, const float *from, int64_t ld_from,
+                                 const uint32_t *index, int64_t rows, int64_t columns);
+
+/*
+ * Pooling over all tokens but the first, the class token: x and dx [B, T, D], T >= 2, mean [B, D].
+ *
+ *      mean[b] = (x[b, 1] + x[b, 2] + ... + x[b, T - 1]) / (T - 1), added up in that order
+ *      dx[b, t] += dmean[b] / (T - 1), t >= 1
+ */
+typedef void kern_mean_forward_fn(float *mean, const float *x, int64_t B, int64_t T, int64_t D);
+typedef void kern_mean_backward_fn(float *dx, const float *dmean, int64_t B, int64_t T, int64_t D);
+
+/* *loss_sum += loss[0], loss[1], ... and *correct += the number of predicted[i] = label[i], i < N. */
+typedef void kern_tally_fn(float *loss_sum, float *correct, const float *loss,
+                           const int32_t *predicted, const int32_t *label, int64_t N);
+
+kern_zero_fn kern_zero_portable;
+kern_copy_rows_fn kern_copy_rows_portable;
+kern_add_rows_fn kern_add_rows_portable;
+kern_gather_rows_fn kern_gather_rows_portable;
+kern_mean_forward_fn kern_mean_forward_portable;
+kern_mean_backward_fn kern_mean_backward_portable;
+kern_tally_fn kern_tally_portable;
+
+#endif
