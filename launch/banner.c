@@ -31,8 +31,9 @@ void banner_print(const struct train_run *run)
     for (int64_t t = 0; t < model_params(run->state.model)->count; t++) {
         params += model_params(run->state.model)->params[t].count;
     }
-    printf("offramp %s | %d ranks, launcher %s\n", OFFRAMP_VERSION, comm_size(run->world),
-           comm_launcher(run->world));
+    printf("offramp %s | %d ranks, launcher %s | %s%s%s\n", OFFRAMP_VERSION, comm_size(run->world),
+           comm_launcher(run->world), device_name(run->device.device),
+           run->device.why[0] != '\0' ? ", not CUDA: " : "", run->device.why);
     printf("kernels: %s; matrix products: %s; one thread a rank\n", run->ops.isa, run->ops.matmul);
     printf("data:   %s, %" PRId64 " images to train on, %" PRId64 " for validation, %" PRId64
            " to test, %" PRId64 " classes\n",

@@ -237,6 +237,9 @@ enum err train_run_open(const struct options_run *options, struct comm_group *wo
     struct train_run run = {.options = options, .world = world};
     enum err status = ERR_OK;
 
+    ERR_GOTO(err_close, status,
+             run_device_open((enum device_kind)options->run.device, world,
+                             options->run.collective_deadline_ms, &run.device));
     ERR_GOTO(err_close, status, open_data(&run));
     ERR_GOTO(err_close, status, open_normal(&run));
     ERR_GOTO(err_close, status, open_model(&run));
@@ -258,6 +261,7 @@ void train_run_close(struct train_run *run)
     data_split_close(run->split);
     data_set_close(run->train);
     data_set_close(run->test);
+    run_device_close(&run->device);
     *run = (struct train_run){0};
 }
 

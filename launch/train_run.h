@@ -16,6 +16,7 @@
 #include "exits/exits_train.h"
 #include "launch/incarnation.h"
 #include "launch/options.h"
+#include "launch/run_device.h"
 #include "launch/train_state.h"
 #include "trainer/kernels/kern_ops.h"
 
@@ -23,6 +24,7 @@ struct train_run {
     const struct options_run *options; /* lent */
     struct comm_group *world;          /* lent */
     struct comm_group *sums;           /* carries the gradients */
+    struct run_device device;
     struct kern_ops ops;
     struct data_set *train, *test;
     struct data_split *split;

@@ -36,6 +36,7 @@ static bool fixes_numbers(enum options_id option)
     case OPTION_snapshot_parity_members:
     case OPTION_failure_domains:
     case OPTION_snapshot_min_domains:
+    case OPTION_device: /* told by the kernels, below */
     case OPTION_collective_deadline_ms:
     case OPTION_serial_deadline_ms: return false;
     default: return true;

@@ -484,8 +484,8 @@ enum err device_cuda_open(int local_rank, int local_size, struct device **device
 
     ERR_TRY(count_devices(&count));
     if (count < local_size) {
-        return ERR_FAIL(ERR_CONFIG, "%d ranks on this host, which has %d CUDA devices for them",
-                        local_size, count);
+        return ERR_FAIL(ERR_CONFIG, "%d ranks on this host, which has %d CUDA device%s", local_size,
+                        count, count == 1 ? "" : "s");
     }
     struct cuda_device *device = calloc(1, sizeof(*device));
     if (device == NULL) {

@@ -25,6 +25,11 @@ int comm_local_rank(const struct comm_group *group)
     return group->local_rank;
 }
 
+int comm_local_size(const struct comm_group *group)
+{
+    return group->local_size;
+}
+
 const char *comm_launcher(const struct comm_group *group)
 {
     return group->launcher;

@@ -51,6 +51,7 @@ int comm_rank(const struct comm_group *group); /* 0 .. comm_size() - 1 */
 int comm_size(const struct comm_group *group); /* >= 1 */
 int comm_local_rank(
     const struct comm_group *group); /* among the ranks of this host; 0 if unknown */
+int comm_local_size(const struct comm_group *group);       /* ranks of this host; 1 if unknown */
 const char *comm_launcher(const struct comm_group *group); /* "Open MPI 4.1.4", "none" */
 
 /*

@@ -162,6 +162,7 @@ enum err comm_local_open(int rank_count, struct comm_group *groups_out[],
         group->base = (struct comm_group){
             .transport = &local_transport, .rank = rank, .size = rank_count, .launcher = "threads"};
         group->base.local_rank = rank;
+        group->base.local_size = rank_count;
         group->local = local;
         groups_out[rank] = &group->base;
     }

@@ -147,9 +147,11 @@ static enum err open_copy(MPI_Comm comm, struct comm_group **group_out)
     MPI_Comm_set_errhandler(group->comm, MPI_ERRORS_RETURN);
     MPI_Comm_rank(group->comm, &group->base.rank);
     MPI_Comm_size(group->comm, &group->base.size);
+    group->base.local_size = 1;
     if (MPI_Comm_split_type(group->comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host) ==
         MPI_SUCCESS) {
         MPI_Comm_rank(host, &group->base.local_rank);
+        MPI_Comm_size(host, &group->base.local_size);
         MPI_Comm_free(&host);
     }
     group->base.transport = &mpi_transport;
@@ -218,7 +220,7 @@ static enum err start_mpi(struct comm_group **world_out)
 enum err comm_start(struct comm_group **world_out)
 {
     static const struct comm_group alone = {
-        .transport = &alone_transport, .size = 1, .launcher = "none"};
+        .transport = &alone_transport, .size = 1, .local_size = 1, .launcher = "none"};
     /* Who started us, by the variable in which it tells the number of ranks. */
     const long open_mpi = launched_by("OMPI_COMM_WORLD_SIZE");
     const long hydra = launched_by("PMI_SIZE");

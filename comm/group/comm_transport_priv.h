@@ -38,7 +38,7 @@ struct comm_transport {
 /* The first member of every implementation's own struct. */
 struct comm_group {
     const struct comm_transport *transport;
-    int rank, size, local_rank;
+    int rank, size, local_rank, local_size;
     bool broken;
     uint64_t operations; /* started on this group; names one in messages */
     const char *launcher;

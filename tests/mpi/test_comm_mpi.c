@@ -30,6 +30,7 @@ START_TEST(start__finds_the_ranks_that_the_launcher_told)
     ck_assert_int_eq(comm_size(world), strtol(told, NULL, 10));
     ck_assert_int_eq(comm_rank(world), strtol(rank, NULL, 10));
     ck_assert_int_eq(comm_local_rank(world), comm_rank(world)); /* all on this host */
+    ck_assert_int_eq(comm_local_size(world), comm_size(world));
     ck_assert_ptr_nonnull(strstr(comm_launcher(world), "Open MPI"));
 }
 END_TEST

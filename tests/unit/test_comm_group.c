@@ -73,6 +73,7 @@ START_TEST(start__is_one_rank_that_does_everything_alone_without_a_launcher)
     ck_assert_int_eq(comm_size(world), 1);
     ck_assert_int_eq(comm_rank(world), 0);
     ck_assert_int_eq(comm_local_rank(world), 0);
+    ck_assert_int_eq(comm_local_size(world), 1);
     ck_assert_str_eq(comm_launcher(world), "none");
     EXPECT_OK(group_case_broadcast(world, NULL));
     EXPECT_OK(group_case_allgather(world, NULL));
