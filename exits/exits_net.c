@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm/base/memory.h"
 #include "exits/exits_net_priv.h"
 
 /* SALT tells the random numbers of exits from those of the backbone. */
@@ -126,7 +125,7 @@ static enum err allocate(struct exits_net *net)
     for (int i = 0; i < exit_count; i++) {
         ERR_TRY(add_exit(net, i / config->count, i % config->count));
     }
-    ERR_TRY(memory_open_f32(net->params.block_elems, "exits", &net->block));
+    ERR_TRY(device_memory_open_f32(net->ops.device, net->params.block_elems, "exits", &net->block));
     for (int i = 0; i < exit_count; i++) {
         struct exits_places *places = &net->exits[i];
         places->head = (struct kern_linear){.N = config->classes,
@@ -140,7 +139,7 @@ static enum err allocate(struct exits_net *net)
             panels += 2 * panel_elems(net, &places->up);
         }
     }
-    ERR_TRY(memory_open_f32(panels, "panels of the exits", &net->panels));
+    ERR_TRY(device_memory_open_f32(net->ops.device, panels, "panels of the exits", &net->panels));
     float *at = net->panels;
     for (int i = 0; i < exit_count; i++) {
         place_linear(net, &net->exits[i].head, &at);
@@ -175,8 +174,8 @@ void exits_net_close(struct exits_net *net)
     if (net == NULL) {
         return;
     }
-    memory_close(net->panels);
-    memory_close(net->block);
+    device_memory_close(net->ops.device, net->panels);
+    device_memory_close(net->ops.device, net->block);
     param_list_close(&net->params);
     free(net->exits);
     free(net);
@@ -202,18 +201,23 @@ float *exits_net_block(struct exits_net *net)
     return net->block;
 }
 
-void exits_net_init(struct exits_net *net, uint64_t seed, const double prior[])
+enum err exits_net_init(struct exits_net *net, uint64_t seed, const double prior[])
 {
     static const double unused_std = 1;
     const int64_t set_elems = net->params.block_elems / net->config.set_count;
+    struct device_view view;
 
-    param_list_init(&net->params, net->block, unused_std, seed, SALT);
+    ERR_TRY(device_view_open(net->ops.device, net->block,
+                             (size_t)net->params.block_elems * sizeof(float), &view));
+    float *block = view.host;
+    param_list_init(&net->params, block, unused_std, seed, SALT);
     for (int g = 0; g < net->config.count; g++) {
-        net->block[net->exits[g].at[GATE_BIAS]] = (float)log(prior[g] / (1 - prior[g]));
+        block[net->exits[g].at[GATE_BIAS]] = (float)log(prior[g] / (1 - prior[g]));
     }
     for (int set = 1; set < net->config.set_count; set++) {
-        memcpy(net->block + set * set_elems, net->block, (size_t)set_elems * sizeof(float));
+        memcpy(block + set * set_elems, block, (size_t)set_elems * sizeof(float));
     }
+    return device_view_close(&view, true);
 }
 
 void exits_net_pack(struct exits_net *net)

@@ -67,9 +67,9 @@ float *exits_net_block(struct exits_net *net);
 
 /*
  * Initial values, the same in every set. A gate begins with zero output weights and the
- * bias that makes its probability to leave prior[g], 0 < prior < 1.
+ * bias that makes its probability to leave prior[g], 0 < prior < 1. Errors: as device_view_open().
  */
-void exits_net_init(struct exits_net *net, uint64_t seed, const double prior[]);
+ERR_MUST_CHECK enum err exits_net_init(struct exits_net *net, uint64_t seed, const double prior[]);
 
 /* After every change of the parameters and before the next pass. */
 void exits_net_pack(struct exits_net *net);

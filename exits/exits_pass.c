@@ -2,7 +2,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "comm/base/memory.h"
 #include "exits/exits_net_priv.h"
 
 /* Floats of one exit's rows; hands out the pieces if `at` is not NULL. */
@@ -49,21 +48,22 @@ enum err exits_work_open(const struct exits_net *net, int64_t samples_max,
     }
     work->net = net;
     work->rows = calloc((size_t)exit_count, sizeof(*work->rows));
-    work->predicted = calloc((size_t)(exit_count * n), sizeof(*work->predicted));
-    if (work->rows == NULL || work->predicted == NULL) {
+    if (work->rows == NULL) {
         status = ERR_FAIL(ERR_NO_MEMORY, "a pass of the exits");
         goto err_close;
     }
     const int64_t row_elems = carve(config, n, NULL, &measured);
     ERR_GOTO(err_close, status,
-             memory_open_f32(exit_count * row_elems +
-                                 n * (config->classes + config->head_hidden + config->width),
-                             "a pass of the exits", &work->block));
+             device_memory_open_f32(net->ops.device,
+                                    exit_count * (row_elems + n) +
+                                        n * (config->classes + config->head_hidden + config->width),
+                                    "a pass of the exits", &work->block));
+    work->predicted = (int32_t *)(void *)(work->block + exit_count * row_elems);
     for (int i = 0; i < exit_count; i++) {
         carve(config, n, work->block + i * row_elems, &work->rows[i]);
         work->rows[i].predicted = work->predicted + i * n;
     }
-    work->dlogits = work->block + exit_count * row_elems;
+    work->dlogits = work->block + exit_count * (row_elems + n);
     work->dhidden = work->dlogits + n * config->classes;
     work->dnormed = work->dhidden + n * config->head_hidden;
     *work_out = work;
@@ -79,8 +79,7 @@ void exits_work_close(struct exits_work *work)
     if (work == NULL) {
         return;
     }
-    memory_close(work->block);
-    free(work->predicted);
+    device_memory_close(work->net->ops.device, work->block);
     free(work->rows);
     free(work);
 }

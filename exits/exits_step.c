@@ -1,24 +1,56 @@
 #include "exits/exits_step.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-#include "comm/base/memory.h"
+#include "comm/device/device.h"
 #include "trainer/step/step_sum.h"
 
 /* The step's own sums, before the trainer's. */
 enum { SUM_SAMPLES, SUM_VOTES, SUM_COUNT };
+
+enum { READ_MS = 60000 }; /* for what is on the device's stream before it */
 
 struct exits_step {
     struct exits_step_options options;
     bool votes; /* in the micro-batch that is next */
     struct step_tap tap;
     struct step_sum *sum;
-    float *block;     /* one allocation for the gathered rows */
-    float **features; /* [G] of [n, D] */
-    float *logits;    /* [n, K] */
-    int32_t *labels;  /* [n] */
+    float *rows;       /* one allocation for the gathered rows */
+    float **features;  /* [G] of [n, D] */
+    float *logits;     /* [n, K] */
+    int32_t *labels;   /* [n], on the host */
+    float *statistics; /* on the host: the sums of the step */
+    void *cached;      /* where the device has the cache, and what of it a micro-batch takes; */
+    void *samples, *staging; /* NULL on a CPU */
 };
+
+static struct device *device_of(const struct exits_step *step)
+{
+    return step->options.ops->device;
+}
+
+/* What is moved between host and device. */
+static enum err open_exchange(struct exits_step *step)
+{
+    const struct exits_cache_shape *shape = exits_cache_shape_of(step->options.cache);
+    const size_t n = (size_t)step->options.micro_samples;
+    const size_t sums = (size_t)(SUM_COUNT + step->tap.statistic_count);
+    const size_t cache_bytes =
+        (size_t)(shape->row_count * exits_cache_row_elems(shape)) * sizeof(float);
+    void *pinned = NULL;
+    const void *staged = NULL;
+
+    ERR_TRY(device_pinned_open(device_of(step), sums * sizeof(float), "sums of a step", &pinned));
+    step->statistics = pinned;
+    if (device_kind(device_of(step)) == DEVICE_CPU) {
+        return ERR_OK;
+    }
+    ERR_TRY(device_memory_open(device_of(step), n * sizeof(uint32_t), "samples", &step->samples));
+    ERR_TRY(device_memory_open(device_of(step), n * sizeof(int32_t), "labels", &step->staging));
+    ERR_TRY(device_memory_open(device_of(step), cache_bytes, "the feature cache", &step->cached));
+    return device_stage(device_of(step), step->cached,
+                        exits_cache_features(step->options.cache, 0, 0), cache_bytes, &staged);
+}
 
 static enum err allocate(struct exits_step *step)
 {
@@ -31,12 +63,13 @@ static enum err allocate(struct exits_step *step)
     if (step->features == NULL || step->labels == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "a step of the exits");
     }
-    ERR_TRY(memory_open_f32(n * (config->count * D + config->classes), "a step of the exits",
-                            &step->block));
+    ERR_TRY(device_memory_open_f32(device_of(step), n * (config->count * D + config->classes),
+                                   "a step of the exits", &step->rows));
     for (int g = 0; g < config->count; g++) {
-        step->features[g] = step->block + g * n * D;
+        step->features[g] = step->rows + g * n * D;
     }
-    step->logits = step->block + config->count * n * D;
+    step->logits = step->rows + config->count * n * D;
+    ERR_TRY(open_exchange(step));
     return step_sum_open(step->options.group, step->options.order, step->options.ops, buckets, 2,
                          step->options.micro_count, &step->sum);
 }
@@ -65,47 +98,63 @@ void exits_step_close(struct exits_step *step)
         return;
     }
     step_sum_close(step->sum);
-    memory_close(step->block);
+    device_memory_close(device_of(step), step->cached);
+    device_memory_close(device_of(step), step->staging);
+    device_memory_close(device_of(step), step->samples);
+    device_pinned_close(device_of(step), step->statistics);
+    device_memory_close(device_of(step), step->rows);
     free(step->features);
     free(step->labels);
     free(step);
 }
 
-static void gather(struct exits_step *step, const struct exits_cache *cache,
-                   const uint32_t *samples, const int32_t *labels)
+/* Rows of the cache to features and logits. */
+static enum err gather(struct exits_step *step, const uint32_t *samples)
 {
     const struct exits_net_config *config = exits_net_config_of(step->options.net);
+    const struct exits_cache *cache = step->options.cache;
+    const struct kern_ops *ops = step->options.ops;
     const int64_t n = step->options.micro_samples;
     const int64_t row_elems = exits_cache_row_elems(exits_cache_shape_of(cache));
+    const float *rows = step->cached == NULL ? exits_cache_features(cache, 0, 0) : step->cached;
+    const void *staged = NULL;
 
+    ERR_TRY(
+        device_stage(ops->device, step->samples, samples, (size_t)n * sizeof(*samples), &staged));
     for (int g = 0; g < config->count; g++) {
-        step->options.ops->gather_rows(step->features[g], exits_cache_features(cache, 0, g),
-                                       row_elems, samples, n, config->width);
+        ops->gather_rows(step->features[g], rows + g * config->width, row_elems, staged, n,
+                         config->width);
     }
-    step->options.ops->gather_rows(step->logits, exits_cache_logits(cache, 0), row_elems, samples,
-                                   n, config->classes);
+    ops->gather_rows(step->logits, rows + config->count * config->width, row_elems, staged, n,
+                     config->classes);
     for (int64_t i = 0; i < n; i++) {
-        step->labels[i] = labels[samples[i]];
+        step->labels[i] = step->options.labels[samples[i]];
     }
+    return ERR_OK;
 }
 
-static enum err run_micro_batch(struct exits_step *step, uint64_t phase)
+static enum err run_micro_batch(struct exits_step *step, const uint32_t *samples, uint64_t phase)
 {
+    const int64_t n = step->options.micro_samples;
+    const void *labels = NULL;
     bool accumulate = false;
+
+    ERR_TRY(gather(step, samples));
+    ERR_TRY(device_stage(device_of(step), step->staging, step->labels, (size_t)n * sizeof(int32_t),
+                         &labels));
     float *vector = step_sum_begin_leaf(step->sum, &accumulate);
     float *sums = vector + step->tap.gradient_elems;
 
     if (!accumulate) {
-        memset(sums, 0, (size_t)(SUM_COUNT + step->tap.statistic_count) * sizeof(float));
+        step->options.ops->zero(sums, SUM_COUNT + step->tap.statistic_count);
     }
-    sums[SUM_SAMPLES] += (float)step->options.micro_samples;
-    sums[SUM_VOTES] += step->votes ? 1 : 0;
+    step->options.ops->count(&sums[SUM_SAMPLES], (float)n, step->votes ? 1 : 0);
     step->votes = false;
     const struct step_view view = {
-        .n = step->options.micro_samples,
+        .n = n,
         .features = (const float *const *)step->features,
         .logits = step->logits,
-        .labels = step->labels,
+        .labels = labels,
         .phase = phase,
         .gradients = vector,
         .accumulate = accumulate,
@@ -122,20 +171,19 @@ void exits_step_vote(struct exits_step *step)
     step->votes = true;
 }
 
-enum err exits_step_run(struct exits_step *step, const struct exits_cache *cache,
-                        const uint32_t *samples, const int32_t *labels, uint64_t phase,
+enum err exits_step_run(struct exits_step *step, const uint32_t *samples, uint64_t phase,
                         int64_t deadline_ms, struct step_result *result_out)
 {
     const struct exits_net_config *config = exits_net_config_of(step->options.net);
     const float *vector = NULL;
 
     for (int64_t m = 0; m < step->options.micro_count; m++) {
-        gather(step, cache, samples + m * step->options.micro_samples, labels);
-        ERR_TRY(run_micro_batch(step, phase));
+        ERR_TRY(run_micro_batch(step, samples + m * step->options.micro_samples, phase));
     }
     ERR_TRY(step_sum_finish(step->sum, deadline_ms, &vector));
-    const float *own = vector + step->tap.gradient_elems;
-    const float *statistics = own + SUM_COUNT;
+    const float *own = step->statistics, *statistics = own + SUM_COUNT;
+    ERR_TRY(device_read(device_of(step), step->statistics, vector + step->tap.gradient_elems,
+                        (size_t)(SUM_COUNT + step->tap.statistic_count) * sizeof(float), READ_MS));
     ERR_TRY(step->tap.check(step->tap.self, statistics));
     const struct exits_sums sums = exits_sums_of(step->options.net, statistics, 0);
     *result_out = (struct step_result){

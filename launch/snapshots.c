@@ -101,7 +101,8 @@ static enum err allocate(struct snapshots *snapshots)
     for (int part = 0; part < TRAIN_PARTS; part++) {
         const int64_t elems = train_state_elems(&snapshots->run->state, (enum train_part)part);
         for (int which = 0; which < 2; which++) {
-            ERR_TRY(memory_open_f32(elems, "moments", &snapshots->moments.values[part][which]));
+            ERR_TRY(device_memory_open_f32(snapshots->run->ops.device, elems, "moments",
+                                           &snapshots->moments.values[part][which]));
         }
     }
     return train_files_open(&snapshots->run->state, &snapshots->moments, snapshots->settings,
@@ -204,8 +205,8 @@ void snapshots_close(struct snapshots *snapshots, bool finished)
     snap_close(snapshots->snap, finished ? SNAP_FINISHED : SNAP_INTERRUPTED);
     train_files_close(&snapshots->files);
     for (int part = 0; part < TRAIN_PARTS; part++) {
-        memory_close(snapshots->moments.values[part][0]);
-        memory_close(snapshots->moments.values[part][1]);
+        device_memory_close(snapshots->run->ops.device, snapshots->moments.values[part][0]);
+        device_memory_close(snapshots->run->ops.device, snapshots->moments.values[part][1]);
     }
     free(snapshots);
 }
@@ -218,11 +219,10 @@ enum err snapshots_fence(struct snapshots *snapshots)
 void snapshots_clear_moments(struct snapshots *snapshots)
 {
     for (int part = 0; part < TRAIN_PARTS && snapshots != NULL; part++) {
-        const size_t bytes =
-            (size_t)train_state_elems(&snapshots->run->state, (enum train_part)part) *
-            sizeof(float);
-        memset(snapshots->moments.values[part][0], 0, bytes);
-        memset(snapshots->moments.values[part][1], 0, bytes);
+        const struct train_run *run = snapshots->run;
+        const int64_t elems = train_state_elems(&run->state, (enum train_part)part);
+        run->ops.zero(snapshots->moments.values[part][0], elems);
+        run->ops.zero(snapshots->moments.values[part][1], elems);
         memset(snapshots->counts[part], 0, sizeof(snapshots->counts[part]));
     }
 }

@@ -174,7 +174,7 @@ static enum err add_all(struct train_files *files, const struct train_state *sta
 enum err train_files_open(const struct train_state *state, const struct train_moments *moments,
                           const char *settings, struct train_files *files_out)
 {
-    struct train_files files = {0};
+    struct train_files files = {.device = model_ops(state->model)->device};
     const enum err status = add_all(&files, state, moments, settings);
 
     if (status != ERR_OK) {
@@ -185,16 +185,54 @@ enum err train_files_open(const struct train_state *state, const struct train_mo
     return ERR_OK;
 }
 
+/* The pieces as the host sees them, one view for each but the first. */
+static enum err write_views(const struct train_file *file, struct device *device, const char *path,
+                            struct file_piece *pieces, struct device_view *views)
+{
+    size_t opened = 1;
+    enum err status = ERR_OK;
+
+    pieces[0] = file->pieces[0];
+    while (opened < file->piece_count && status == ERR_OK) {
+        const struct file_piece *piece = &file->pieces[opened];
+        status =
+            device_view_open(device, (void *)(uintptr_t)piece->bytes, piece->count, &views[opened]);
+        if (status == ERR_OK) {
+            pieces[opened] = (struct file_piece){views[opened].host, piece->count};
+            opened++;
+        }
+    }
+    if (status == ERR_OK) {
+        status = file_write(path, pieces, file->piece_count);
+    }
+    for (size_t p = 1; p < opened; p++) {
+        const enum err closed = device_view_close(&views[p], false);
+        status = status == ERR_OK ? closed : status;
+    }
+    return status;
+}
+
 enum err train_files_write(const struct train_files *files, const char *folder)
 {
     char path[FILE_PATH_BYTES_MAX];
+    enum err status = ERR_OK;
 
-    for (int i = 0; i < files->count; i++) {
+    for (int i = 0; i < files->count && status == ERR_OK; i++) {
         const struct train_file *file = &files->files[i];
-        ERR_TRY(file_path(path, folder, file->name));
-        ERR_TRY(file_write(path, file->pieces, file->piece_count));
+        struct file_piece *pieces = calloc(file->piece_count, sizeof(*pieces));
+        struct device_view *views = calloc(file->piece_count, sizeof(*views));
+        if (pieces == NULL || views == NULL) {
+            status = ERR_FAIL(ERR_NO_MEMORY, "%s", file->name);
+        } else {
+            status = file_path(path, folder, file->name);
+        }
+        if (status == ERR_OK) {
+            status = write_views(file, files->device, path, pieces, views);
+        }
+        free(views);
+        free(pieces);
     }
-    return ERR_OK;
+    return status;
 }
 
 void train_files_close(struct train_files *files)

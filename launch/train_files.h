@@ -31,7 +31,8 @@ struct train_file {
 struct train_files {
     struct train_file files[TRAIN_FILES_MAX];
     int count;
-    char *text; /* all of trainer_state.json: the same length at every step */
+    struct device *device; /* whose memory all pieces but the first of a file are */
+    char *text;            /* all of trainer_state.json: the same length at every step */
     size_t text_bytes;
 };
 
@@ -48,7 +49,7 @@ ERR_MUST_CHECK enum err train_files_open(const struct train_state *state,
 ERR_MUST_CHECK enum err train_files_refresh(struct train_files *files,
                                             const struct train_state *state, const char *settings);
 
-/* Writes them into `folder`, which exists. Errors: ERR_IO. */
+/* Writes them into `folder`, which exists. Errors: ERR_IO, ERR_NO_MEMORY; those of device_view_open(). */
 ERR_MUST_CHECK enum err train_files_write(const struct train_files *files, const char *folder);
 
 void train_files_close(struct train_files *files); /* one that is all zero is allowed */

@@ -406,7 +406,7 @@ static enum err begin(struct loop *loop)
     ERR_TRY(compare_ranks(run, hash_bytes(loop->settings, strlen(loop->settings)), "the settings"));
     ERR_TRY(train_resume(run, loop->settings, &loop->resumed));
     if (loop->resumed.checkpoint[0] == '\0' && loop->resumed.memory.version == 0) {
-        train_run_init(run);
+        ERR_TRY(train_run_init(run));
     }
     ERR_TRY(train_state_hash(&run->state, &hash));
     ERR_TRY(compare_ranks(run, hash, "the weights"));

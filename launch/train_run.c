@@ -104,13 +104,12 @@ static enum err open_model(struct train_run *run)
     return ERR_OK;
 }
 
-void train_run_init(struct train_run *run)
+enum err train_run_init(struct train_run *run)
 {
     const struct options *options = &run->options->run;
 
-    if (options->init_from[0] == '\0') {
-        model_init(run->state.model, (uint64_t)options->seed);
-    }
+    return options->init_from[0] != '\0' ? ERR_OK
+                                         : model_init(run->state.model, (uint64_t)options->seed);
 }
 
 static bool has_exits(const struct options_run *options)
@@ -191,9 +190,9 @@ static enum err load_exits(struct train_run *run)
     if (!file_exists(path)) {
         return ERR_OK;
     }
-    ERR_TRY_AS(
-        param_list_load(exits_net_params(run->state.net), exits_net_block(run->state.net), path),
-        "init_from");
+    ERR_TRY_AS(param_list_load(exits_net_params(run->state.net), run->ops.device,
+                               exits_net_block(run->state.net), path),
+               "init_from");
     return ERR_OK;
 }
 
@@ -227,7 +226,7 @@ static enum err open_exits(struct train_run *run)
         prior[g] = run->exits.form == EXITS_HAZARD ? 1.0 / (config.count + 1 - g)
                                                    : 1.0 / (config.count + 1);
     }
-    exits_net_init(run->state.net, (uint64_t)options->seed, prior);
+    ERR_TRY(exits_net_init(run->state.net, (uint64_t)options->seed, prior));
     return load_exits(run);
 }
 

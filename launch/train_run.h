@@ -44,8 +44,12 @@ struct train_run {
  */
 ERR_MUST_CHECK enum err train_run_open(const struct options_run *options, struct comm_group *world,
                                        struct train_run *run_out);
-/* Initial weights, for a run that goes on from nothing: drawing them takes seconds for 100 MB. */
-void train_run_init(struct train_run *run);
+
+/*
+ * Initial weights, for a run that goes on from nothing: drawing them takes seconds for 100 MB.
+ * Errors: as device_view_open().
+ */
+ERR_MUST_CHECK enum err train_run_init(struct train_run *run);
 
 void train_run_close(struct train_run *run); /* a zeroed run is allowed */
 

@@ -156,16 +156,17 @@ static enum err open_data(struct train_stage *stage)
 static enum err open_cached_step(struct train_stage *stage)
 {
     struct train_run *run = stage->run;
-    const struct exits_step_options options = {
+    const struct features_source all = {.set = run->train, .count = run->train->shape.count};
+    struct exits_step_options options = {
         .net = run->state.net,
         .trainer = stage->trainer,
+        .labels = run->train->labels,
         .ops = &run->ops,
         .group = run->sums,
         .order = (enum comm_reduce_order)run->options->run.reduce,
         .micro_samples = stage->options->per_device_train_batch_size,
         .micro_count = stage->micro_count,
     };
-    const struct features_source all = {.set = run->train, .count = run->train->shape.count};
 
     stage->samples =
         calloc((size_t)(stage->micro_count * options.micro_samples), sizeof(*stage->samples));
@@ -174,6 +175,7 @@ static enum err open_cached_step(struct train_stage *stage)
     }
     ERR_TRY(
         features_open(run, &all, stage->options->feature_cache == CACHE_IN_FILE, &stage->cache));
+    options.cache = stage->cache;
     return exits_step_open(&options, &stage->cached_step);
 }
 
@@ -306,8 +308,7 @@ static enum err run_cached_passes(struct train_stage *stage, struct train_report
     if (halt_is_wanted()) {
         exits_step_vote(stage->cached_step);
     }
-    return exits_step_run(stage->cached_step, stage->cache, stage->samples,
-                          stage->run->train->labels, report->phase,
+    return exits_step_run(stage->cached_step, stage->samples, report->phase,
                           stage->options->collective_deadline_ms, &report->result);
 }
 

@@ -13,6 +13,8 @@
 #include "snapshot/snap_packs.h"
 #include "trainer/model/model_files.h"
 
+enum { CHECK_MS = 60000 }; /* for what is on the device's stream before it */
+
 static struct optim *optim_of(const struct train_state *state, int part)
 {
     return part == TRAIN_BACKBONE ? state->backbone_optim : state->exits_optim;
@@ -47,6 +49,14 @@ int64_t train_state_elems(const struct train_state *state, enum train_part part)
     return state->net == NULL ? 0 : exits_net_params(state->net)->block_elems;
 }
 
+float *train_state_block(const struct train_state *state, enum train_part part)
+{
+    if (part == TRAIN_BACKBONE) {
+        return model_block(state->model);
+    }
+    return state->net == NULL ? NULL : exits_net_block(state->net);
+}
+
 int train_state_open_count(const struct train_state *state)
 {
     const struct exits_net_config *config =
@@ -63,9 +73,18 @@ static void hash_i64(struct hash_state *hash, int64_t value)
     hash_add(hash, bytes, sizeof(bytes));
 }
 
-static void hash_floats(struct hash_state *hash, const float *values, int64_t count)
+static enum err hash_floats(struct hash_state *hash, const struct train_state *state, float *values,
+                            enum train_part part)
 {
-    hash_add(hash, values, (size_t)count * sizeof(float));
+    struct device_view view;
+
+    if (values == NULL) {
+        return ERR_OK;
+    }
+    ERR_TRY(device_view_open(model_ops(state->model)->device, values,
+                             (size_t)train_state_elems(state, part) * sizeof(float), &view));
+    hash_add(hash, view.host, view.bytes);
+    return device_view_close(&view, false);
 }
 
 static void hash_blob(struct hash_state *hash, const struct train_state *state)
@@ -88,33 +107,33 @@ enum err train_state_hash(const struct train_state *state, struct hash *hash_out
     struct hash_state *hash = NULL;
 
     ERR_TRY(hash_open(&hash));
-    hash_floats(hash, model_block(state->model), model_params(state->model)->block_elems);
-    if (state->net != NULL) {
-        hash_floats(hash, exits_net_block(state->net), exits_net_params(state->net)->block_elems);
+    enum err status = ERR_OK;
+    for (int part = 0; part < TRAIN_PARTS && status == ERR_OK; part++) {
+        status = hash_floats(hash, state, train_state_block(state, (enum train_part)part),
+                             (enum train_part)part);
     }
-    for (int part = 0; part < TRAIN_PARTS; part++) {
-        for (int which = 0; which < 2; which++) {
-            if (moments.values[part][which] != NULL) {
-                hash_floats(hash, moments.values[part][which],
-                            train_state_elems(state, (enum train_part)part));
-            }
-        }
+    for (int i = 0; i < 2 * TRAIN_PARTS && status == ERR_OK; i++) {
+        status = hash_floats(hash, state, moments.values[i / 2][i % 2], (enum train_part)(i / 2));
     }
     hash_blob(hash, state);
     *hash_out = hash_close(hash);
-    return ERR_OK;
+    return status;
 }
 
 enum err train_state_check(const struct train_state *state)
 {
     const struct kern_ops *ops = model_ops(state->model);
+    void *sum = NULL;
     double squares = 0;
 
-    ops->sum_squares(&squares, model_block(state->model), model_params(state->model)->block_elems);
-    if (state->net != NULL) {
-        ops->sum_squares(&squares, exits_net_block(state->net),
-                         exits_net_params(state->net)->block_elems);
+    ERR_TRY(device_memory_open(ops->device, sizeof(squares), "a sum of squares", &sum));
+    for (int part = 0; part < TRAIN_PARTS; part++) {
+        ops->sum_squares(sum, train_state_block(state, (enum train_part)part),
+                         train_state_elems(state, (enum train_part)part));
     }
+    const enum err status = device_read(ops->device, &squares, sum, sizeof(squares), CHECK_MS);
+    device_memory_close(ops->device, sum);
+    ERR_TRY(status);
     if (!isfinite(squares)) {
         return ERR_FAIL(ERR_NOT_FINITE,
                         "a parameter is NaN or infinite after step %" PRId64
@@ -241,7 +260,8 @@ enum err train_state_load(struct train_state *state, const char *folder, const c
         return ERR_OK;
     }
     ERR_TRY(file_path(path, folder, TRAIN_STATE_EXITS_FILE));
-    return param_list_load(exits_net_params(state->net), exits_net_block(state->net), path);
+    return param_list_load(exits_net_params(state->net), model_ops(state->model)->device,
+                           exits_net_block(state->net), path);
 }
 
 /* The file of moments, or what its packs make; *bytes_out, if any, outlives it. */
@@ -281,7 +301,13 @@ static enum err load_moments(const struct train_state *state, const char *folder
             status = ERR_FAIL(ERR_CORRUPT, "%s: %s is missing or not F32 of %" PRId64 " elements",
                               path, name, elems);
         } else {
-            memcpy(values, tensor->bytes, tensor->byte_count);
+            struct device_view view;
+            status = device_view_open(model_ops(state->model)->device, values, tensor->byte_count,
+                                      &view);
+            if (status == ERR_OK) {
+                memcpy(view.host, tensor->bytes, tensor->byte_count);
+                status = device_view_close(&view, true);
+            }
         }
     }
     safetensors_close(file);

@@ -58,10 +58,13 @@ const char *train_moment_name(enum train_part part, int which);
 /* Elements of a part's block of parameters; 0 if the run does not have it. */
 int64_t train_state_elems(const struct train_state *state, enum train_part part);
 
+/* A part's block of parameters, of the device; NULL if the run does not have it. */
+float *train_state_block(const struct train_state *state, enum train_part part);
+
 /* Counts of open targets that the state has: one for each exit of each set. */
 int train_state_open_count(const struct train_state *state);
 
-/* Errors: ERR_NO_MEMORY. Cost: one pass over the state. */
+/* Errors: ERR_NO_MEMORY; those of device_view_open(). Cost: one pass over the state. */
 ERR_MUST_CHECK enum err train_state_hash(const struct train_state *state, struct hash *hash_out);
 
 /* Errors: ERR_NOT_FINITE if a parameter is NaN or infinite: a later run could not load it. */

@@ -4,7 +4,10 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "comm/base/memory.h"
 #include "comm/device/device_priv.h"
+
+enum { VIEW_MS = 120000 };
 
 static _Thread_local struct device_stream *current;
 
@@ -185,6 +188,61 @@ enum err device_event_is_done(struct device_event *event, bool *done_out)
 enum err device_event_wait(struct device_event *event, int64_t deadline_ms)
 {
     return event->device->ops->event_wait(event, deadline_ms);
+}
+
+enum err device_read(struct device *device, void *to, const void *from, size_t bytes,
+                     int64_t deadline_ms)
+{
+    if (device->kind == DEVICE_CPU) {
+        memcpy(to, from, bytes);
+        return ERR_OK;
+    }
+    assert(current != NULL && current->device == device);
+    ERR_TRY(device_copy(current, to, from, bytes));
+    return device_wait(current, deadline_ms);
+}
+
+enum err device_stage(struct device *device, void *staging, const void *host, size_t bytes,
+                      const void **staged_out)
+{
+    assert((staging == NULL) == (device->kind == DEVICE_CPU));
+    *staged_out = staging == NULL ? host : staging;
+    return staging == NULL ? ERR_OK : device_copy(current, staging, host, bytes);
+}
+
+enum err device_view_open(struct device *device, void *memory, size_t bytes,
+                          struct device_view *view_out)
+{
+    struct device_view view = {.host = memory, .device = device, .memory = memory, .bytes = bytes};
+
+    if (device->kind != DEVICE_CPU) {
+        ERR_TRY(memory_open(bytes, "a view of the device's memory", &view.host));
+        const enum err status = device_read(device, view.host, memory, bytes, VIEW_MS);
+        if (status != ERR_OK) {
+            memory_close(view.host);
+            return status;
+        }
+    }
+    *view_out = view;
+    return ERR_OK;
+}
+
+enum err device_view_close(struct device_view *view, bool changed)
+{
+    enum err status = ERR_OK;
+
+    if (view->host == view->memory) {
+        return ERR_OK;
+    }
+    if (changed) {
+        status = device_copy(current, view->memory, view->host, view->bytes);
+        if (status == ERR_OK) {
+            status = device_wait(current, VIEW_MS);
+        }
+    }
+    memory_close(view->host);
+    view->host = view->memory;
+    return status;
 }
 
 bool device_has_graphs(const struct device *device)

@@ -61,6 +61,9 @@ ERR_MUST_CHECK enum err device_open(enum device_kind kind, int local_rank, int l
                                     struct device **device_out);
 void device_close(struct device *device); /* NULL is allowed */
 
+/* The CPU, which needs no opening; closing it does nothing. */
+struct device *device_cpu(void);
+
 enum device_kind device_kind(const struct device *device); /* CPU or CUDA */
 const char *device_name(const struct device *device);      /* "CPU", "NVIDIA H100 80GB, sm_90" */
 
@@ -147,6 +150,39 @@ ERR_MUST_CHECK enum err device_copy(struct device_stream *stream, void *to, cons
 
 /* Zeroes device memory on the stream. Errors: ERR_DEVICE. */
 ERR_MUST_CHECK enum err device_zero(struct device_stream *stream, void *to, size_t bytes);
+
+/*
+ * On this thread's current stream, and waited for: `bytes` of the device's memory to host memory.
+ * Errors: ERR_TIMEOUT, ERR_DEVICE.
+ */
+ERR_MUST_CHECK enum err device_read(struct device *device, void *to, const void *from, size_t bytes,
+                                    int64_t deadline_ms);
+
+/*
+ * Where the device finds what lies on the host: on a CPU where it is; else copied, on this thread's
+ * current stream, to `staging` [bytes] of the device's memory. `staging` is NULL for a CPU.
+ * Errors: ERR_DEVICE.
+ */
+ERR_MUST_CHECK enum err device_stage(struct device *device, void *staging, const void *host,
+                                     size_t bytes, const void **staged_out);
+
+/* What lies on a device, as the host sees it. */
+struct device_view {
+    void *host;
+    struct device *device;
+    void *memory;
+    size_t bytes;
+};
+
+/*
+ * From open to close the host may read and, if it says so, change `bytes` of the device's memory: on a
+ * CPU that memory itself; else a copy, which the close writes back if `changed`. On this thread's current
+ * stream; both wait, no longer than two minutes. For set-up and checkpoints, not for steps: it allocates.
+ * Close it whatever happened in between. Errors: ERR_NO_MEMORY, ERR_TIMEOUT, ERR_DEVICE.
+ */
+ERR_MUST_CHECK enum err device_view_open(struct device *device, void *memory, size_t bytes,
+                                         struct device_view *view_out);
+ERR_MUST_CHECK enum err device_view_close(struct device_view *view, bool changed);
 
 /*
  * Recording: from begin to end what this thread puts on the stream is not done but noted, with what

@@ -1,5 +1,4 @@
 #define _DEFAULT_SOURCE
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -7,9 +6,13 @@
 #include "comm/base/memory.h"
 #include "comm/device/device_priv.h"
 
+static struct device the_cpu;
+
 static void cpu_close(struct device *device)
 {
-    free(device);
+    if (device != &the_cpu) {
+        free(device);
+    }
 }
 
 static void cpu_memory_bytes(struct device *device, int64_t *total_out, int64_t *free_out)
@@ -165,16 +168,21 @@ static const struct device_ops cpu_ops = {
     .event_wait = cpu_event_wait,
 };
 
+static struct device the_cpu = {.ops = &cpu_ops, .kind = DEVICE_CPU, .name = "CPU"};
+
+struct device *device_cpu(void)
+{
+    return &the_cpu;
+}
+
 enum err device_cpu_open(struct device **device_out)
 {
-    struct device *device = calloc(1, sizeof(*device));
+    struct device *device = malloc(sizeof(*device));
 
     if (device == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "a device");
     }
-    device->ops = &cpu_ops;
-    device->kind = DEVICE_CPU;
-    snprintf(device->name, sizeof(device->name), "CPU");
+    *device = the_cpu;
     *device_out = device;
     return ERR_OK;
 }

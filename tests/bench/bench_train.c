@@ -101,7 +101,7 @@ static void open_model(struct bench *bench, int layers, int width, int heads,
     die_on(comm_duplicate(bench->world, &bench->sums));
     die_on(kern_ops_choose(KERN_ISA_AUTO, matmul, &bench->ops));
     die_on(model_open(&config, &bench->ops, &bench->model));
-    model_init(bench->model, 1);
+    die_on(model_init(bench->model, 1));
     model_pack(bench->model, true);
     bench->local = BATCH / comm_size(bench->world);
     die_on(memory_open_f32(BATCH * PIXELS, "images", &bench->images));
@@ -162,7 +162,7 @@ static void open_exits(struct bench *bench, int layers, int width)
     }
     losses.costs[layers - 1] = 1;
     die_on(exits_net_open(&config, &bench->ops, &bench->net));
-    exits_net_init(bench->net, 1, prior);
+    die_on(exits_net_init(bench->net, 1, prior));
     exits_net_pack(bench->net);
     die_on(exits_trainer_open(bench->net, &losses, &bench->balance, bench->micro, &bench->trainer));
     bench->tap = exits_trainer_tap(bench->trainer);
@@ -172,13 +172,14 @@ static void open_exits(struct bench *bench, int layers, int width)
 static void open_cache(struct bench *bench, int layers, int width)
 {
     const struct exits_cache_shape shape = {ROWS, layers - 1, width, CLASSES};
-    const struct exits_step_options options = {.net = bench->net,
-                                               .trainer = bench->trainer,
-                                               .ops = &bench->ops,
-                                               .group = bench->sums,
-                                               .order = COMM_REDUCE_TREE,
-                                               .micro_samples = bench->micro,
-                                               .micro_count = bench->local / bench->micro};
+    struct exits_step_options options = {.net = bench->net,
+                                         .trainer = bench->trainer,
+                                         .labels = bench->row_labels,
+                                         .ops = &bench->ops,
+                                         .group = bench->sums,
+                                         .order = COMM_REDUCE_TREE,
+                                         .micro_samples = bench->micro,
+                                         .micro_count = bench->local / bench->micro};
 
     die_on(exits_cache_open(&shape, &bench->cache));
     float *rows = exits_cache_rows(bench->cache);
@@ -188,6 +189,7 @@ static void open_cache(struct bench *bench, int layers, int width)
     for (int i = 0; i < ROWS; i++) {
         bench->row_labels[i] = i % CLASSES;
     }
+    options.cache = bench->cache;
     die_on(exits_step_open(&options, &bench->exits_step));
 }
 
@@ -236,8 +238,7 @@ static void step_once(struct bench *bench)
             bench->samples[i] =
                 (uint32_t)rng_u64(2, RNG_TEST, (uint64_t)i, (uint32_t)bench->steps_done) % ROWS;
         }
-        die_on(exits_step_run(bench->exits_step, bench->cache, bench->samples, bench->row_labels,
-                              phase, DEADLINE_MS, &result));
+        die_on(exits_step_run(bench->exits_step, bench->samples, phase, DEADLINE_MS, &result));
     } else {
         for (int64_t at = 0; at < bench->local; at += bench->micro) {
             die_on(step_micro_batch(bench->step, bench->images + at * PIXELS, bench->labels + at,

@@ -359,7 +359,7 @@ START_TEST(init__is_the_same_in_all_sets_and_opens_gates_by_the_prior)
     const int64_t set_elems = exits_net_params(net)->block_elems / SETS;
     const float *block = exits_net_block(net);
 
-    exits_net_init(net, 5, prior);
+    ck_assert_int_eq(exits_net_init(net, 5, prior), ERR_OK);
     exits_net_pack(net);
     ck_assert_mem_eq(block, block + set_elems, (size_t)set_elems * sizeof(float));
     for (int at = 0; at < SETS * G; at++) {
@@ -370,7 +370,7 @@ START_TEST(init__is_the_same_in_all_sets_and_opens_gates_by_the_prior)
         }
     }
     const float first = block[exits_net_params(net)->params[_i >= 2 ? 2 : 0].offset];
-    exits_net_init(net, 6, prior);
+    ck_assert_int_eq(exits_net_init(net, 6, prior), ERR_OK);
     ck_assert(first != block[exits_net_params(net)->params[_i >= 2 ? 2 : 0].offset]);
     exits_work_close(work);
     exits_net_close(net);

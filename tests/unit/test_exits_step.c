@@ -117,13 +117,16 @@ static void open_rank(struct rank *rank, const struct exits_train_config *config
     const struct kern_ops ops = model_case_ops((enum model_case_ops)(model_case_ops_count() - 1));
 
     ck_assert_int_eq(exits_net_open(&net_config, &ops, &rank->net), ERR_OK);
-    exits_net_init(rank->net, 1, prior);
+    ck_assert_int_eq(exits_net_init(rank->net, 1, prior), ERR_OK);
     exits_net_pack(rank->net);
     ck_assert_int_eq(exits_trainer_open(rank->net, config, &rank->balance, MICRO, &rank->trainer),
                      ERR_OK);
+    rank->cache = open_cache();
     rank->micro_count = LEAVES / comm_size(rank->group);
     const struct exits_step_options options = {.net = rank->net,
                                                .trainer = rank->trainer,
+                                               .cache = rank->cache,
+                                               .labels = labels,
                                                .ops = exits_net_ops(rank->net),
                                                .group = rank->group,
                                                .order = COMM_REDUCE_TREE,
@@ -131,7 +134,6 @@ static void open_rank(struct rank *rank, const struct exits_train_config *config
                                                .micro_count = rank->micro_count};
     ck_assert_int_eq(exits_step_open(&options, &rank->step), ERR_OK);
     open_optim(rank, &ops);
-    rank->cache = open_cache();
 }
 
 static void open_alone(struct rank *rank, const struct exits_train_config *config)
@@ -165,8 +167,7 @@ static enum err run_step(struct rank *rank, uint64_t number, uint64_t phase, boo
         samples[i] =
             (uint32_t)(rng_u64(6, RNG_TEST, number * BATCH + (uint64_t)(first + i), 0) % ROWS);
     }
-    ERR_TRY(exits_step_run(rank->step, rank->cache, samples, labels, phase, DEADLINE_MS,
-                           &rank->result));
+    ERR_TRY(exits_step_run(rank->step, samples, phase, DEADLINE_MS, &rank->result));
     if (!updates) {
         return ERR_OK;
     }
@@ -283,8 +284,7 @@ static void measure_costs(struct rank *rank, double costs_out[SETS], float left_
         for (uint32_t i = 0; i < BATCH; i++) {
             samples[i] = at + i;
         }
-        ck_assert_int_eq(exits_step_run(rank->step, rank->cache, samples, labels, BOTH, DEADLINE_MS,
-                                        &rank->result),
+        ck_assert_int_eq(exits_step_run(rank->step, samples, BOTH, DEADLINE_MS, &rank->result),
                          ERR_OK);
         for (int set = 0; set < SETS; set++) {
             const struct exits_sums sums =

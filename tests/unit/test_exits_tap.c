@@ -155,6 +155,8 @@ static void check_cached(struct fixture *fixture, const struct exits_cache *cach
 {
     const struct exits_step_options options = {.net = fixture->net,
                                                .trainer = fixture->trainer,
+                                               .cache = cache,
+                                               .labels = fixture->labels,
                                                .ops = exits_net_ops(fixture->net),
                                                .group = fixture->group,
                                                .order = COMM_REDUCE_TREE,
@@ -168,8 +170,8 @@ static void check_cached(struct fixture *fixture, const struct exits_cache *cach
         samples[i] = i;
     }
     ck_assert_int_eq(exits_step_open(&options, &step), ERR_OK);
-    ck_assert_int_eq(exits_step_run(step, cache, samples, fixture->labels,
-                                    EXITS_TRAINS_HEADS | EXITS_TRAINS_GATES, DEADLINE_MS, &result),
+    ck_assert_int_eq(exits_step_run(step, samples, EXITS_TRAINS_HEADS | EXITS_TRAINS_GATES,
+                                    DEADLINE_MS, &result),
                      ERR_OK);
     ck_assert(result.sample_count == N);
     ck_assert(result.correct == fixture->by_tap.correct);

@@ -431,9 +431,9 @@ START_TEST(init__depends_on_the_seed_and_fills_every_matrix)
     const size_t bytes = (size_t)params->block_elems * sizeof(float);
     float *first = floats(params->block_elems);
 
-    model_init(model, 1);
+    ck_assert_int_eq(model_init(model, 1), ERR_OK);
     memcpy(first, model_block(model), bytes);
-    model_init(model, 2);
+    ck_assert_int_eq(model_init(model, 2), ERR_OK);
     for (int64_t t = 0; t < params->count; t++) {
         const struct param *param = &params->params[t];
         const bool is_drawn = param->init == PARAM_NORMAL || param->init == PARAM_XAVIER;
@@ -444,7 +444,7 @@ START_TEST(init__depends_on_the_seed_and_fills_every_matrix)
             ck_assert_double_gt(norm_of(first + param->offset, param->count), 0);
         }
     }
-    model_init(model, 1);
+    ck_assert_int_eq(model_init(model, 1), ERR_OK);
     ck_assert_mem_eq(first, model_block(model), bytes);
     free(first);
     model_close(model);

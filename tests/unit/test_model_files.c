@@ -79,7 +79,7 @@ START_TEST(config_text__is_read_back_and_weights_with_it)
     struct model *model = open_model(&config);
     struct model_config back;
 
-    model_init(model, 5);
+    ck_assert_int_eq(model_init(model, 5), ERR_OK);
     save(model);
     EXPECT_OK(model_files_read_config(folder.path, &back));
     ck_assert_int_eq(back.image_size, config.image_size);

@@ -124,7 +124,7 @@ START_TEST(load__gives_back_what_was_written_and_zero_gaps)
 {
     save();
     memset(loaded, 0xa5, sizeof(loaded));
-    EXPECT_OK(param_list_load(&list, loaded, path));
+    EXPECT_OK(param_list_load(&list, device_cpu(), loaded, path));
     ck_assert_int_eq(memcmp(block, loaded, (size_t)list.block_elems * sizeof(float)), 0);
     float beyond = 0;
     memset(&beyond, 0xa5, sizeof(beyond));
@@ -161,22 +161,27 @@ START_TEST(load__refuses_another_set_of_tensors_and_names_the_first)
     const struct safetensors_tensor half = {"w", SAFETENSORS_BF16, 2, {3, 5}, block, 30};
     const struct safetensors_tensor strange = {"extra", SAFETENSORS_F32, 1, {2}, block, 8};
 
-    EXPECT_ERR(param_list_load(&list, loaded, path), ERR_MISSING, path);
+    EXPECT_ERR(param_list_load(&list, device_cpu(), loaded, path), ERR_MISSING, path);
     write_changed(1, NULL);
-    EXPECT_ERR(param_list_load(&list, loaded, path), ERR_CORRUPT, "tensor w2 is missing");
+    EXPECT_ERR(param_list_load(&list, device_cpu(), loaded, path), ERR_CORRUPT,
+               "tensor w2 is missing");
     write_changed(0, &turned);
-    EXPECT_ERR(param_list_load(&list, loaded, path), ERR_CORRUPT,
+    EXPECT_ERR(param_list_load(&list, device_cpu(), loaded, path), ERR_CORRUPT,
                "tensor w is F32 [5, 3], the configuration asks for F32 [3, 5]");
     write_changed(0, &flat);
-    EXPECT_ERR(param_list_load(&list, loaded, path), ERR_CORRUPT, "tensor w is F32 [15]");
+    EXPECT_ERR(param_list_load(&list, device_cpu(), loaded, path), ERR_CORRUPT,
+               "tensor w is F32 [15]");
     write_changed(0, &whole);
-    EXPECT_ERR(param_list_load(&list, loaded, path), ERR_CORRUPT, "tensor w is I32 [3, 5]");
+    EXPECT_ERR(param_list_load(&list, device_cpu(), loaded, path), ERR_CORRUPT,
+               "tensor w is I32 [3, 5]");
     write_changed(0, &half);
-    EXPECT_ERR(param_list_load(&list, loaded, path), ERR_CORRUPT, "tensor w is BF16 [3, 5]");
+    EXPECT_ERR(param_list_load(&list, device_cpu(), loaded, path), ERR_CORRUPT,
+               "tensor w is BF16 [3, 5]");
     write_changed(3, &strange);
-    EXPECT_ERR(param_list_load(&list, loaded, path), ERR_CORRUPT, "tensor extra is not one of");
+    EXPECT_ERR(param_list_load(&list, device_cpu(), loaded, path), ERR_CORRUPT,
+               "tensor extra is not one of");
     write_changed(3, NULL);
-    EXPECT_OK(param_list_load(&list, loaded, path));
+    EXPECT_OK(param_list_load(&list, device_cpu(), loaded, path));
 }
 END_TEST
 
@@ -187,7 +192,7 @@ START_TEST(load__refuses_what_is_not_finite)
     for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
         block[15 + 4] = values[i];
         save();
-        EXPECT_ERR(param_list_load(&list, loaded, path), ERR_CORRUPT, "at element 4");
+        EXPECT_ERR(param_list_load(&list, device_cpu(), loaded, path), ERR_CORRUPT, "at element 4");
     }
 }
 END_TEST

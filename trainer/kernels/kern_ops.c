@@ -51,6 +51,7 @@ static void fill_rows(struct kern_ops *ops)
     ops->gather_rows = kern_gather_rows_portable;
     ops->mean_forward = kern_mean_forward_portable;
     ops->mean_backward = kern_mean_backward_portable;
+    ops->count = kern_count_portable;
     ops->tally = kern_tally_portable;
 }
 
@@ -115,6 +116,7 @@ enum err kern_ops_choose(enum kern_isa isa, enum kern_matmul matmul, struct kern
         fill_portable(&ops);
     }
     fill_rows(&ops);
+    ops.device = device_cpu();
     switch (matmul) {
     case KERN_MATMUL_OWN: fill_matmul_own(&ops); break;
     case KERN_MATMUL_BLAS: fill_matmul_blas(&ops); break;

@@ -18,6 +18,7 @@
 #define TRAINER_KERNELS_KERN_OPS_H
 
 #include "comm/base/err.h"
+#include "comm/device/device.h"
 #include "trainer/kernels/kern_attention.h"
 #include "trainer/kernels/kern_embed.h"
 #include "trainer/kernels/kern_gate.h"
@@ -34,7 +35,8 @@ enum kern_isa { KERN_ISA_AUTO, KERN_ISA_PORTABLE, KERN_ISA_AVX2 };
 enum kern_matmul { KERN_MATMUL_AUTO, KERN_MATMUL_PORTABLE, KERN_MATMUL_OWN, KERN_MATMUL_BLAS };
 
 struct kern_ops {
-    const char *isa;    /* "portable", "avx2" */
+    struct device *device; /* whose memory the functions work on */
+    const char *isa;       /* "portable", "avx2" */
     const char *matmul; /* "portable", "own avx2 6x16", "openblas Zen" (with the BLAS core name) */
 
     kern_linear_panel_elems_fn *linear_panel_elems;
@@ -65,6 +67,7 @@ struct kern_ops {
     kern_gather_rows_fn *gather_rows;
     kern_mean_forward_fn *mean_forward;
     kern_mean_backward_fn *mean_backward;
+    kern_count_fn *count;
     kern_tally_fn *tally;
 
     kern_add_fn *add;

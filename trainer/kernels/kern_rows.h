@@ -37,6 +37,10 @@ typedef void kern_mean_backward_fn(float *dx, const float *dmean, int64_t B, int
 typedef void kern_tally_fn(float *loss_sum, float *correct, const float *loss,
                            const int32_t *predicted, const int32_t *label, int64_t N);
 
+/* counts[0] += first, counts[1] += second. */
+typedef void kern_count_fn(float *counts, float first, float second);
+
+kern_count_fn kern_count_portable;
 kern_zero_fn kern_zero_portable;
 kern_copy_rows_fn kern_copy_rows_portable;
 kern_add_rows_fn kern_add_rows_portable;

@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "comm/base/memory.h"
 #include "trainer/model/model_priv.h"
 
 enum { MATRICES_PER_LAYER_MAX = 5, MATRICES_OUTSIDE_LAYERS = 2, CACHE_LINE_FLOATS = 16 };
@@ -66,7 +65,7 @@ static enum err place_panels(struct model *model)
     for (int64_t i = 0; i < model->matrix_count; i++) {
         total += 2 * panel_elems(model, model->matrices[i]);
     }
-    ERR_TRY(memory_open_f32(total, "weight panels", &model->panels));
+    ERR_TRY(device_memory_open_f32(model->ops.device, total, "weight panels", &model->panels));
     float *at = model->panels;
     for (int64_t i = 0; i < model->matrix_count; i++) {
         const int64_t elems = panel_elems(model, model->matrices[i]);
@@ -88,7 +87,8 @@ static enum err allocate(struct model *model)
         return ERR_FAIL(ERR_NO_MEMORY, "a list of %zu layers", layers);
     }
     ERR_TRY(model_layout_open(&model->config, &model->params));
-    ERR_TRY(memory_open_f32(model->params.block_elems, "parameters", &model->block));
+    ERR_TRY(device_memory_open_f32(model->ops.device, model->params.block_elems, "parameters",
+                                   &model->block));
     name_matrices(model);
     return place_panels(model);
 }
@@ -118,8 +118,8 @@ void model_close(struct model *model)
     if (model == NULL) {
         return;
     }
-    memory_close(model->panels);
-    memory_close(model->block);
+    device_memory_close(model->ops.device, model->panels);
+    device_memory_close(model->ops.device, model->block);
     param_list_close(&model->params);
     free(model->matrices);
     free(model->layers);
@@ -146,9 +146,14 @@ float *model_block(struct model *model)
     return model->block;
 }
 
-void model_init(struct model *model, uint64_t seed)
+enum err model_init(struct model *model, uint64_t seed)
 {
-    param_list_init(&model->params, model->block, model->config.initializer_range, seed, 0);
+    struct device_view view;
+
+    ERR_TRY(device_view_open(model->ops.device, model->block,
+                             (size_t)model->params.block_elems * sizeof(float), &view));
+    param_list_init(&model->params, view.host, model->config.initializer_range, seed, 0);
+    return device_view_close(&view, true);
 }
 
 void model_pack(struct model *model, bool for_backward)

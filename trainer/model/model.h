@@ -54,10 +54,10 @@ void model_close(struct model *model); /* NULL is allowed */
 const struct model_config *model_config_of(const struct model *model);
 const struct kern_ops *model_ops(const struct model *model);
 const struct param_list *model_params(const struct model *model);
-float *model_block(struct model *model); /* [model_params()->block_elems], the parameters */
+float *model_block(struct model *model); /* [model_params()->block_elems], of the device */
 
-/* Initial values. */
-void model_init(struct model *model, uint64_t seed);
+/* Initial values. Errors: as device_view_open(). */
+ERR_MUST_CHECK enum err model_init(struct model *model, uint64_t seed);
 
 /* To be called after every change of the parameters and before the next pass. Cost: one copy
  * of the matrices, two with `for_backward`. */

@@ -154,5 +154,5 @@ enum err model_files_load_weights(struct model *model, const char *folder)
     char path[FILE_PATH_BYTES_MAX];
 
     ERR_TRY(file_path(path, folder, MODEL_WEIGHTS_FILE));
-    return param_list_load(model_params(model), model_block(model), path);
+    return param_list_load(model_params(model), model_ops(model)->device, model_block(model), path);
 }

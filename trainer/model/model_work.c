@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm/base/memory.h"
 #include "trainer/model/model_priv.h"
 
 enum { CACHE_LINE_FLOATS = 16 };
@@ -99,7 +98,8 @@ enum err model_work_open(const struct model *model, int64_t samples_max, bool ke
         goto err_close;
     }
     carve_all(work, &carver);
-    ERR_GOTO(err_close, status, memory_open_f32(carver.used, "activations", &work->block));
+    ERR_GOTO(err_close, status,
+             device_memory_open_f32(model->ops.device, carver.used, "activations", &work->block));
     work->bytes = carver.used * (int64_t)sizeof(float);
     carver = (struct carver){.block = work->block};
     carve_all(work, &carver);
@@ -116,7 +116,7 @@ void model_work_close(struct model_work *work)
     if (work == NULL) {
         return;
     }
-    memory_close(work->block);
+    device_memory_close(work->model->ops.device, work->block);
     free(work->layers);
     free(work);
 }

@@ -175,19 +175,28 @@ static enum err refuse_strangers(const struct param_list *list, const struct saf
     return ERR_OK;
 }
 
-enum err param_list_load(const struct param_list *list, float *block, const char *path)
+enum err param_list_load(const struct param_list *list, struct device *device, float *block,
+                         const char *path)
 {
+    const size_t bytes = (size_t)list->block_elems * sizeof(float);
     struct safetensors *file = NULL;
-    enum err status = ERR_OK;
+    struct device_view view;
 
     ERR_TRY(safetensors_open(path, &file));
-    memset(block, 0, (size_t)list->block_elems * sizeof(float));
+    enum err status = device_view_open(device, block, bytes, &view);
+    if (status != ERR_OK) {
+        safetensors_close(file);
+        return status;
+    }
+    float *values = view.host;
+    memset(values, 0, bytes);
     for (int64_t t = 0; t < list->count && status == ERR_OK; t++) {
-        status = load_one(&list->params[t], file, path, block + list->params[t].offset);
+        status = load_one(&list->params[t], file, path, values + list->params[t].offset);
     }
     if (status == ERR_OK) {
         status = refuse_strangers(list, file, path);
     }
     safetensors_close(file);
-    return status;
+    const enum err closed = device_view_close(&view, status == ERR_OK);
+    return status == ERR_OK ? closed : status;
 }

@@ -14,6 +14,7 @@
 
 #include "comm/base/err.h"
 #include "comm/base/safetensors.h"
+#include "comm/device/device.h"
 
 enum { PARAM_NAME_BYTES = 112, PARAM_RANK_MAX = 4, PARAM_ALIGN_ELEMS = 64 /* 256 bytes */ };
 
@@ -64,13 +65,13 @@ void param_list_tensors(const struct param_list *list, const float *block,
                         struct safetensors_tensor tensors_out[]);
 
 /*
- * Reads a block from a safetensors file, in which every tensor must be there, in F32, of
+ * Reads a block of the device's memory from a safetensors file, in which every tensor must be there, in F32, of
  * the right shape and finite, and none besides.
  *
  * Errors: ERR_MISSING, ERR_IO, ERR_CORRUPT naming the first tensor that is missing, unknown, of
- * another shape or type, or holds NaN or infinity; `block` is then undefined.
+ * another shape or type, or holds NaN or infinity; `block` is then undefined; those of device_view_open().
  */
-ERR_MUST_CHECK enum err param_list_load(const struct param_list *list, float *block,
-                                        const char *path);
+ERR_MUST_CHECK enum err param_list_load(const struct param_list *list, struct device *device,
+                                        float *block, const char *path);
 
 #endif

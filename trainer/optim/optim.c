@@ -6,7 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm/base/memory.h"
+#include "comm/device/device.h"
+
+enum { MEASURE_MS = 60000 }; /* for what is on the device's stream before it */
+
+/* Sums of squares of the gradients that are clipped together, of active groups. */
+struct squares {
+    double of[OPTIM_GROUPS_MAX][OPTIM_CLIPS_MAX];
+};
 
 struct optim {
     struct optim_options options;
@@ -15,16 +22,17 @@ struct optim {
     int64_t range_count;
     float *moment1, *moment2;
     int64_t *counts;
-    float *owned[2]; /* of the moments, those that were not lent */
+    float *owned[2];         /* of the moments, those that were not lent */
+    struct squares *squares; /* of the device */
     int64_t owned_counts[OPTIM_GROUPS_MAX];
 };
 
 /* A moment's memory: lent, or made and owned. */
-static enum err open_moment(float *lent, int64_t elems, const char *what, float **owned_out,
-                            float **moment_out)
+static enum err open_moment(struct device *device, float *lent, int64_t elems, const char *what,
+                            float **owned_out, float **moment_out)
 {
     if (lent == NULL) {
-        ERR_TRY(memory_open_f32(elems, what, owned_out));
+        ERR_TRY(device_memory_open_f32(device, elems, what, owned_out));
     }
     *moment_out = lent == NULL ? *owned_out : lent;
     return ERR_OK;
@@ -50,14 +58,18 @@ enum err optim_open(const struct optim_options *options, const struct kern_ops *
     }
     memcpy(optim->ranges, ranges, (size_t)range_count * sizeof(*ranges));
     optim->counts = options->counts == NULL ? optim->owned_counts : options->counts;
-    ERR_GOTO(
-        err_close, status,
-        open_moment(options->moment1, elems, "first moments", &optim->owned[0], &optim->moment1));
+    ERR_GOTO(err_close, status,
+             open_moment(ops->device, options->moment1, elems, "first moments", &optim->owned[0],
+                         &optim->moment1));
     if (options->kind == OPTIM_ADAMW) {
         ERR_GOTO(err_close, status,
-                 open_moment(options->moment2, elems, "second moments", &optim->owned[1],
-                             &optim->moment2));
+                 open_moment(ops->device, options->moment2, elems, "second moments",
+                             &optim->owned[1], &optim->moment2));
     }
+    void *squares = NULL;
+    ERR_GOTO(err_close, status,
+             device_memory_open(ops->device, sizeof(*optim->squares), "sums of squares", &squares));
+    optim->squares = squares;
     *optim_out = optim;
     return ERR_OK;
 
@@ -71,8 +83,9 @@ void optim_close(struct optim *optim)
     if (optim == NULL) {
         return;
     }
-    memory_close(optim->owned[1]);
-    memory_close(optim->owned[0]);
+    device_memory_close(optim->ops.device, optim->squares);
+    device_memory_close(optim->ops.device, optim->owned[1]);
+    device_memory_close(optim->ops.device, optim->owned[0]);
     free(optim->ranges);
     free(optim);
 }
@@ -92,22 +105,18 @@ int64_t *optim_counts(struct optim *optim)
     return optim->counts;
 }
 
-/* Sums of squares of the gradients that are clipped together, of active groups. */
-struct squares {
-    double of[OPTIM_GROUPS_MAX][OPTIM_CLIPS_MAX];
-};
-
 static enum err measure(const struct optim *optim, const float *gradients, double sample_count,
                         struct optim_step groups[OPTIM_GROUPS_MAX], struct squares *squares)
 {
-    memset(squares, 0, sizeof(*squares));
+    optim->ops.zero((float *)optim->squares, sizeof(*optim->squares) / sizeof(float));
     for (int64_t i = 0; i < optim->range_count; i++) {
         const struct optim_range *range = &optim->ranges[i];
         if (groups[range->group].active) {
-            optim->ops.sum_squares(&squares->of[range->group][range->clip],
+            optim->ops.sum_squares(&optim->squares->of[range->group][range->clip],
                                    gradients + range->begin, range->end - range->begin);
         }
     }
+    ERR_TRY(device_read(optim->ops.device, squares, optim->squares, sizeof(*squares), MEASURE_MS));
     for (int group = 0; group < OPTIM_GROUPS_MAX; group++) {
         double sum = 0;
         for (int clip = 0; clip < OPTIM_CLIPS_MAX; clip++) {

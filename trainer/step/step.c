@@ -2,13 +2,14 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "comm/base/memory.h"
+#include "comm/device/device.h"
 #include "trainer/step/step_sum.h"
 
 /* The step's own sums, before the tap's. */
-enum { SUM_SAMPLES, SUM_LOSS, SUM_CORRECT, SUM_VOTES, SUM_BAD, SUM_COUNT };
+enum { SUM_SAMPLES, SUM_VOTES, SUM_LOSS, SUM_CORRECT, SUM_BAD, SUM_COUNT };
+
+enum { READ_MS = 60000 }; /* for what is on the device's stream before it */
 
 struct step {
     struct step_options options;
@@ -26,9 +27,27 @@ struct step {
     float *dlogits;           /* [n, K] */
     float *loss, *lse, *ones; /* [n] */
     int32_t *predicted;       /* [n] */
+    void *images, *labels;    /* where the device has those of a micro-batch; NULL on a CPU */
+    float *sums;              /* [SUM_COUNT + statistic_count], on the host: those of the step */
     float **features;         /* [layer_count] of [n, D] */
     float **dfeatures;
 };
+
+static struct device *device_of(const struct step *step)
+{
+    return model_ops(step->options.model)->device;
+}
+
+static enum err fill_ones(struct step *step, int64_t n)
+{
+    struct device_view view;
+
+    ERR_TRY(device_view_open(device_of(step), step->ones, (size_t)n * sizeof(float), &view));
+    for (int64_t i = 0; i < n; i++) {
+        ((float *)view.host)[i] = 1;
+    }
+    return device_view_close(&view, true);
+}
 
 static enum err open_rows(struct step *step)
 {
@@ -39,12 +58,11 @@ static enum err open_rows(struct step *step)
 
     step->features = calloc((size_t)taps + 1, sizeof(float *));
     step->dfeatures = calloc((size_t)taps + 1, sizeof(float *));
-    step->predicted = calloc((size_t)n, sizeof(int32_t));
-    if (step->features == NULL || step->dfeatures == NULL || step->predicted == NULL) {
+    if (step->features == NULL || step->dfeatures == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "the rows of a micro-batch");
     }
-    ERR_TRY(memory_open_f32(n * ((2 + 2 * taps) * D + 2 * K + 3), "the rows of a micro-batch",
-                            &step->rows));
+    ERR_TRY(device_memory_open_f32(device_of(step), n * ((2 + 2 * taps) * D + 2 * K + 4),
+                                   "the rows of a micro-batch", &step->rows));
     float *at = step->rows;
     step->pooled = at;
     step->dpooled = at += n * D;
@@ -56,11 +74,28 @@ static enum err open_rows(struct step *step)
     step->dlogits = at += n * K;
     step->loss = at += n * K;
     step->lse = at += n;
+    step->predicted = (int32_t *)(void *)(at += n);
     step->ones = at + n;
-    for (int64_t i = 0; i < n; i++) {
-        step->ones[i] = 1;
+    return fill_ones(step, n);
+}
+
+/* Where micro-batches and sums change between host and device. */
+static enum err open_exchange(struct step *step)
+{
+    const struct model_config *config = model_config_of(step->options.model);
+    const size_t n = (size_t)step->options.micro_samples;
+    const size_t pixels = (size_t)(config->num_channels * config->image_size * config->image_size);
+    const size_t sums = (size_t)(SUM_COUNT + step->tap.statistic_count);
+    void *pinned = NULL;
+
+    ERR_TRY(device_pinned_open(device_of(step), sums * sizeof(float), "sums of a step", &pinned));
+    step->sums = pinned;
+    if (device_kind(device_of(step)) == DEVICE_CPU) {
+        return ERR_OK;
     }
-    return ERR_OK;
+    ERR_TRY(
+        device_memory_open(device_of(step), n * pixels * sizeof(float), "images", &step->images));
+    return device_memory_open(device_of(step), n * sizeof(int32_t), "labels", &step->labels);
 }
 
 static enum err open_sum(struct step *step)
@@ -106,6 +141,7 @@ enum err step_open(const struct step_options *options, struct step **step_out)
              model_work_open(options->model, options->micro_samples, options->trains_backbone,
                              &step->work));
     ERR_GOTO(err_close, status, open_rows(step));
+    ERR_GOTO(err_close, status, open_exchange(step));
     ERR_GOTO(err_close, status, open_sum(step));
     *step_out = step;
     return ERR_OK;
@@ -122,8 +158,10 @@ void step_close(struct step *step)
     }
     step_sum_close(step->sum);
     model_work_close(step->work);
-    memory_close(step->rows);
-    free(step->predicted);
+    device_memory_close(device_of(step), step->labels);
+    device_memory_close(device_of(step), step->images);
+    device_pinned_close(device_of(step), step->sums);
+    device_memory_close(device_of(step), step->rows);
     free(step->features);
     free(step->dfeatures);
     free(step);
@@ -162,7 +200,6 @@ static void final_loss(struct step *step, const int32_t *labels, int64_t n, floa
 
     ops->xent_forward(&out, step->logits, labels, n, K);
     ops->tally(&sums[SUM_LOSS], &sums[SUM_CORRECT], step->loss, step->predicted, labels, n);
-    sums[SUM_SAMPLES] += (float)n;
     if (step->tap.losses == NULL && step->options.trains_backbone) {
         ops->xent_backward(step->dlogits, step->logits, step->lse, labels, step->ones, n, K);
     }
@@ -191,7 +228,11 @@ static enum err backward(struct step *step, float *vector, bool accumulate)
 enum err step_micro_batch(struct step *step, const float *images, const int32_t *labels, int64_t n,
                           uint64_t phase)
 {
+    const struct kern_ops *ops = model_ops(step->options.model);
+    const struct model_config *config = model_config_of(step->options.model);
+    const int64_t pixels = config->num_channels * config->image_size * config->image_size;
     const bool trains = step->options.trains_backbone;
+    const void *staged = NULL;
     bool accumulate = false;
 
     assert(n >= 1 && n <= step->options.micro_samples);
@@ -199,11 +240,15 @@ enum err step_micro_batch(struct step *step, const float *images, const int32_t 
     float *tap_gradients = vector + step->backbone_elems;
     float *sums = tap_gradients + step->tap.gradient_elems;
     if (!accumulate) {
-        memset(sums, 0, (size_t)(SUM_COUNT + step->tap.statistic_count) * sizeof(float));
+        ops->zero(sums, SUM_COUNT + step->tap.statistic_count);
     }
-    sums[SUM_VOTES] += step->votes ? 1 : 0;
+    ops->count(&sums[SUM_SAMPLES], (float)n, step->votes ? 1 : 0);
     step->votes = false;
-    forward(step, images, n);
+    ERR_TRY(device_stage(ops->device, step->images, images, (size_t)(n * pixels) * sizeof(float),
+                         &staged));
+    forward(step, staged, n);
+    ERR_TRY(device_stage(ops->device, step->labels, labels, (size_t)n * sizeof(*labels), &staged));
+    labels = staged;
     final_loss(step, labels, n, sums);
     if (step->tap.losses != NULL) {
         const struct step_view view = {
@@ -239,7 +284,9 @@ enum err step_finish(struct step *step, int64_t deadline_ms, struct step_result 
 
     ERR_TRY(step_sum_finish(step->sum, deadline_ms, &vector));
     const float *tap_gradients = vector + step->backbone_elems;
-    const float *sums = tap_gradients + step->tap.gradient_elems;
+    const float *sums = step->sums;
+    ERR_TRY(device_read(device_of(step), step->sums, tap_gradients + step->tap.gradient_elems,
+                        (size_t)(SUM_COUNT + step->tap.statistic_count) * sizeof(float), READ_MS));
     if (sums[SUM_BAD] > 0) {
         return ERR_FAIL(ERR_NOT_FINITE,
                         "the final logits of %.0f of %.0f samples are NaN or infinite: a lower "

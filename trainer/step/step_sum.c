@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm/base/memory.h"
-
 enum { LEVELS_MAX = 32 };
 
 struct step_sum {
@@ -31,8 +29,8 @@ static enum err allocate(struct step_sum *sum, const int64_t bucket_elems[])
         sum->bucket_begin[i + 1] = sum->bucket_begin[i] + bucket_elems[i];
     }
     for (int level = 0; level < sum->level_count; level++) {
-        ERR_TRY(memory_open_f32(sum->bucket_begin[sum->bucket_count], "gradients",
-                                &sum->levels[level]));
+        ERR_TRY(device_memory_open_f32(sum->ops.device, sum->bucket_begin[sum->bucket_count],
+                                       "gradients", &sum->levels[level]));
     }
     return ERR_OK;
 }
@@ -78,7 +76,7 @@ void step_sum_close(struct step_sum *sum)
     const int first = sum->reduce != NULL && comm_reduce_under_way(sum->reduce) ? 1 : 0;
     comm_reduce_close(sum->reduce);
     for (int level = first; level < sum->level_count; level++) {
-        memory_close(sum->levels[level]);
+        device_memory_close(sum->ops.device, sum->levels[level]);
     }
     free(sum->bucket_begin);
     free(sum);
