@@ -97,6 +97,13 @@ void exits_forward(struct exits_work *work, int set, int exit, const float *feat
 
 struct exits_view exits_view_of(const struct exits_work *work, int set, int exit);
 
+/* Of exit 0 of a set; arrays of floats of exit g begin g strides further, its classes g class_strides. */
+struct exits_strides {
+    int64_t stride, class_stride;
+};
+
+struct exits_strides exits_strides_of(const struct exits_work *work);
+
 /*
  * Backward of the head, after its forward pass with labels.
  *

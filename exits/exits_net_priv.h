@@ -52,6 +52,7 @@ struct exits_rows {
 struct exits_work {
     const struct exits_net *net;
     struct exits_rows *rows; /* [S, G] */
+    int64_t row_elems, samples_max;
     float *block;
     int32_t *predicted;
     float *dlogits; /* [n, K] */

@@ -53,6 +53,8 @@ enum err exits_work_open(const struct exits_net *net, int64_t samples_max,
         goto err_close;
     }
     const int64_t row_elems = carve(config, n, NULL, &measured);
+    work->row_elems = row_elems;
+    work->samples_max = n;
     ERR_GOTO(err_close, status,
              device_memory_open_f32(net->ops.device,
                                     exit_count * (row_elems + n) +
@@ -153,6 +155,11 @@ struct exits_view exits_view_of(const struct exits_work *work, int set, int exit
 
     return (struct exits_view){rows->logits, rows->loss, rows->features, rows->predicted,
                                rows->gate};
+}
+
+struct exits_strides exits_strides_of(const struct exits_work *work)
+{
+    return (struct exits_strides){work->row_elems, work->samples_max};
 }
 
 void exits_head_backward(struct exits_work *work, int set, int exit, const float *features,

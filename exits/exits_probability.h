@@ -22,16 +22,41 @@
 #ifndef EXITS_EXITS_PROBABILITY_H
 #define EXITS_EXITS_PROBABILITY_H
 
+#include <math.h>
+
+#include "trainer/kernels/kern_fn.h"
+
 enum exits_form { EXITS_HAZARD, EXITS_DIRECT };
 
 /* 1 / (1 + e^-a), without overflow for any a. */
-float exits_sigmoid(float a);
+KERN_FN float exits_sigmoid(float a)
+{
+    const double small = exp(-fabs((double)a));
+
+    return (float)(a >= 0 ? 1 / (1 + small) : small / (1 + small));
+}
 
 /*
  * gates              [G]      in, logits
  * probabilities_out  [G + 1]  P; sums to 1 within 1e-6
  */
-void exits_probability(enum exits_form form, const float gates[], int G, float probabilities_out[]);
+KERN_FN void exits_probability(enum exits_form form, const float gates[], int G,
+                               float probabilities_out[])
+{
+    float left = 1; /* the mass that has not left yet */
+
+    for (int l = 0; l < G; l++) {
+        const float g = exits_sigmoid(gates[l]);
+        if (form == EXITS_HAZARD) {
+            probabilities_out[l] = g * left;
+            left *= exits_sigmoid(-gates[l]); /* 1 - g would lose the digits of a g near 1 */
+        } else {
+            probabilities_out[l] = fminf(g, left);
+            left -= probabilities_out[l];
+        }
+    }
+    probabilities_out[G] = left;
+}
 
 /* gates [G] in, logits; hazards_out [G], 0 .. 1. */
 void exits_hazards(enum exits_form form, const float gates[], int G, float hazards_out[]);
@@ -40,7 +65,26 @@ void exits_hazards(enum exits_form form, const float gates[], int G, float hazar
  * The exit, 0 .. G, at which a sample with these gates [G] leaves. With EXITS_HAZARD this is
  * the first gate whose logit is >= 0.
  */
-int exits_hard_exit(enum exits_form form, const float gates[], int G);
+KERN_FN int exits_hard_exit(enum exits_form form, const float gates[], int G)
+{
+    float left = 1;
+
+    for (int l = 0; l < G; l++) {
+        if (form == EXITS_HAZARD) {
+            /* On the logit: g rounds to 1/2 already for logits a little below 0. */
+            if (gates[l] >= 0) {
+                return l;
+            }
+        } else {
+            const float g = exits_sigmoid(gates[l]);
+            if (g >= left / 2) {
+                return l;
+            }
+            left -= g;
+        }
+    }
+    return G;
+}
 
 struct exits_expectation {
     double loss;      /* E[CE] = sum_l P_l CE_l */

@@ -160,7 +160,7 @@ static enum err run_micro_batch(struct exits_step *step, const uint32_t *samples
         .accumulate = accumulate,
         .statistics = sums + SUM_COUNT,
     };
-    step->tap.losses(step->tap.self, &view);
+    ERR_TRY(step->tap.losses(step->tap.self, &view));
     ERR_TRY(step_sum_ready(step->sum, 0));
     ERR_TRY(step_sum_ready(step->sum, 1));
     return step_sum_end_leaf(step->sum);

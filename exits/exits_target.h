@@ -22,21 +22,51 @@
 #ifndef EXITS_EXITS_TARGET_H
 #define EXITS_EXITS_TARGET_H
 
+#include <math.h>
+#include <stdbool.h>
+
+#include "trainer/kernels/kern_fn.h"
+
 enum exits_target_kind { EXITS_NO_LATER_CHEAPER, EXITS_CUMULATIVE };
 
 #define EXITS_BALANCE_MIN 0.2
 #define EXITS_BALANCE_MAX 5.0
 
 /* objectives_out [G + 1] = J; loss [G + 1] in, finite; costs [G + 1] in; lambda >= 0. */
-void exits_objectives(const float loss[], const double costs[], double lambda, int G,
-                      double objectives_out[]);
+KERN_FN void exits_objectives(const float loss[], const double costs[], double lambda, int G,
+                              double objectives_out[])
+{
+    for (int l = 0; l <= G; l++) {
+        objectives_out[l] = (double)loss[l] + lambda * costs[l];
+    }
+}
 
 /* l*, 0 .. G; objectives [G + 1] in. */
-int exits_best(const double objectives[], int G);
+KERN_FN int exits_best(const double objectives[], int G)
+{
+    int best = 0;
+
+    for (int l = 1; l <= G; l++) {
+        if (objectives[l] < objectives[best]) {
+            best = l;
+        }
+    }
+    return best;
+}
 
 /* targets_out [G], each 0 or 1; objectives [G + 1] in. */
-void exits_targets(enum exits_target_kind kind, const double objectives[], int G,
-                   float targets_out[]);
+KERN_FN void exits_targets(enum exits_target_kind kind, const double objectives[], int G,
+                           float targets_out[])
+{
+    const int best = exits_best(objectives, G);
+    double later = objectives[G]; /* the cheapest exit behind l */
+
+    for (int l = G - 1; l >= 0; l--) {
+        const bool open = kind == EXITS_CUMULATIVE ? l >= best : objectives[l] <= later;
+        targets_out[l] = open ? 1 : 0;
+        later = fmin(later, objectives[l]);
+    }
+}
 
 /* The weight of an open target when `open` of `sample_count` were; 1 before any were counted. */
 float exits_balance_weight(double open, double sample_count);

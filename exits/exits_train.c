@@ -5,19 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm/base/memory.h"
-#include "exits/exits_gate_loss.h"
-#include "exits/exits_uncertainty.h"
-#include "exits/exits_weight.h"
-
-/* Everything about one sample of one set, small enough for the stack. */
-struct sample {
-    float loss[MODEL_LAYERS_MAX + 1];
-    float gates[MODEL_LAYERS_MAX];
-    float weights[MODEL_LAYERS_MAX + 1];
-    float targets[MODEL_LAYERS_MAX];
-    float dgates[MODEL_LAYERS_MAX];
-};
+#include "comm/device/device.h"
 
 struct exits_trainer {
     const struct exits_net *net;
@@ -25,7 +13,12 @@ struct exits_trainer {
     const struct exits_balance *balance;
     const struct kern_ops *ops;
     struct exits_work *work;
-    float *block;             /* one allocation for what follows */
+    exits_judge_fn *judge;
+    double *costs;            /* [G + 1], of the device */
+    float *open_weights;      /* [S, G], on the host: of open targets, in this step */
+    void *staging;            /* where the device has them; NULL on a CPU */
+    float *block;             /* one allocation for what follows, of the device */
+    float *scratch;           /* [n, exits_judge_scratch_elems()] */
     float *weights;           /* [G, n], of the heads' cross entropies in one set */
     float *dgates;            /* [G, n] */
     float *final_weights;     /* [n], mean over the sets */
@@ -36,10 +29,10 @@ struct exits_trainer {
     int64_t samples_max;
 };
 
-/* Floats of one set in the statistics: loss, correct, left, bad [G + 1 each]; open [G]; three more. */
+/* Floats of one set in the statistics. */
 static int64_t set_elems(const struct exits_net *net)
 {
-    return 5 * (int64_t)exits_net_config_of(net)->count + 7;
+    return exits_judge_sum_count(exits_net_config_of(net)->count);
 }
 
 int64_t exits_statistic_count(const struct exits_net *net)
@@ -78,23 +71,51 @@ void exits_balance_add(struct exits_balance *balance, const struct exits_net *ne
     balance->sample_count += sample_count;
 }
 
+static struct device *device_of(const struct exits_trainer *trainer)
+{
+    return trainer->ops->device;
+}
+
+static enum err open_costs(struct exits_trainer *trainer)
+{
+    const size_t bytes =
+        (size_t)(exits_net_config_of(trainer->net)->count + 1) * sizeof(*trainer->costs);
+    struct device_view view;
+    void *costs = NULL;
+
+    ERR_TRY(device_memory_open(device_of(trainer), bytes, "costs of the exits", &costs));
+    trainer->costs = costs;
+    ERR_TRY(device_view_open(device_of(trainer), costs, bytes, &view));
+    memcpy(view.host, trainer->config.costs, bytes);
+    return device_view_close(&view, true);
+}
+
 static enum err allocate(struct exits_trainer *trainer)
 {
     const struct exits_net_config *config = exits_net_config_of(trainer->net);
     const int64_t n = trainer->samples_max, G = config->count;
+    const size_t weight_bytes = (size_t)(config->set_count * G) * sizeof(float);
+    void *pinned = NULL;
 
-    trainer->final_predicted = calloc((size_t)n, sizeof(*trainer->final_predicted));
-    if (trainer->final_predicted == NULL) {
-        return ERR_FAIL(ERR_NO_MEMORY, "the losses of the exits");
-    }
-    ERR_TRY(memory_open_f32(n * (2 * G + 3 + config->width), "the losses of the exits",
-                            &trainer->block));
-    trainer->weights = trainer->block;
+    ERR_TRY(device_memory_open_f32(
+        device_of(trainer),
+        n * (exits_judge_scratch_elems(config->count) + 2 * G + 4 + config->width),
+        "the losses of the exits", &trainer->block));
+    trainer->scratch = trainer->block;
+    trainer->weights = trainer->scratch + n * exits_judge_scratch_elems(config->count);
     trainer->dgates = trainer->weights + G * n;
     trainer->final_weights = trainer->dgates + G * n;
     trainer->final_loss = trainer->final_weights + n;
     trainer->final_lse = trainer->final_loss + n;
-    trainer->dfeatures = trainer->final_lse + n;
+    trainer->final_predicted = (int32_t *)(void *)(trainer->final_lse + n);
+    trainer->dfeatures = trainer->final_lse + 2 * n;
+    ERR_TRY(open_costs(trainer));
+    ERR_TRY(device_pinned_open(device_of(trainer), weight_bytes, "weights of targets", &pinned));
+    trainer->open_weights = pinned;
+    if (device_kind(device_of(trainer)) != DEVICE_CPU) {
+        ERR_TRY(device_memory_open(device_of(trainer), weight_bytes, "weights of targets",
+                                   &trainer->staging));
+    }
     return exits_work_open(trainer->net, n, &trainer->work);
 }
 
@@ -112,6 +133,8 @@ enum err exits_trainer_open(const struct exits_net *net, const struct exits_trai
     trainer->balance = balance;
     trainer->ops = exits_net_ops(net);
     trainer->samples_max = samples_max;
+    trainer->judge =
+        device_kind(device_of(trainer)) == DEVICE_CUDA ? exits_judge_cuda : exits_judge_cpu;
     const enum err status = allocate(trainer);
     if (status != ERR_OK) {
         exits_trainer_close(trainer);
@@ -127,107 +150,72 @@ void exits_trainer_close(struct exits_trainer *trainer)
         return;
     }
     exits_work_close(trainer->work);
-    memory_close(trainer->block);
-    free(trainer->final_predicted);
+    device_memory_close(device_of(trainer), trainer->staging);
+    device_pinned_close(device_of(trainer), trainer->open_weights);
+    device_memory_close(device_of(trainer), trainer->costs);
+    device_memory_close(device_of(trainer), trainer->block);
     free(trainer);
 }
 
-/* Weights of the heads for one sample; of the final classifier too if `count` is G + 1. */
-static void weigh_heads(const struct exits_trainer *trainer, uint64_t phase, int G, int count,
-                        struct sample *sample)
+/* How much open targets count in this step, for the device; NULL: 1. */
+static enum err weigh_targets(struct exits_trainer *trainer, const float **weights_out)
 {
-    const struct exits_train_config *config = &trainer->config;
-    float values[MODEL_LAYERS_MAX + 1];
+    const struct exits_net_config *config = exits_net_config_of(trainer->net);
+    const int exit_count = config->set_count * config->count;
+    const void *staged = NULL;
 
-    if ((phase & EXITS_WARMS_UP) != 0 || config->loss == EXITS_LOSS_UNIFORM) {
-        exits_weight_uniform(count, sample->weights);
-        return;
+    *weights_out = NULL;
+    if (!trainer->config.balances) {
+        return ERR_OK;
     }
-    if (config->loss == EXITS_LOSS_JEI) {
-        exits_probability(config->form, sample->gates, G, values);
-        exits_weight_jei(values, count, config->loss_floor, sample->weights);
-        return;
+    for (int i = 0; i < exit_count; i++) {
+        trainer->open_weights[i] =
+            exits_balance_weight(trainer->balance->open[i], trainer->balance->sample_count);
     }
-    for (int g = 0; g < G; g++) {
-        values[g] = exits_sigmoid(sample->gates[g]);
-    }
-    values[G] = 0; /* nothing is uncertain about where the end is */
-    exits_weight_certainty(values, count, config->uncertainty_floor, sample->weights);
-}
-
-/* The gates' loss of one sample; fills targets and dgates. */
-static double judge_gates(const struct exits_trainer *trainer, int set, int G,
-                          struct sample *sample)
-{
-    const struct exits_train_config *config = &trainer->config;
-    double objectives[MODEL_LAYERS_MAX + 1];
-    float balance[MODEL_LAYERS_MAX];
-
-    if (config->loss == EXITS_LOSS_UNCERTAINTY) {
-        exits_uncertainty_targets(sample->loss, G, sample->targets);
-        return exits_uncertainty_loss(sample->gates, sample->targets, G, sample->dgates);
-    }
-    exits_objectives(sample->loss, config->costs, config->lambdas[set], G, objectives);
-    exits_targets(config->target, objectives, G, sample->targets);
-    for (int g = 0; g < G && config->balances; g++) {
-        balance[g] = exits_balance_weight(trainer->balance->open[set * G + g],
-                                          trainer->balance->sample_count);
-    }
-    return exits_gate_loss(sample->gates, sample->targets, config->balances ? balance : NULL, G,
-                           sample->dgates);
-}
-
-/* Where the gates let the sample leave. Those that predict uncertainty leave when it is low. */
-static int hard_exit(const struct exits_trainer *trainer, int G, const struct sample *sample)
-{
-    int exit = 0;
-
-    if (trainer->config.loss != EXITS_LOSS_UNCERTAINTY) {
-        return exits_hard_exit(trainer->config.form, sample->gates, G);
-    }
-    while (exit < G && sample->gates[exit] > 0) {
-        exit++;
-    }
-    return exit;
+    ERR_TRY(device_stage(device_of(trainer), trainer->staging, trainer->open_weights,
+                         (size_t)exit_count * sizeof(float), &staged));
+    *weights_out = staged;
+    return ERR_OK;
 }
 
 /* Weights, targets and sums of all samples of one set, after its forward passes. */
 static void judge_set(struct exits_trainer *trainer, int set, const struct step_view *view,
-                      float *sums)
+                      const float *open_weights)
 {
-    const int G = exits_net_config_of(trainer->net)->count;
-    const int trained = view->dlogits != NULL ? G + 1 : G;
-    const float set_share = 1.0f / (float)exits_net_config_of(trainer->net)->set_count;
-    struct exits_view exits[MODEL_LAYERS_MAX];
-    struct sample sample;
+    const struct exits_train_config *config = &trainer->config;
+    const struct exits_net_config *net = exits_net_config_of(trainer->net);
+    const struct exits_view first = exits_view_of(trainer->work, set, 0);
+    const struct exits_strides strides = exits_strides_of(trainer->work);
+    const struct exits_judge judge = {
+        .G = net->count,
+        .trained = view->dlogits != NULL ? net->count + 1 : net->count,
+        .loss = config->loss,
+        .form = config->form,
+        .target = config->target,
+        .is_equal = (view->phase & EXITS_WARMS_UP) != 0,
+        .loss_floor = config->loss_floor,
+        .uncertainty_floor = config->uncertainty_floor,
+        .lambda = config->lambdas[set],
+        .set_share = 1.0f / (float)net->set_count,
+        .n = view->n,
+        .costs = trainer->costs,
+        .balance = open_weights == NULL ? NULL : open_weights + set * net->count,
+        .loss_of = first.loss,
+        .gate_of = first.gate,
+        .stride = strides.stride,
+        .class_of = first.predicted,
+        .class_stride = strides.class_stride,
+        .final_loss = trainer->final_loss,
+        .final_class = trainer->final_predicted,
+        .labels = view->labels,
+        .scratch = trainer->scratch,
+        .weights = trainer->weights,
+        .dgates = trainer->dgates,
+        .final_weights = trainer->final_weights,
+        .sums = view->statistics + set * set_elems(trainer->net),
+    };
 
-    for (int g = 0; g < G; g++) {
-        exits[g] = exits_view_of(trainer->work, set, g);
-    }
-    for (int64_t i = 0; i < view->n; i++) {
-        for (int g = 0; g < G; g++) {
-            sample.loss[g] = exits[g].loss[i];
-            sample.gates[g] = exits[g].gate[i];
-            sums[G + 1 + g] += (float)(exits[g].predicted[i] == view->labels[i]);
-        }
-        sample.loss[G] = trainer->final_loss[i];
-        sums[G + 1 + G] += (float)(trainer->final_predicted[i] == view->labels[i]);
-        weigh_heads(trainer, view->phase, G, trained, &sample);
-        sums[5 * G + 4] += (float)judge_gates(trainer, set, G, &sample);
-        const int left = hard_exit(trainer, G, &sample);
-        sums[2 * (G + 1) + left] += 1;
-        sums[5 * G + 5] += (float)trainer->config.costs[left];
-        for (int g = 0; g <= G; g++) {
-            sums[g] += sample.loss[g];
-            sums[5 * G + 6] += g < trained ? sample.weights[g] * sample.loss[g] : 0;
-        }
-        for (int g = 0; g < G; g++) {
-            sums[4 * (G + 1) + g] += sample.targets[g];
-            trainer->weights[g * view->n + i] = sample.weights[g];
-            trainer->dgates[g * view->n + i] = sample.dgates[g];
-        }
-        trainer->final_weights[i] += trained > G ? set_share * sample.weights[G] : 0;
-    }
+    trainer->judge(&judge);
 }
 
 /* Where the sums of a set count samples whose logits are not finite: [G + 1]. */
@@ -309,30 +297,33 @@ static enum err check(void *self, const float *statistics)
     return ERR_OK;
 }
 
-static void losses(void *self, const struct step_view *view)
+static enum err losses(void *self, const struct step_view *view)
 {
     struct exits_trainer *trainer = self;
     const struct exits_net_config *config = exits_net_config_of(trainer->net);
     const uint64_t both = EXITS_TRAINS_HEADS | EXITS_TRAINS_GATES;
+    const float *open_weights = NULL;
 
     assert(view->n <= trainer->samples_max);
     if (!view->accumulate && (view->phase & both) != both) { /* nobody else writes the rest */
         trainer->ops->zero(view->gradients, exits_net_params(trainer->net)->block_elems);
     }
-    memset(trainer->final_weights, 0, (size_t)view->n * sizeof(float));
+    ERR_TRY(weigh_targets(trainer, &open_weights));
+    trainer->ops->zero(trainer->final_weights, view->n);
     for (int g = 0; g < config->count && view->dfeatures != NULL; g++) {
         trainer->ops->zero(view->dfeatures[g], view->n * config->width);
     }
     judge_final(trainer, view);
     for (int set = 0; set < config->set_count; set++) {
         forward_set(trainer, set, view);
-        judge_set(trainer, set, view, view->statistics + set * set_elems(trainer->net));
+        judge_set(trainer, set, view, open_weights);
         backward_set(trainer, set, view);
     }
     if (view->dlogits != NULL) {
         trainer->ops->xent_backward(view->dlogits, view->logits, trainer->final_lse, view->labels,
                                     trainer->final_weights, view->n, config->classes);
     }
+    return ERR_OK;
 }
 
 struct step_tap exits_trainer_tap(struct exits_trainer *trainer)

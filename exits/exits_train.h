@@ -24,12 +24,9 @@
 #include <stdint.h>
 
 #include "comm/base/err.h"
+#include "exits/exits_judge.h"
 #include "exits/exits_net.h"
-#include "exits/exits_probability.h"
-#include "exits/exits_target.h"
 #include "trainer/step/step.h"
-
-enum exits_loss { EXITS_LOSS_JEI, EXITS_LOSS_UNCERTAINTY, EXITS_LOSS_UNIFORM };
 
 /* What a step trains: the `phase` of step_micro_batch(), a sum of these. */
 enum { EXITS_TRAINS_HEADS = 1, EXITS_TRAINS_GATES = 2, EXITS_WARMS_UP = 4 /* heads, equally */ };

@@ -21,11 +21,34 @@
 #ifndef EXITS_EXITS_UNCERTAINTY_H
 #define EXITS_EXITS_UNCERTAINTY_H
 
+#include <math.h>
+
+#include "exits/exits_probability.h"
+#include "trainer/kernels/kern_fn.h"
+
 /* targets_out [G] = uhat; loss [G] in, cross entropies >= 0. */
-void exits_uncertainty_targets(const float loss[], int G, float targets_out[]);
+KERN_FN void exits_uncertainty_targets(const float loss[], int G, float targets_out[])
+{
+    for (int l = 0; l < G; l++) {
+        targets_out[l] = (float)-expm1(-(double)loss[l]);
+    }
+}
 
 /* Returns L_u; gates [G] logits and targets [G] in, dgates_out [G]. */
-double exits_uncertainty_loss(const float gates[], const float targets[], int G,
-                              float dgates_out[]);
+KERN_FN double exits_uncertainty_loss(const float gates[], const float targets[], int G,
+                                      float dgates_out[])
+{
+    double sum = 0;
+
+    for (int l = 0; l < G; l++) {
+        const double u = (double)exits_sigmoid(gates[l]);
+        const double certainty = (double)exits_sigmoid(-gates[l]);
+        const double excess = u - (double)targets[l];
+
+        sum += excess * excess;
+        dgates_out[l] = (float)(2 * excess * u * certainty);
+    }
+    return sum;
+}
 
 #endif

@@ -3,29 +3,6 @@
 #include <assert.h>
 #include <math.h>
 
-void exits_weight_jei(const float probabilities[], int count, double floor, float weights_out[])
-{
-    assert(floor >= 0 && floor <= 1);
-    for (int l = 0; l < count; l++) {
-        weights_out[l] = (float)((1 - floor) * (double)probabilities[l] + floor / count);
-    }
-}
-
-void exits_weight_certainty(const float uncertainties[], int count, double floor,
-                            float weights_out[])
-{
-    for (int l = 0; l < count; l++) {
-        weights_out[l] = (float)fmax(1 - (double)uncertainties[l], floor);
-    }
-}
-
-void exits_weight_uniform(int count, float weights_out[])
-{
-    for (int l = 0; l < count; l++) {
-        weights_out[l] = (float)(1.0 / count);
-    }
-}
-
 void exits_weight_linear(int count, float weights_out[])
 {
     const double sum = 0.5 * count * (count + 1.0);

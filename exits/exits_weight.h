@@ -19,23 +19,43 @@
 #ifndef EXITS_EXITS_WEIGHT_H
 #define EXITS_EXITS_WEIGHT_H
 
+#include <math.h>
+
+#include "trainer/kernels/kern_fn.h"
+
 /*
  * W_l = (1 - floor) P_l + floor / count. JEI-DNN (Regol et al., ICLR 2024), without its
  * scale; the floor, 0 .. 1, keeps heads alive that the gates do not choose yet.
  * probabilities [count] in.
  */
-void exits_weight_jei(const float probabilities[], int count, double floor, float weights_out[]);
+KERN_FN void exits_weight_jei(const float probabilities[], int count, double floor,
+                              float weights_out[])
+{
+    for (int l = 0; l < count; l++) {
+        weights_out[l] = (float)((1 - floor) * (double)probabilities[l] + floor / count);
+    }
+}
 
 /*
  * W_l = max(1 - u_l, floor). DeeDiff (S. Tang et al., 2023, arXiv:2309.17074), the
  * uncertainty-aware layer loss. Without a floor "all exits bad and all u = 1" is a minimum.
  * uncertainties [count] in, 0 .. 1.
  */
-void exits_weight_certainty(const float uncertainties[], int count, double floor,
-                            float weights_out[]);
+KERN_FN void exits_weight_certainty(const float uncertainties[], int count, double floor,
+                                    float weights_out[])
+{
+    for (int l = 0; l < count; l++) {
+        weights_out[l] = (float)fmax(1 - (double)uncertainties[l], floor);
+    }
+}
 
 /* W_l = 1 / count. */
-void exits_weight_uniform(int count, float weights_out[]);
+KERN_FN void exits_weight_uniform(int count, float weights_out[])
+{
+    for (int l = 0; l < count; l++) {
+        weights_out[l] = (float)(1.0 / count);
+    }
+}
 
 /* W_l = (l + 1) / sum_j (j + 1). PABEE (W. Zhou et al., NeurIPS 2020, arXiv:2006.04152). */
 void exits_weight_linear(int count, float weights_out[]);

@@ -55,7 +55,7 @@ static float factor(int t, int64_t i)
 }
 
 /* One parameter, whose gradient is the number of samples; one statistic, the sum of phases. */
-static void tap_losses(void *self, const struct step_view *view)
+static enum err tap_losses(void *self, const struct step_view *view)
 {
     int *calls = self;
 
@@ -72,6 +72,7 @@ static void tap_losses(void *self, const struct step_view *view)
     view->gradients[0] = (view->accumulate ? view->gradients[0] : 0) + (float)view->n;
     view->statistics[0] += (float)view->phase;
     calls[0]++;
+    return ERR_OK;
 }
 
 static double tap_loss64(const struct vit64 *vit)

@@ -263,7 +263,7 @@ enum err step_micro_batch(struct step *step, const float *images, const int32_t 
             .accumulate = accumulate,
             .statistics = sums + SUM_COUNT,
         };
-        step->tap.losses(step->tap.self, &view);
+        ERR_TRY(step->tap.losses(step->tap.self, &view));
     }
     ERR_TRY(step_sum_ready(step->sum, step->part_count));
     ERR_TRY(step_sum_ready(step->sum, step->part_count + 1));

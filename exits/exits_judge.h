@@ -1,0 +1,226 @@
+/*
+ * exits/exits_judge.h - from what the exits of a set said of a micro-batch to what their losses are and
+ * which way: weights of the heads, targets and gradients of the gates, sums.
+ *
+ * A sample is judged by itself; the sums then go over the samples in their order. Both are the same
+ * lines for a CPU, one sample after the other, and for CUDA, a thread a sample and a thread a sum: so
+ * they are functions of what lies in the device's memory.
+ *
+ * Sums of a set, exits_judge_sum_count() of them, each added to over the samples (exits_train.h):
+ *
+ *      loss, correct, left, bad [G + 1 each], open [G], gate loss, cost, head loss
+ *
+ * Cost: n (8 G + 8) floats written and read, some 10 exponentials a sample and exit.
+ */
+#ifndef EXITS_EXITS_JUDGE_H
+#define EXITS_EXITS_JUDGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "exits/exits_gate_loss.h"
+#include "exits/exits_probability.h"
+#include "exits/exits_target.h"
+#include "exits/exits_uncertainty.h"
+#include "exits/exits_weight.h"
+#include "trainer/kernels/kern_fn.h"
+
+enum exits_loss { EXITS_LOSS_JEI, EXITS_LOSS_UNCERTAINTY, EXITS_LOSS_UNIFORM };
+
+struct exits_judge {
+    int G;
+    int trained; /* heads that are weighed: G, or G + 1 with the final classifier */
+    enum exits_loss loss;
+    enum exits_form form;
+    enum exits_target_kind target;
+    bool is_equal;            /* all heads weigh the same, whatever `loss` says */
+    double loss_floor;        /* of JEI */
+    double uncertainty_floor; /* of UNCERTAINTY */
+    double lambda;
+    float set_share; /* 1 / number of sets */
+    int64_t n;
+
+    /* Arrays in the device's memory; those of exit g begin g strides further. */
+    const double *costs;        /* [G + 1], of leaving at each */
+    const float *balance;       /* [G], weights of open targets; NULL: 1 */
+    const float *loss_of;       /* [n] each: cross entropies */
+    const float *gate_of;       /* [n] each: logits of the gates */
+    int64_t stride;             /* of both, in floats */
+    const int32_t *class_of;    /* [n] each, predicted */
+    int64_t class_stride;       /* in integers */
+    const float *final_loss;    /* [n] */
+    const int32_t *final_class; /* [n] */
+    const int32_t *labels;      /* [n] */
+
+    float *scratch;       /* [n, exits_judge_scratch_elems()], 8-byte aligned: what is found out */
+    float *weights;       /* [G, n] out, of the heads' cross entropies */
+    float *dgates;        /* [G, n] out, the gradient by the gates' logits */
+    float *final_weights; /* [n] in and out: this set's share is added */
+    float *sums;          /* [exits_judge_sum_count()] in and out */
+};
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef void exits_judge_fn(const struct exits_judge *judge);
+
+/* On host memory; and on a CUDA device, on this thread's current stream. */
+exits_judge_fn exits_judge_cpu, exits_judge_cuda;
+
+#ifdef __cplusplus
+}
+#endif
+
+/* All about one sample, cut out of the scratch. */
+struct exits_judged {
+    double *objectives; /* [G + 1] */
+    float *loss;        /* [G + 1] */
+    float *values;      /* [G + 1], what the weights are made of */
+    float *weights;     /* [G + 1] */
+    float *gates;       /* [G] */
+    float *targets;     /* [G] */
+    float *dgates;      /* [G] */
+    float *gate_loss;
+    float *left; /* the exit where it leaves */
+};
+
+KERN_FN int64_t exits_judge_scratch_elems(int G)
+{
+    return 8 * (int64_t)G + 8;
+}
+
+KERN_FN int64_t exits_judge_sum_count(int G)
+{
+    return 5 * (int64_t)G + 7;
+}
+
+KERN_FN struct exits_judged exits_judged_of(const struct exits_judge *judge, int64_t i)
+{
+    const int G = judge->G;
+    float *at = judge->scratch + i * exits_judge_scratch_elems(G);
+    struct exits_judged judged;
+
+    judged.objectives = (double *)(void *)at;
+    judged.loss = at += 2 * (G + 1);
+    judged.values = at += G + 1;
+    judged.weights = at += G + 1;
+    judged.gates = at += G + 1;
+    judged.targets = at += G;
+    judged.dgates = at += G;
+    judged.gate_loss = at += G;
+    judged.left = at + 1;
+    return judged;
+}
+
+KERN_FN void exits_judge_heads(const struct exits_judge *judge, const struct exits_judged *judged)
+{
+    const int G = judge->G, count = judge->trained;
+
+    if (judge->is_equal || judge->loss == EXITS_LOSS_UNIFORM) {
+        exits_weight_uniform(count, judged->weights);
+        return;
+    }
+    if (judge->loss == EXITS_LOSS_JEI) {
+        exits_probability(judge->form, judged->gates, G, judged->values);
+        exits_weight_jei(judged->values, count, judge->loss_floor, judged->weights);
+        return;
+    }
+    for (int g = 0; g < G; g++) {
+        judged->values[g] = exits_sigmoid(judged->gates[g]);
+    }
+    judged->values[G] = 0; /* nothing is uncertain about where the end is */
+    exits_weight_certainty(judged->values, count, judge->uncertainty_floor, judged->weights);
+}
+
+/* Returns the loss of the sample's gates. */
+KERN_FN double exits_judge_gates(const struct exits_judge *judge, const struct exits_judged *judged)
+{
+    const int G = judge->G;
+
+    if (judge->loss == EXITS_LOSS_UNCERTAINTY) {
+        exits_uncertainty_targets(judged->loss, G, judged->targets);
+        return exits_uncertainty_loss(judged->gates, judged->targets, G, judged->dgates);
+    }
+    exits_objectives(judged->loss, judge->costs, judge->lambda, G, judged->objectives);
+    exits_targets(judge->target, judged->objectives, G, judged->targets);
+    return exits_gate_loss(judged->gates, judged->targets, judge->balance, G, judged->dgates);
+}
+
+/* Where the gates let the sample leave. Those that predict uncertainty leave when it is low. */
+KERN_FN int exits_judge_exit(const struct exits_judge *judge, const struct exits_judged *judged)
+{
+    int exit = 0;
+
+    if (judge->loss != EXITS_LOSS_UNCERTAINTY) {
+        return exits_hard_exit(judge->form, judged->gates, judge->G);
+    }
+    while (exit < judge->G && judged->gates[exit] > 0) {
+        exit++;
+    }
+    return exit;
+}
+
+/* All of sample i but the sums. */
+KERN_FN void exits_judge_sample(const struct exits_judge *judge, int64_t i)
+{
+    const int G = judge->G;
+    const struct exits_judged judged = exits_judged_of(judge, i);
+
+    for (int g = 0; g < G; g++) {
+        judged.loss[g] = judge->loss_of[g * judge->stride + i];
+        judged.gates[g] = judge->gate_of[g * judge->stride + i];
+    }
+    judged.loss[G] = judge->final_loss[i];
+    exits_judge_heads(judge, &judged);
+    *judged.gate_loss = (float)exits_judge_gates(judge, &judged);
+    *judged.left = (float)exits_judge_exit(judge, &judged);
+    for (int g = 0; g < G; g++) {
+        judge->weights[g * judge->n + i] = judged.weights[g];
+        judge->dgates[g * judge->n + i] = judged.dgates[g];
+    }
+    judge->final_weights[i] += judge->trained > G ? judge->set_share * judged.weights[G] : 0;
+}
+
+/* What sample i adds to the sum of exit g in the four lists of G + 1, or to one of those behind them. */
+KERN_FN float exits_judge_term(const struct exits_judge *judge, int64_t i, int list, int g)
+{
+    const struct exits_judged judged = exits_judged_of(judge, i);
+    const int G = judge->G;
+    const int32_t *classes = g < G ? judge->class_of + g * judge->class_stride : judge->final_class;
+
+    switch (list) {
+    case 0: return judged.loss[g];
+    case 1: return (float)(classes[i] == judge->labels[i]);
+    case 2: return (float)((int)*judged.left == g);
+    case 3: return 0; /* counted by kern_xent_forward_fn */
+    default: break;
+    }
+    if (g < G) {
+        return judged.targets[g];
+    }
+    return g == G ? *judged.gate_loss : (float)judge->costs[(int)*judged.left];
+}
+
+/* Sum `which`, over all samples in their order. After all samples have been judged. */
+KERN_FN void exits_judge_sum(const struct exits_judge *judge, int64_t which)
+{
+    const int G = judge->G;
+    const int list = which < 4 * (G + 1) ? (int)(which / (G + 1)) : 4;
+    const int g = (int)(which - (int64_t)list * (G + 1));
+    float sum = judge->sums[which];
+
+    for (int64_t i = 0; i < judge->n; i++) {
+        if (list < 4 || g < G + 2) {
+            sum += exits_judge_term(judge, i, list, g);
+            continue;
+        }
+        const struct exits_judged judged = exits_judged_of(judge, i);
+        for (int t = 0; t < judge->trained; t++) {
+            sum += judged.weights[t] * judged.loss[t];
+        }
+    }
+    judge->sums[which] = sum;
+}
+
+#endif
