@@ -7,33 +7,53 @@
 
 #include "comm/base/memory.h"
 
+enum { READ_MS = 60000 }; /* for what is on the device's stream before it */
+
 struct exits_infer {
     const struct model *model;
     const struct exits_net *net;
     struct model_work *work;
     struct exits_work *exits;
-    float *pooled;    /* [n, D] */
-    float *logits;    /* [n, K], final */
-    float *gates;     /* [n, G], of each sample of the batch, as far as it has come */
-    int64_t *place;   /* [n], where in the batch the samples that are left came from */
-    int64_t *kept;    /* [n] */
-    int32_t *classes; /* [n], of the final classifier */
+    float *pooled;  /* [n, D], of the device */
+    float *logits;  /* [n, K], final, of the device */
+    float *said;    /* [n, 2] of the device: lse and class of the final classifier */
+    float *heard;   /* the same on the host */
+    void *images;   /* where the device has those of a batch; NULL on a CPU */
+    float *gates;   /* [n, G], of each sample of the batch, as far as it has come */
+    int64_t *place; /* [n], where in the batch the samples that are left came from */
+    uint32_t *kept; /* [n] */
     int64_t samples_max;
 };
+
+static int64_t pixels_of(const struct exits_infer *infer)
+{
+    const struct model_config *config = model_config_of(infer->model);
+
+    return config->num_channels * config->image_size * config->image_size;
+}
 
 static enum err allocate(struct exits_infer *infer)
 {
     const struct model_config *config = model_config_of(infer->model);
+    struct device *device = model_ops(infer->model)->device;
     const int64_t n = infer->samples_max;
+    void *pinned = NULL;
 
     infer->place = calloc((size_t)n, sizeof(*infer->place));
     infer->kept = calloc((size_t)n, sizeof(*infer->kept));
-    infer->classes = calloc((size_t)n, sizeof(*infer->classes));
-    if (infer->place == NULL || infer->kept == NULL || infer->classes == NULL) {
+    if (infer->place == NULL || infer->kept == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "a batch of %" PRId64 " samples", n);
     }
-    ERR_TRY(memory_open_f32(n * config->hidden_size, "pooled stream", &infer->pooled));
-    ERR_TRY(memory_open_f32(n * config->num_labels, "logits", &infer->logits));
+    ERR_TRY(
+        device_memory_open_f32(device, n * config->hidden_size, "pooled stream", &infer->pooled));
+    ERR_TRY(device_memory_open_f32(device, n * config->num_labels, "logits", &infer->logits));
+    ERR_TRY(device_memory_open_f32(device, 2 * n, "classes", &infer->said));
+    ERR_TRY(device_pinned_open(device, (size_t)(2 * n) * sizeof(float), "classes", &pinned));
+    infer->heard = pinned;
+    if (device_kind(device) != DEVICE_CPU) {
+        ERR_TRY(device_memory_open(device, (size_t)(n * pixels_of(infer)) * sizeof(float), "images",
+                                   &infer->images));
+    }
     ERR_TRY(memory_open_f32(n * exits_net_config_of(infer->net)->count, "gates", &infer->gates));
     ERR_TRY(model_work_open(infer->model, n, false, &infer->work));
     return exits_work_open(infer->net, n, &infer->exits);
@@ -64,28 +84,39 @@ void exits_infer_close(struct exits_infer *infer)
     if (infer == NULL) {
         return;
     }
+    struct device *device = model_ops(infer->model)->device;
     exits_work_close(infer->exits);
     model_work_close(infer->work);
     memory_close(infer->gates);
-    memory_close(infer->logits);
-    memory_close(infer->pooled);
-    free(infer->classes);
+    device_memory_close(device, infer->images);
+    device_pinned_close(device, infer->heard);
+    device_memory_close(device, infer->said);
+    device_memory_close(device, infer->logits);
+    device_memory_close(device, infer->pooled);
     free(infer->kept);
     free(infer->place);
     free(infer);
 }
 
-/* `layer` counts from 1; 0 is the end. */
-static enum err refuse(float bad, int64_t layer)
+/* Samples whose logits were not finite have NaN here. `layer` counts from 1; 0 is the end. */
+static enum err check(const float *values, int64_t stride, int64_t n, int64_t layer)
 {
+    int64_t bad = 0;
+
+    for (int64_t i = 0; i < n; i++) {
+        bad += isnan(values[i * stride]) ? 1 : 0;
+    }
+    if (bad == 0) {
+        return ERR_OK;
+    }
     if (layer == 0) {
-        return ERR_FAIL(ERR_NOT_FINITE, "the logits of %.0f samples at the end are NaN or infinite",
-                        (double)bad);
+        return ERR_FAIL(ERR_NOT_FINITE,
+                        "the logits of %" PRId64 " samples at the end are NaN or infinite", bad);
     }
     return ERR_FAIL(ERR_NOT_FINITE,
-                    "the logits of %.0f samples at the exit behind layer %" PRId64
+                    "the logits of %" PRId64 " samples at the exit behind layer %" PRId64
                     " are NaN or infinite",
-                    (double)bad, layer);
+                    bad, layer);
 }
 
 /*
@@ -124,14 +155,13 @@ static enum err visit_exit(struct exits_infer *infer, const struct exits_policy 
     const int64_t n = model_sample_count(infer->work);
     const double threshold = policy->thresholds[exit];
     int64_t kept_count = 0;
-    float bad = 0;
+    struct exits_view view;
 
     model_pool(infer->work, infer->pooled);
-    exits_forward(infer->exits, policy->set, exit, infer->pooled, n, NULL, &bad);
-    if (bad > 0) {
-        return refuse(bad, exits_net_config_of(infer->net)->layers[exit] + 1);
-    }
-    const struct exits_view view = exits_view_of(infer->exits, policy->set, exit);
+    exits_forward(infer->exits, policy->set, exit, infer->pooled, n, NULL, NULL);
+    ERR_TRY(exits_read(infer->exits, policy->set, exit, &view));
+    ERR_TRY(check(view.features, KERN_XENT_FEATURES, n,
+                  exits_net_config_of(infer->net)->layers[exit] + 1));
     for (int64_t i = 0; i < n; i++) {
         const double score = (double)score_of(infer, policy, exit, &view, i);
         if (score >= threshold && threshold < (double)INFINITY) {
@@ -139,29 +169,30 @@ static enum err visit_exit(struct exits_infer *infer, const struct exits_policy 
             predicted[infer->place[i]] = view.predicted[i];
         } else {
             infer->place[kept_count] = infer->place[i];
-            infer->kept[kept_count++] = i;
+            infer->kept[kept_count++] = (uint32_t)i;
         }
     }
-    model_keep_samples(infer->work, infer->kept, kept_count);
-    return ERR_OK;
+    return model_keep_samples(infer->work, infer->kept, kept_count);
 }
 
 static enum err finish(struct exits_infer *infer, int32_t *chosen, int32_t *predicted)
 {
     const int64_t n = model_sample_count(infer->work);
     const int64_t K = model_config_of(infer->model)->num_labels;
-    float bad = 0;
-    const struct kern_xent_out out = {.predicted = infer->classes, .bad = &bad};
+    const struct kern_ops *ops = model_ops(infer->model);
+    const struct kern_xent_out out = {.lse = infer->said,
+                                      .predicted = (int32_t *)(void *)(infer->said + n)};
+    const int32_t *classes = (const int32_t *)(const void *)(infer->heard + n);
 
     model_pool(infer->work, infer->pooled);
     model_head_forward(infer->work, infer->logits, infer->pooled);
-    model_ops(infer->model)->xent_forward(&out, infer->logits, NULL, n, K);
-    if (bad > 0) {
-        return refuse(bad, 0);
-    }
+    ops->xent_forward(&out, infer->logits, NULL, n, K);
+    ERR_TRY(device_read(ops->device, infer->heard, infer->said, (size_t)(2 * n) * sizeof(float),
+                        READ_MS));
+    ERR_TRY(check(infer->heard, 1, n, 0));
     for (int64_t i = 0; i < n; i++) {
         chosen[infer->place[i]] = exits_net_config_of(infer->net)->count;
-        predicted[infer->place[i]] = infer->classes[i];
+        predicted[infer->place[i]] = classes[i];
     }
     return ERR_OK;
 }
@@ -172,13 +203,16 @@ enum err exits_infer_run(struct exits_infer *infer, const struct exits_policy *p
 {
     const struct exits_net_config *config = exits_net_config_of(infer->net);
     const int64_t layers = model_config_of(infer->model)->num_hidden_layers;
+    const void *staged = NULL;
     int exit = 0;
 
     assert(n >= 1 && n <= infer->samples_max);
     for (int64_t i = 0; i < n; i++) {
         infer->place[i] = i;
     }
-    model_embed_forward(infer->work, images, n);
+    ERR_TRY(device_stage(model_ops(infer->model)->device, infer->images, images,
+                         (size_t)(n * pixels_of(infer)) * sizeof(float), &staged));
+    model_embed_forward(infer->work, staged, n);
     for (int64_t layer = 0; layer < layers; layer++) {
         model_block_forward(infer->work, layer);
         if (exit < config->count && config->layers[exit] == layer) {

@@ -89,13 +89,20 @@ struct exits_view {
 };
 
 /*
- * One exit of one set: features [n, D] in, labels [n] or NULL. The samples with a logit that is NaN or
- * infinite are added to *bad.
+ * One exit of one set: features [n, D] in, labels [n] or NULL. A sample with a logit that is NaN or
+ * infinite has features that are NaN, and is added to *bad, if that is not NULL.
  */
 void exits_forward(struct exits_work *work, int set, int exit, const float *features, int64_t n,
                    const int32_t *labels, float *bad);
 
 struct exits_view exits_view_of(const struct exits_work *work, int set, int exit);
+
+/*
+ * The same for the host, lent until the next read; logits are NULL. Waits for the device.
+ * Errors: ERR_TIMEOUT, ERR_DEVICE.
+ */
+ERR_MUST_CHECK enum err exits_read(const struct exits_work *work, int set, int exit,
+                                   struct exits_view *view_out);
 
 /* Of exit 0 of a set; arrays of floats of exit g begin g strides further, its classes g class_strides. */
 struct exits_strides {

@@ -58,6 +58,7 @@ struct exits_work {
     float *dlogits; /* [n, K] */
     float *dhidden; /* [n, head_hidden] */
     float *dnormed; /* [n, D] */
+    float *host;    /* [n, 7], for exits_read(); NULL on a CPU */
 };
 
 /* Whether exits of this kind have that tensor. */

@@ -4,6 +4,8 @@
 
 #include "exits/exits_net_priv.h"
 
+enum { READ_MS = 60000 }; /* for what is on the device's stream before it */
+
 /* Floats of one exit's rows; hands out the pieces if `at` is not NULL. */
 static int64_t carve(const struct exits_net_config *config, int64_t n, float *at,
                      struct exits_rows *rows)
@@ -68,6 +70,13 @@ enum err exits_work_open(const struct exits_net *net, int64_t samples_max,
     work->dlogits = work->block + exit_count * (row_elems + n);
     work->dhidden = work->dlogits + n * config->classes;
     work->dnormed = work->dhidden + n * config->head_hidden;
+    if (device_kind(net->ops.device) != DEVICE_CPU) {
+        void *host = NULL;
+        ERR_GOTO(err_close, status,
+                 device_pinned_open(net->ops.device, (size_t)n * (3 + FEATURES) * sizeof(float),
+                                    "what exits said", &host));
+        work->host = host;
+    }
     *work_out = work;
     return ERR_OK;
 
@@ -81,6 +90,7 @@ void exits_work_close(struct exits_work *work)
     if (work == NULL) {
         return;
     }
+    device_pinned_close(work->net->ops.device, work->host);
     device_memory_close(work->net->ops.device, work->block);
     free(work->rows);
     free(work);
@@ -155,6 +165,28 @@ struct exits_view exits_view_of(const struct exits_work *work, int set, int exit
 
     return (struct exits_view){rows->logits, rows->loss, rows->features, rows->predicted,
                                rows->gate};
+}
+
+enum err exits_read(const struct exits_work *work, int set, int exit, struct exits_view *view_out)
+{
+    struct device *device = work->net->ops.device;
+    const struct exits_rows *rows = &work->rows[set * work->net->config.count + exit];
+    const size_t n = (size_t)rows->n;
+
+    *view_out = exits_view_of(work, set, exit);
+    view_out->logits = NULL;
+    if (work->host == NULL) {
+        return ERR_OK;
+    }
+    float *loss = work->host, *gate = loss + n, *features = gate + n;
+    int32_t *predicted = (int32_t *)(void *)(features + n * FEATURES);
+    ERR_TRY(device_copy(device_current(), loss, rows->loss, n * sizeof(float)));
+    ERR_TRY(device_copy(device_current(), gate, rows->gate, n * sizeof(float)));
+    ERR_TRY(device_copy(device_current(), features, rows->features, n * FEATURES * sizeof(float)));
+    ERR_TRY(device_read(device, predicted, rows->predicted, n * sizeof(int32_t), READ_MS));
+    *view_out = (struct exits_view){
+        .loss = loss, .features = features, .predicted = predicted, .gate = gate};
+    return ERR_OK;
 }
 
 struct exits_strides exits_strides_of(const struct exits_work *work)

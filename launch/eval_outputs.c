@@ -9,8 +9,10 @@ enum { CHUNK = 256 };
 
 /* Memory for one chunk of rows. */
 struct chunk {
-    float *features; /* [CHUNK, D] */
-    float *logits;   /* [CHUNK, K] */
+    float *features; /* [CHUNK, D], on the host */
+    float *logits;   /* [CHUNK, K], on the host */
+    void *staged;    /* where the device has the features, */
+    void *labels;    /* and the labels; NULL on a CPU */
     float loss[CHUNK];
     float features4[CHUNK * KERN_XENT_FEATURES];
     int32_t predicted[CHUNK];
@@ -44,12 +46,13 @@ static void put(struct eval_outputs *outputs, int64_t i, int exit, float loss, f
     outputs->correct[at] = predicted == label;
 }
 
-static enum err fill_exits(const struct exits_cache *cache, const int32_t *labels, int set,
-                           struct exits_work *work, struct chunk *chunk,
-                           struct eval_outputs *outputs)
+static enum err fill_exits(const struct exits_cache *cache, struct device *device,
+                           const int32_t *labels, int set, struct exits_work *work,
+                           struct chunk *chunk, struct eval_outputs *outputs)
 {
     const int64_t D = exits_cache_shape_of(cache)->width;
-    float bad = 0;
+    const void *features = NULL, *staged_labels = NULL;
+    struct exits_view view;
 
     for (int64_t at = 0; at < outputs->n; at += CHUNK) {
         const int64_t count = outputs->n - at < CHUNK ? outputs->n - at : CHUNK;
@@ -58,13 +61,17 @@ static enum err fill_exits(const struct exits_cache *cache, const int32_t *label
                 memcpy(chunk->features + i * D, exits_cache_features(cache, at + i, g),
                        (size_t)D * sizeof(float));
             }
-            exits_forward(work, set, g, chunk->features, count, labels + at, &bad);
-            if (bad > 0) {
-                return ERR_FAIL(ERR_NOT_FINITE, "logits of exit %d are not finite", g + 1);
-            }
-            const struct exits_view view = exits_view_of(work, set, g);
+            ERR_TRY(device_stage(device, chunk->staged, chunk->features,
+                                 (size_t)(count * D) * sizeof(float), &features));
+            ERR_TRY(device_stage(device, chunk->labels, labels + at,
+                                 (size_t)count * sizeof(*labels), &staged_labels));
+            exits_forward(work, set, g, features, count, staged_labels, NULL);
+            ERR_TRY(exits_read(work, set, g, &view));
             for (int64_t i = 0; i < count; i++) {
                 const float max_prob = view.features[i * KERN_XENT_FEATURES];
+                if (isnan(max_prob)) {
+                    return ERR_FAIL(ERR_NOT_FINITE, "logits of exit %d are not finite", g + 1);
+                }
                 outputs->gates[(at + i) * outputs->G + g] = view.gate[i];
                 outputs->max_prob[(at + i) * outputs->G + g] = max_prob;
                 put(outputs, at + i, g, view.loss[i], max_prob, view.predicted[i], labels[at + i]);
@@ -90,7 +97,7 @@ static enum err fill_final(const struct train_run *run, const struct exits_cache
             memcpy(chunk->logits + i * K, exits_cache_logits(cache, at + i),
                    (size_t)K * sizeof(float));
         }
-        run->ops.xent_forward(&out, chunk->logits, labels + at, count, K);
+        run->host_ops.xent_forward(&out, chunk->logits, labels + at, count, K);
         if (bad > 0) {
             return ERR_FAIL(ERR_NOT_FINITE, "the final logits are not finite");
         }
@@ -111,7 +118,7 @@ static enum err fill(const struct train_run *run, const struct exits_cache *cach
 
     if (outputs->G > 0) {
         ERR_TRY(exits_work_open(run->state.net, CHUNK, &work));
-        status = fill_exits(cache, labels, set, work, chunk, outputs);
+        status = fill_exits(cache, run->ops.device, labels, set, work, chunk, outputs);
         exits_work_close(work);
     }
     return status == ERR_OK ? fill_final(run, cache, labels, chunk, outputs) : status;
@@ -133,10 +140,20 @@ enum err eval_outputs_open(const struct train_run *run, const struct exits_cache
         status = ERR_FAIL(ERR_NO_MEMORY, "a chunk of samples");
         goto out;
     }
+    if (device_kind(run->ops.device) != DEVICE_CPU) {
+        ERR_GOTO(out, status,
+                 device_memory_open(run->ops.device, (size_t)(CHUNK * shape->width) * sizeof(float),
+                                    "features", &chunk->staged));
+        ERR_GOTO(
+            out, status,
+            device_memory_open(run->ops.device, CHUNK * sizeof(int32_t), "labels", &chunk->labels));
+    }
     ERR_GOTO(out, status, allocate(&outputs));
     status = fill(run, cache, labels, set, chunk, &outputs);
 out:
     if (chunk != NULL) {
+        device_memory_close(run->ops.device, chunk->labels);
+        device_memory_close(run->ops.device, chunk->staged);
         free(chunk->features);
         free(chunk->logits);
     }

@@ -16,51 +16,62 @@ struct pass {
     struct data_augment render; /* normalises, changes nothing */
     struct model_work *work;
     int64_t samples_max;
-    float *images; /* [samples_max, pixels] */
+    float *images; /* [samples_max, pixels], on the host */
     float *pooled; /* [samples_max, D] */
     float *logits; /* [samples_max, K] */
+    void *staged;  /* where the device has the images, */
+    float *rows;   /* and makes the rows of the cache; NULL on a CPU */
 };
 
 static void pass_close(struct pass *pass)
 {
+    struct device *device = pass->run->ops.device;
+
     model_work_close(pass->work);
-    memory_close(pass->images);
-    memory_close(pass->pooled);
-    memory_close(pass->logits);
+    device_memory_close(device, pass->rows);
+    device_memory_close(device, pass->staged);
+    device_memory_close(device, pass->logits);
+    device_memory_close(device, pass->pooled);
+    device_pinned_close(device, pass->images);
 }
 
 static enum err pass_open(struct train_run *run, const struct features_source *source,
-                          struct pass *pass)
+                          int64_t row_elems, struct pass *pass)
 {
+    struct device *device = run->ops.device;
+    void *images = NULL;
     const struct model_config *config = model_config_of(run->state.model);
     const int64_t n = run->options->run.per_device_eval_batch_size;
+    const size_t image_bytes = (size_t)(n * source->set->image_pixels) * sizeof(float);
 
     *pass = (struct pass){.run = run, .source = source, .samples_max = n};
     ERR_TRY(data_augment_init(&pass->render, NULL, &run->normal, source->set->shape.channels));
     ERR_TRY(model_work_open(run->state.model, n, false, &pass->work));
-    ERR_TRY(memory_open_f32(n * source->set->image_pixels, "images", &pass->images));
-    ERR_TRY(memory_open_f32(n * config->hidden_size, "pooled stream", &pass->pooled));
-    return memory_open_f32(n * config->num_labels, "logits", &pass->logits);
-}
-
-/* Copies [n, width] into the rows of the cache, from column `at` on. */
-static void scatter(float *to, int64_t row_elems, int64_t at, const float *from, int64_t n,
-                    int64_t width)
-{
-    for (int64_t i = 0; i < n; i++) {
-        memcpy(to + i * row_elems + at, from + i * width, (size_t)width * sizeof(float));
+    ERR_TRY(device_pinned_open(device, image_bytes, "images", &images));
+    pass->images = images;
+    ERR_TRY(
+        device_memory_open_f32(device, n * config->hidden_size, "pooled stream", &pass->pooled));
+    ERR_TRY(device_memory_open_f32(device, n * config->num_labels, "logits", &pass->logits));
+    if (device_kind(device) == DEVICE_CPU) {
+        return ERR_OK;
     }
+    ERR_TRY(device_memory_open(device, image_bytes, "images", &pass->staged));
+    return device_memory_open_f32(device, n * row_elems, "rows of the cache", &pass->rows);
 }
 
 /* Samples first .. first + n - 1 into their rows of the cache. */
-static void run_batch(struct pass *pass, int64_t first, int64_t n, float *rows, int64_t row_elems)
+static enum err run_batch(struct pass *pass, int64_t first, int64_t n, float *rows,
+                          int64_t row_elems)
 {
+    const struct kern_ops *ops = &pass->run->ops;
     const struct model_config *config = model_config_of(pass->run->state.model);
     const struct exits_net_config *exits =
         pass->run->state.net == NULL ? NULL : exits_net_config_of(pass->run->state.net);
     const int exit_count = exits == NULL ? 0 : exits->count;
     const struct data_set *set = pass->source->set;
     const int64_t D = config->hidden_size;
+    float *to = pass->rows == NULL ? rows : pass->rows;
+    const void *staged = NULL;
     int exit = 0;
 
     for (int64_t i = 0; i < n; i++) {
@@ -68,18 +79,24 @@ static void run_batch(struct pass *pass, int64_t first, int64_t n, float *rows, 
         data_render(&pass->render, set, samples == NULL ? first + i : samples[first + i], 0,
                     pass->images + i * set->image_pixels);
     }
-    model_embed_forward(pass->work, pass->images, n);
+    ERR_TRY(device_stage(ops->device, pass->staged, pass->images,
+                         (size_t)(n * set->image_pixels) * sizeof(float), &staged));
+    model_embed_forward(pass->work, staged, n);
     for (int64_t layer = 0; layer < config->num_hidden_layers; layer++) {
         model_block_forward(pass->work, layer);
         if (exit < exit_count && exits->layers[exit] == layer) {
             model_pool(pass->work, pass->pooled);
-            scatter(rows, row_elems, exit * D, pass->pooled, n, D);
+            ops->copy_rows(to + exit * D, row_elems, pass->pooled, D, n, D);
             exit++;
         }
     }
     model_pool(pass->work, pass->pooled);
     model_head_forward(pass->work, pass->logits, pass->pooled);
-    scatter(rows, row_elems, exit_count * D, pass->logits, n, config->num_labels);
+    ops->copy_rows(to + exit_count * D, row_elems, pass->logits, config->num_labels, n,
+                   config->num_labels);
+    return to == rows ? ERR_OK
+                      : device_read(ops->device, rows, to, (size_t)(n * row_elems) * sizeof(float),
+                                    pass->run->options->run.serial_deadline_ms);
 }
 
 /* Each rank fills an equal number of batches; the last block is padded with unused rows. */
@@ -91,11 +108,11 @@ static enum err fill(struct train_run *run, const struct features_source *source
     const int64_t begin = comm_rank(run->world) * block_rows;
     const int64_t end = begin + block_rows < count ? begin + block_rows : count;
 
-    enum err status = pass_open(run, source, &pass);
+    enum err status = pass_open(run, source, row_elems, &pass);
     for (int64_t at = begin; at < end && status == ERR_OK; at += pass.samples_max) {
         const int64_t n = end - at < pass.samples_max ? end - at : pass.samples_max;
         float *rows = blocks + at * row_elems;
-        run_batch(&pass, at, n, rows, row_elems);
+        status = run_batch(&pass, at, n, rows, row_elems);
         for (int64_t i = 0; i < n * row_elems && status == ERR_OK; i++) {
             if (!isfinite(rows[i])) {
                 status = ERR_FAIL(ERR_NOT_FINITE,
@@ -144,10 +161,16 @@ static enum err key_of(struct train_run *run, const struct features_source *sour
     const int64_t shape[] = {config->patch_size, config->num_attention_heads,
                              (int64_t)config->hidden_act, (int64_t)config->pooling};
     struct hash_state *state = NULL;
+    struct device_view view;
 
     ERR_TRY(hash_open(&state));
-    hash_add(state, model_block(run->state.model),
-             (size_t)model_params(run->state.model)->block_elems * sizeof(float));
+    enum err status = device_view_open(
+        run->ops.device, model_block(run->state.model),
+        (size_t)model_params(run->state.model)->block_elems * sizeof(float), &view);
+    if (status == ERR_OK) {
+        hash_add(state, view.host, view.bytes);
+        status = device_view_close(&view, false);
+    }
     hash_add(state, &source->set->hash, sizeof(source->set->hash));
     hash_add(state, source->samples == NULL ? NULL : source->samples,
              source->samples == NULL ? 0 : (size_t)source->count * sizeof(*source->samples));
@@ -158,7 +181,7 @@ static enum err key_of(struct train_run *run, const struct features_source *sour
     hash_add(state, run->ops.isa, strlen(run->ops.isa));
     hash_add(state, run->ops.matmul, strlen(run->ops.matmul));
     *key_out = hash_close(state);
-    return ERR_OK;
+    return status;
 }
 
 /* Rank 0 writes the file if there is no good one; then all map it. */

@@ -94,8 +94,9 @@ static enum err open_model(struct train_run *run)
     const struct options *options = &run->options->run;
     struct model_config config = {0};
 
-    ERR_TRY(
-        kern_ops_choose((enum kern_isa)options->isa, (enum kern_matmul)options->matmul, &run->ops));
+    ERR_TRY(kern_ops_choose((enum kern_isa)options->isa, (enum kern_matmul)options->matmul,
+                            &run->host_ops));
+    run->ops = run->host_ops;
     ERR_TRY(config_from_options(run, &config));
     ERR_TRY(model_open(&config, &run->ops, &run->state.model));
     if (options->init_from[0] != '\0') {

@@ -25,7 +25,8 @@ struct train_run {
     struct comm_group *world;          /* lent */
     struct comm_group *sums;           /* carries the gradients */
     struct run_device device;
-    struct kern_ops ops;
+    struct kern_ops ops;      /* of the device that computes */
+    struct kern_ops host_ops; /* of the CPU, for what lies on the host */
     struct data_set *train, *test;
     struct data_split *split;
     struct data_normal normal;

@@ -27,6 +27,7 @@ static void check_complete(const struct kern_ops *ops)
     ck_assert(ops->gather_rows != NULL);
     ck_assert(ops->mean_forward != NULL);
     ck_assert(ops->mean_backward != NULL);
+    ck_assert(ops->keep_rows != NULL);
     ck_assert(ops->count != NULL);
     ck_assert(ops->tally != NULL);
     ck_assert(ops->attention_forward != NULL);

@@ -41,6 +41,17 @@ START_TEST(gather_rows__takes_rows_in_the_order_of_the_index)
 }
 END_TEST
 
+START_TEST(keep_rows__moves_the_rest_together)
+{
+    const uint32_t index[] = {0, 2, 3};
+    float rows[] = {0, 1, 10, 11, 20, 21, 30, 31}, scratch[6];
+
+    kern_keep_rows_portable(rows, scratch, index, 3, 2);
+    const float expected[] = {0, 1, 20, 21, 30, 31};
+    ck_assert_int_eq(memcmp(rows, expected, sizeof(expected)), 0);
+}
+END_TEST
+
 START_TEST(mean__leaves_the_class_token_out_both_ways)
 {
     const float x[] = {100, 100, 1, 2, 3, 5}; /* one sample, three tokens of two */
@@ -102,6 +113,7 @@ Suite *test_suite(void)
 
     tcase_add_test(tcase, rows__are_copied_and_added_within_their_strides);
     tcase_add_test(tcase, gather_rows__takes_rows_in_the_order_of_the_index);
+    tcase_add_test(tcase, keep_rows__moves_the_rest_together);
     tcase_add_test(tcase, mean__leaves_the_class_token_out_both_ways);
     tcase_add_test(tcase, tally__adds_to_what_is_there);
     tcase_add_test(tcase, gate__scales_the_entropies_and_accumulates_in_the_order_of_samples);

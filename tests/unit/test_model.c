@@ -385,7 +385,8 @@ END_TEST
 START_TEST(keep_samples__leaves_the_bits_of_those_that_stay)
 {
     enum { N = 7, KEPT = 2 };
-    static const int64_t first[] = {0, 2, 3, 6}, second[] = {1, 3}, stayed[KEPT] = {2, 6};
+    static const uint32_t first[] = {0, 2, 3, 6}, second[] = {1, 3};
+    static const int64_t stayed[KEPT] = {2, 6};
     const struct model_config *config = &cases[_i];
     const int64_t D = config->hidden_size, K = config->num_labels;
     const int64_t L = config->num_hidden_layers;
@@ -401,12 +402,12 @@ START_TEST(keep_samples__leaves_the_bits_of_those_that_stay)
         ck_assert_int_eq(model_work_open(model, N, false, &work), ERR_OK);
         run_forward(work, config, images, N, pooled, all);
         model_embed_forward(work, images, N);
-        model_keep_samples(work, first, 4);
+        ck_assert_int_eq(model_keep_samples(work, first, 4), ERR_OK);
         ck_assert_int_eq(model_sample_count(work), 4);
         for (int64_t layer = 0; layer < L; layer++) {
             model_block_forward(work, layer);
             if (layer == L / 2) {
-                model_keep_samples(work, second, KEPT);
+                ck_assert_int_eq(model_keep_samples(work, second, KEPT), ERR_OK);
             }
         }
         model_pool(work, pooled);

@@ -49,6 +49,7 @@ static void fill_rows(struct kern_ops *ops)
     ops->copy_rows = kern_copy_rows_portable;
     ops->add_rows = kern_add_rows_portable;
     ops->gather_rows = kern_gather_rows_portable;
+    ops->keep_rows = kern_keep_rows_portable;
     ops->mean_forward = kern_mean_forward_portable;
     ops->mean_backward = kern_mean_backward_portable;
     ops->count = kern_count_portable;

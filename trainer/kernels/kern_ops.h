@@ -65,6 +65,7 @@ struct kern_ops {
     kern_copy_rows_fn *copy_rows;
     kern_add_rows_fn *add_rows;
     kern_gather_rows_fn *gather_rows;
+    kern_keep_rows_fn *keep_rows;
     kern_mean_forward_fn *mean_forward;
     kern_mean_backward_fn *mean_backward;
     kern_count_fn *count;

@@ -25,6 +25,13 @@ typedef void kern_gather_rows_fn(float *to, const float *from, int64_t ld_from,
                                  const uint32_t *index, int64_t rows, int64_t columns);
 
 /*
+ * Of rows [columns] only those of the index are kept, in its order, moved together: rows[i] = rows[index[i]],
+ * index [count] ascending. scratch [count, columns]: what is there is lost.
+ */
+typedef void kern_keep_rows_fn(float *rows, float *scratch, const uint32_t *index, int64_t count,
+                               int64_t columns);
+
+/*
  * Pooling over all tokens but the first, the class token: x and dx [B, T, D], T >= 2, mean [B, D].
  *
  *      mean[b] = (x[b, 1] + x[b, 2] + ... + x[b, T - 1]) / (T - 1), added up in that order
@@ -45,6 +52,7 @@ kern_zero_fn kern_zero_portable;
 kern_copy_rows_fn kern_copy_rows_portable;
 kern_add_rows_fn kern_add_rows_portable;
 kern_gather_rows_fn kern_gather_rows_portable;
+kern_keep_rows_fn kern_keep_rows_portable;
 kern_mean_forward_fn kern_mean_forward_portable;
 kern_mean_backward_fn kern_mean_backward_portable;
 kern_tally_fn kern_tally_portable;

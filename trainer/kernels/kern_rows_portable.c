@@ -34,6 +34,17 @@ void kern_gather_rows_portable(float *to, const float *from, int64_t ld_from, co
     }
 }
 
+void kern_keep_rows_portable(float *rows, float *scratch, const uint32_t *index, int64_t count,
+                             int64_t columns)
+{
+    (void)scratch; /* rows before the one that is moved are those that were moved */
+    for (int64_t i = 0; i < count; i++) {
+        if (index[i] != i) {
+            memcpy(rows + i * columns, rows + index[i] * columns, (size_t)columns * sizeof(float));
+        }
+    }
+}
+
 void kern_mean_forward_portable(float *mean, const float *x, int64_t B, int64_t T, int64_t D)
 {
     const float scale = 1.0f / (float)(T - 1);

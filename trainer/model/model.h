@@ -83,9 +83,10 @@ void model_pool(const struct model_work *work, float *pooled);
 
 /*
  * Keeps only the samples whose index is listed, in that order (ascending): the rest of
- * the pass costs no more than they do. Not with `keeps`.
+ * the pass costs no more than they do. Not with `keeps`. Errors: ERR_DEVICE.
  */
-void model_keep_samples(struct model_work *work, const int64_t kept[], int64_t kept_count);
+ERR_MUST_CHECK enum err model_keep_samples(struct model_work *work, const uint32_t kept[],
+                                           int64_t kept_count);
 
 int64_t model_sample_count(const struct model_work *work);
 

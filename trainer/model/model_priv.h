@@ -57,6 +57,7 @@ struct model_work {
     float *dx, *dmiddle, *dnormed; /* [n, T, D] */
     float *dwide;                  /* [n, T, max(F, 3D)] */
     float *dquery;                 /* [n, D], of the cls rows in the last layer */
+    void *kept; /* where the device has the index of model_keep_samples(); NULL on a CPU */
 };
 
 /* The rows of the stream that a layer's second half works on: all, or the cls rows alone. */

@@ -1,6 +1,5 @@
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "trainer/model/model_priv.h"
 
@@ -100,6 +99,11 @@ enum err model_work_open(const struct model *model, int64_t samples_max, bool ke
     carve_all(work, &carver);
     ERR_GOTO(err_close, status,
              device_memory_open_f32(model->ops.device, carver.used, "activations", &work->block));
+    if (!keeps && device_kind(model->ops.device) != DEVICE_CPU) {
+        ERR_GOTO(err_close, status,
+                 device_memory_open(model->ops.device, (size_t)samples_max * sizeof(uint32_t),
+                                    "samples that are kept", &work->kept));
+    }
     work->bytes = carver.used * (int64_t)sizeof(float);
     carver = (struct carver){.block = work->block};
     carve_all(work, &carver);
@@ -116,6 +120,7 @@ void model_work_close(struct model_work *work)
     if (work == NULL) {
         return;
     }
+    device_memory_close(work->model->ops.device, work->kept);
     device_memory_close(work->model->ops.device, work->block);
     free(work->layers);
     free(work);
@@ -161,18 +166,17 @@ float *model_output_of(const struct model_work *work, int64_t layer)
     return work->last;
 }
 
-void model_keep_samples(struct model_work *work, const int64_t kept[], int64_t kept_count)
+enum err model_keep_samples(struct model_work *work, const uint32_t kept[], int64_t kept_count)
 {
+    const struct kern_ops *ops = &work->model->ops;
     const int64_t elems =
         model_config_tokens(&work->model->config) * work->model->config.hidden_size;
+    const void *staged = NULL;
 
     assert(!work->keeps && kept_count <= work->n);
-    for (int64_t i = 0; i < kept_count; i++) {
-        assert(kept[i] >= i && kept[i] < work->n);
-        if (kept[i] != i) {
-            memcpy(work->stream + i * elems, work->stream + kept[i] * elems,
-                   (size_t)elems * sizeof(float));
-        }
-    }
+    ERR_TRY(
+        device_stage(ops->device, work->kept, kept, (size_t)kept_count * sizeof(*kept), &staged));
+    ops->keep_rows(work->stream, work->layers[0].normed1, staged, kept_count, elems);
     work->n = kept_count;
+    return ERR_OK;
 }
