@@ -61,7 +61,6 @@ static struct {
     int barrier_line;
     int vote, vote_result;
     uint32_t tick, block_tick;
-    bool has_atomics;
     struct fiber *now;
     void *device_sp;
     struct fiber fibers[THREAD_COUNT_MAX];
@@ -71,6 +70,7 @@ static struct {
 static char *stacks;
 static unsigned stack_count;
 static uint32_t block_serial;
+struct sim_thread sim_thread;
 char *sim_dynamic_shared;
 size_t sim_dynamic_shared_bytes;
 
@@ -128,30 +128,25 @@ void *cudasim_dynamic_shared(void)
     return sim_dynamic_shared;
 }
 
-void sim_thread_now(struct sim_thread *thread_out)
+/* Another thread runs, or a barrier lies behind it. */
+static void publish(void)
 {
-    const struct fiber *now = block.now;
-    *thread_out = (struct sim_thread){
-        .thread_idx = now->thread_idx,
-        .block_idx = block.block_idx,
-        .number = now->number,
-        .lane = now->lane,
-        .warp = now->warp,
-        .tick = block.tick,
-        .block_tick = block.block_tick,
-        .warp_tick = block.warps[now->warp].tick,
-        .has_atomics = block.has_atomics,
-    };
+    sim_thread.number = block.now->number;
+    sim_thread.tick = block.tick;
+    sim_thread.block_tick = block.block_tick;
+    sim_thread.warp_tick = block.warps[block.now->warp].tick;
 }
 
 void sim_block_made_atomic(void)
 {
-    block.has_atomics = true;
+    sim_thread.has_atomics = true;
 }
 
 void sim_now_text(char *text, size_t text_bytes)
 {
-    if (block.now == NULL) {
+    const struct fiber *now = block.now;
+
+    if (now == NULL) {
         snprintf(text, text_bytes, "%s", sim_now_name());
         return;
     }
@@ -198,6 +193,7 @@ static struct fiber *next_runnable(void)
 }
 
 /* Nobody can run: names a thread that waits, and one that waits elsewhere if there is one. */
+static void report_stuck(void) __attribute__((noreturn));
 static void report_stuck(void)
 {
     const struct fiber *first = NULL;
@@ -214,11 +210,12 @@ static void report_stuck(void)
             other = fiber;
         }
     }
-    if (other == NULL) {
+    if (first == NULL || other == NULL) {
+        const struct fiber *one = first != NULL ? first : block.now;
         cudasim_report("kernel %s, block (%u,%u,%u): thread %u waits at %s:%d for threads that "
                        "never come",
                        sim_now_name(), block.block_idx.x, block.block_idx.y, block.block_idx.z,
-                       first->number, name_of(first->file), first->line);
+                       one->number, name_of(one->file), one->line);
     }
     cudasim_report("kernel %s, block (%u,%u,%u): divergent barriers: thread %u waits at %s:%d, "
                    "thread %u at %s:%d",
@@ -238,6 +235,7 @@ static void let_others_run(void)
     if (to != from) {
         block.now = to;
         to->is_started = true;
+        publish();
         cudasim_switch(&from->sp, to->sp);
     }
 }
@@ -254,6 +252,7 @@ static void open_barrier(void)
     block.block_tick = ++block.tick;
     block.vote_result = block.vote;
     block.vote = 0;
+    publish();
 }
 
 int cudasim_block_barrier(int vote, int value, const char *file, int line)
@@ -326,6 +325,7 @@ static void end_meeting(unsigned w, struct meeting *meeting)
     }
     if (meeting->op == SIM_WARP_SYNC) {
         block.warps[w].tick = ++block.tick;
+        publish();
     }
     block.warps[w].runnable |= meeting->arrived;
     block.warps[w].active &= ~(1u << (meeting - block.warps[w].meetings));
@@ -419,6 +419,7 @@ static void fiber_main(void)
             report_stuck();
         }
         block.now = to;
+        publish();
         if (to->is_started) {
             cudasim_switch(&unused_sp, to->sp);
         }
@@ -470,7 +471,7 @@ static void run_block(void)
     block.vote = 0;
     block.tick = 0;
     block.block_tick = 0;
-    block.has_atomics = false;
+    sim_thread.has_atomics = false;
     for (unsigned w = 0; w < block.warp_count; w++) {
         const unsigned lanes = count - w * 32;
         block.warps[w].live = lanes >= 32 ? UINT32_MAX : (1u << lanes) - 1;
@@ -488,8 +489,9 @@ static void run_block(void)
         fiber->sp = fresh_sp(fiber->stack);
     }
     sim_watch_block(++block_serial);
-    block.now = next_runnable();
+    block.now = &block.fibers[0];
     block.now->is_started = true;
+    publish();
     cudasim_switch(&block.device_sp, block.now->sp);
     block.now = NULL;
 }

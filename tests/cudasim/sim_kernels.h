@@ -34,7 +34,9 @@ enum fault {
     FAULT_BEYOND_BY_VECTOR,
     FAULT_MISALIGNED,
     FAULT_BLOCKS_RACE,
-    FAULT_COUNT
+    FAULT_UNWRITTEN, /* these by launches of other kernels */
+    FAULT_HOST_MEMORY,
+    FAULT_BY_HOST
 };
 void launch_fault(enum fault fault, float *x, int count, cudaStream_t stream);
 /* Host code of a .cu file that reads device memory. */

@@ -140,9 +140,10 @@ cudaError_t cudaMalloc(void **memory, size_t bytes)
     pthread_mutex_lock(&lock);
     if (bytes > total_bytes() - live_bytes || pages + PAGE_BYTES > SIM_ARENA_BYTES - arena_used) {
         error = cudaErrorMemoryAllocation;
-    } else if (mprotect(sim_arena + arena_used, pages, PROT_READ | PROT_WRITE) != 0) {
-        error = cudaErrorMemoryAllocation;
     } else {
+        if (mprotect(sim_arena + arena_used, pages, PROT_READ | PROT_WRITE) != 0) {
+            cudasim_report("no memory for an allocation of %zu bytes", bytes);
+        }
         struct range *range = add_range(&device_ranges);
         range->begin = sim_arena + arena_used;
         range->bytes = bytes;

@@ -93,13 +93,18 @@ void sim_mark_wait(const struct sim_mark *mark);
 bool sim_queue_any(const struct cudasim_work *work,
                    bool (*holds)(const void *payload, const void *argument), const void *argument);
 void sim_queue_start(void); /* the device's thread; without the lock */
-/* Without the lock, on the device's thread: the work that runs. */
-const char *sim_now_name(void);
-uint32_t sim_now_op(void); /* SIM_OP(queue, seq) */
-bool sim_now_follows(uint32_t op);
-const char *sim_op_name(uint32_t op);
 #define SIM_SEQ_BITS 26
 #define SIM_OP(queue, seq) ((uint32_t)(queue) << SIM_SEQ_BITS | (seq))
+/* Without the lock, on the device's thread: the work that runs. */
+const char *sim_now_name(void);
+extern uint32_t sim_now_op; /* SIM_OP(queue, seq) */
+extern const struct sim_clock *sim_now_clock;
+/* Is the work that runs known to come after that one? */
+static inline bool sim_now_follows(uint32_t op)
+{
+    return sim_now_clock->seq[op >> SIM_SEQ_BITS] >= (op & ((1u << SIM_SEQ_BITS) - 1));
+}
+const char *sim_op_name(uint32_t op);
 
 /* ---- sim_stream.c ---- */
 
@@ -168,17 +173,16 @@ void sim_watch_block(uint32_t block); /* a new block begins */
 
 /* ---- sim_block.c ---- */
 
-/* The thread that runs, NULL on the host and in work that is not a kernel. */
+/* What decides whether an access comes after another one. */
 struct sim_thread {
-    uint3 thread_idx, block_idx;
-    unsigned number, lane, warp;
+    unsigned number;     /* in its block */
     uint32_t tick;       /* counts barriers, of the block and of warps */
     uint32_t block_tick; /* the last barrier of the block */
     uint32_t warp_tick;  /* the last barrier of the thread's warp, or of the block */
     bool has_atomics;    /* the block has made some */
 };
+extern struct sim_thread sim_thread; /* of the thread that runs, if any does */
 bool sim_in_kernel(void);
-void sim_thread_now(struct sim_thread *thread_out);
 /* Ranges that a thread may touch besides device memory. */
 bool sim_is_own_memory(uintptr_t address);
 extern char *sim_dynamic_shared;

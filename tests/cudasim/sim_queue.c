@@ -57,7 +57,8 @@ static struct queue queues[SIM_QUEUE_COUNT_MAX];
 static struct sim_clock host_clock;
 static bool is_late;
 static const struct op *now; /* written by the device's thread, read there only */
-static int now_queue;
+uint32_t sim_now_op;
+const struct sim_clock *sim_now_clock;
 
 void sim_clock_join(struct sim_clock *clock, const struct sim_clock *other)
 {
@@ -204,16 +205,6 @@ const char *sim_now_name(void)
     return now != NULL && now->name != NULL ? now->name : "the host";
 }
 
-uint32_t sim_now_op(void)
-{
-    return now != NULL ? SIM_OP(now_queue, now->seq) : 0;
-}
-
-bool sim_now_follows(uint32_t op)
-{
-    return now == NULL || now->clock.seq[op >> SIM_SEQ_BITS] >= (op & ((1u << SIM_SEQ_BITS) - 1));
-}
-
 const char *sim_op_name(uint32_t op)
 {
     const char *name =
@@ -294,7 +285,8 @@ static bool run_head(int q)
 
     op->is_begun = true;
     now = op;
-    now_queue = q;
+    sim_now_op = SIM_OP(q, op->seq);
+    sim_now_clock = &op->clock;
     pthread_mutex_unlock(&sim_lock);
     const enum cudasim_progress progress = op->work->run(op->payload, &op->state);
     pthread_mutex_lock(&sim_lock);

@@ -51,8 +51,6 @@ struct access {
     uint16_t block;
     bool is_write;
     bool is_shared;
-    uint32_t tick, block_tick, warp_tick;
-    bool has_atomics;
 };
 
 extern char __start_cudasim_shared[] __attribute__((weak)); // NOLINT(bugprone-reserved-identifier)
@@ -138,8 +136,8 @@ void sim_watch_freed(const void *memory, size_t bytes)
 void sim_watch_block(uint32_t block)
 {
     block_serial = block;
-    if (kernel_of_atomics != sim_now_op()) {
-        kernel_of_atomics = sim_now_op();
+    if (kernel_of_atomics != sim_now_op) {
+        kernel_of_atomics = sim_now_op;
         memset(block_has_atomics, 0, sizeof block_has_atomics);
     }
     block_has_atomics[block & 0xffff] = 0;
@@ -218,15 +216,15 @@ static inline bool is_before(const struct access *now, const struct cell *cell, 
         return true; /* one piece of work, which knows what it does */
     }
     if (cell->block[role] != now->block) {
-        return now->has_atomics && block_has_atomics[cell->block[role]] != 0;
+        return sim_thread.has_atomics && block_has_atomics[cell->block[role]] != 0;
     }
     const uint32_t before = cell->who[role];
     const uint32_t tick = before >> 10;
     if ((before & 1023) == (now->who & 1023)) {
         return true;
     }
-    return tick <
-           ((before & 1023) / 32 == (now->who & 1023) / 32 ? now->warp_tick : now->block_tick);
+    return tick < ((before & 1023) / 32 == (now->who & 1023) / 32 ? sim_thread.warp_tick
+                                                                  : sim_thread.block_tick);
 }
 
 static inline void remember(const struct access *now, struct cell *cell, int role, uint8_t mask)
@@ -277,6 +275,10 @@ static inline void touch(const struct access *now, struct cell *cells, uintptr_t
     uintptr_t at = address;
     const uintptr_t end = address + bytes;
 
+    if (bytes == 4 && (at - base) % 4 == 0) { /* most accesses */
+        touch_cell(now, &cells[(at - base) / 4], 0xf, at);
+        return;
+    }
     while (at < end) {
         const unsigned first = (unsigned)((at - base) % 4);
         const unsigned count = end - at < 4 - first ? (unsigned)(end - at) : 4 - first;
@@ -290,6 +292,9 @@ static bool is_allocated(uintptr_t address, size_t bytes)
     uintptr_t at = address - (uintptr_t)sim_arena;
     const uintptr_t end = at + bytes;
 
+    if (at % BLOCK_BYTES + bytes <= valid_bytes[at / BLOCK_BYTES]) {
+        return true;
+    }
     while (at < end) {
         const size_t offset = at % BLOCK_BYTES;
         const size_t count = end - at < BLOCK_BYTES - offset ? end - at : BLOCK_BYTES - offset;
@@ -303,21 +308,14 @@ static bool is_allocated(uintptr_t address, size_t bytes)
 
 /* ---- a thread's access ---- */
 
-static struct access access_now(bool is_write, const void *pc)
+static inline struct access access_now(bool is_write, const void *pc)
 {
-    struct sim_thread thread;
-
-    sim_thread_now(&thread);
     return (struct access){
-        .op = sim_now_op(),
-        .who = thread.tick << 10 | thread.number,
+        .op = sim_now_op,
+        .who = sim_thread.tick << 10 | sim_thread.number,
         .pc = (uint32_t)((uintptr_t)pc - image_begin),
         .block = (uint16_t)block_serial,
         .is_write = is_write,
-        .tick = thread.tick,
-        .block_tick = thread.block_tick,
-        .warp_tick = thread.warp_tick,
-        .has_atomics = thread.has_atomics,
     };
 }
 
@@ -420,7 +418,7 @@ static void touch_range(const void *memory, size_t bytes, bool is_write)
     }
     if (is_on) {
         const struct access now = {
-            .op = sim_now_op(), .who = NOT_A_THREAD, .is_write = is_write, .block = 0};
+            .op = sim_now_op, .who = NOT_A_THREAD, .is_write = is_write, .block = 0};
         touch(&now, device_cells, (uintptr_t)sim_arena, address, bytes);
     }
 }
