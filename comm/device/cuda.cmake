@@ -135,7 +135,7 @@ function(offramp_cuda_sources target)
   target_sources(${target} PRIVATE ${ARGN})
   target_link_libraries(${target} PRIVATE offramp_cudart)
   if(OFFRAMP_CUDA_KIND STREQUAL SIM)
-    set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
+    set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++;-Wno-unknown-pragmas")
   endif()
 endfunction()
 

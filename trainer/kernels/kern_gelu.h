@@ -18,6 +18,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define KERN_GELU_TOLERANCE 1e-6f
 
 enum kern_gelu { KERN_GELU_NONE, KERN_GELU_TANH, KERN_GELU_ERF };
@@ -29,6 +33,14 @@ enum kern_gelu { KERN_GELU_NONE, KERN_GELU_TANH, KERN_GELU_ERF };
 typedef void kern_gelu_fn(float *y, float *slope, const float *x, int64_t count,
                           enum kern_gelu form);
 
-kern_gelu_fn kern_gelu_portable, kern_gelu_avx2;
+kern_gelu_fn kern_gelu_portable, kern_gelu_avx2, kern_gelu_cuda;
+
+/* The same of bfloat16 (kern_bf16.h), computed in float; results are rounded once. */
+void kern_gelu_bf16_cuda(uint16_t *y, uint16_t *slope, const uint16_t *x, int64_t count,
+                         enum kern_gelu form);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -16,6 +16,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define KERN_LAYERNORM_TOLERANCE 1e-5f
 
 /*
@@ -42,7 +46,25 @@ typedef void kern_layernorm_backward_fn(float *dx, const float *residual, float 
                                         const float *mean, const float *rstd, const float *gain,
                                         int64_t N, int64_t C, bool accumulate);
 
-kern_layernorm_forward_fn kern_layernorm_forward_portable, kern_layernorm_forward_avx2;
-kern_layernorm_backward_fn kern_layernorm_backward_portable, kern_layernorm_backward_avx2;
+kern_layernorm_forward_fn kern_layernorm_forward_portable, kern_layernorm_forward_avx2,
+    kern_layernorm_forward_cuda;
+kern_layernorm_backward_fn kern_layernorm_backward_portable, kern_layernorm_backward_avx2,
+    kern_layernorm_backward_cuda;
+
+/*
+ * The same with the stream and its gradients in bfloat16 (kern_bf16.h); gain, bias, their gradients
+ * and the statistics of rows are float. Arithmetic is in float; results are rounded once.
+ */
+void kern_layernorm_forward_bf16_cuda(uint16_t *y, float *mean, float *rstd, const uint16_t *x,
+                                      int64_t ld_x, const float *gain, const float *bias, int64_t N,
+                                      int64_t C, float epsilon);
+void kern_layernorm_backward_bf16_cuda(uint16_t *dx, const uint16_t *residual, float *dgain,
+                                       float *dbias, const uint16_t *dy, const uint16_t *x,
+                                       int64_t ld_x, const float *mean, const float *rstd,
+                                       const float *gain, int64_t N, int64_t C, bool accumulate);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

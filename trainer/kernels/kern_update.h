@@ -12,12 +12,17 @@
  *      g = scale * gradient + decay w;   m = momentum m + g;   w = w - lr m
  *
  * The fast versions use the same operations in the same order, each rounded once
- * (no fused multiply-add), so that they agree with the portable ones bit by bit.
+ * (no fused multiply-add), so that they agree with the portable ones bit by bit. One does not:
+ * "cuda" adds up squares in an order of its own.
  */
 #ifndef TRAINER_KERNELS_KERN_UPDATE_H
 #define TRAINER_KERNELS_KERN_UPDATE_H
 
 #include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* to[i] += from[i]. */
 typedef void kern_add_fn(float *to, const float *from, int64_t count);
@@ -53,9 +58,17 @@ typedef void kern_adamw_fn(float *weight, float *m, float *v, const float *gradi
 typedef void kern_sgd_fn(float *weight, float *m, const float *gradient, int64_t count,
                          const struct kern_sgd_args *args);
 
-kern_add_fn kern_add_portable, kern_add_avx2;
-kern_sum_squares_fn kern_sum_squares_portable, kern_sum_squares_avx2;
-kern_adamw_fn kern_adamw_portable, kern_adamw_avx2;
-kern_sgd_fn kern_sgd_portable, kern_sgd_avx2;
+kern_add_fn kern_add_portable, kern_add_avx2, kern_add_cuda;
+kern_sum_squares_fn kern_sum_squares_portable, kern_sum_squares_avx2, kern_sum_squares_cuda;
+kern_adamw_fn kern_adamw_portable, kern_adamw_avx2, kern_adamw_cuda;
+kern_sgd_fn kern_sgd_portable, kern_sgd_avx2, kern_sgd_cuda;
+
+/* AdamW on master weights in float, as above; copy [count] out: they, rounded to bfloat16. */
+void kern_adamw_bf16_cuda(uint16_t *copy, float *weight, float *m, float *v, const float *gradient,
+                          int64_t count, const struct kern_adamw_args *args);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -25,6 +25,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define KERN_XENT_TOLERANCE 4e-6f
 
 enum { KERN_XENT_FEATURES = 4 };
@@ -60,7 +64,17 @@ typedef void kern_xent_forward_fn(const struct kern_xent_out *out, const float *
 typedef void kern_xent_backward_fn(float *dz, const float *z, const float *lse,
                                    const int32_t *label, const float *weight, int64_t N, int64_t K);
 
-kern_xent_forward_fn kern_xent_forward_portable, kern_xent_forward_avx2;
-kern_xent_backward_fn kern_xent_backward_portable, kern_xent_backward_avx2;
+kern_xent_forward_fn kern_xent_forward_portable, kern_xent_forward_avx2, kern_xent_forward_cuda;
+kern_xent_backward_fn kern_xent_backward_portable, kern_xent_backward_avx2, kern_xent_backward_cuda;
+
+/* Of logits in bfloat16 (kern_bf16.h); all but z and dz is float. */
+void kern_xent_forward_bf16_cuda(const struct kern_xent_out *out, const uint16_t *z,
+                                 const int32_t *label, int64_t N, int64_t K);
+void kern_xent_backward_bf16_cuda(uint16_t *dz, const uint16_t *z, const float *lse,
+                                  const int32_t *label, const float *weight, int64_t N, int64_t K);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,0 +1,58 @@
+/* What the CUDA kernels need besides their arrays: scratch and handles, one set a stream. */
+#include "trainer/kernels/kern_cuda.h"
+
+#include <stdlib.h>
+
+#include "trainer/kernels/kern_launch_cuda_priv.h"
+
+struct state {
+    cudaStream_t stream;
+    void *scratch;
+};
+
+/* Of this thread; the first state_count are open. */
+static __thread struct state states[KERN_CUDA_STREAMS_MAX];
+static __thread int state_count;
+
+static struct state *find(cudaStream_t stream)
+{
+    for (int i = 0; i < state_count; i++) {
+        if (states[i].stream == stream) {
+            return &states[i];
+        }
+    }
+    return NULL;
+}
+
+enum err kern_cuda_open(void)
+{
+    const cudaStream_t stream = device_cuda_current();
+    struct state *state = find(stream);
+
+    if (state != NULL) {
+        return ERR_OK;
+    }
+    assert(state_count < KERN_CUDA_STREAMS_MAX);
+    state = &states[state_count];
+    DEVICE_CUDA_TRY(cudaMalloc(&state->scratch, KERN_CUDA_SCRATCH_BYTES));
+    state->stream = stream;
+    state_count++;
+    return ERR_OK;
+}
+
+void kern_cuda_close(void)
+{
+    for (int i = 0; i < state_count; i++) {
+        cudaFree(states[i].scratch);
+    }
+    state_count = 0;
+}
+
+void *kern_cuda_scratch(int64_t bytes)
+{
+    const struct state *state = find(device_cuda_current());
+
+    assert(state != NULL); /* kern_cuda_open() */
+    assert(bytes >= 0 && bytes <= KERN_CUDA_SCRATCH_BYTES);
+    return state->scratch;
+}
