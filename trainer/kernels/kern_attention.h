@@ -12,7 +12,7 @@
  * What the backward pass needs of P is the implementation's choice, made by size:
  * P itself where reading it back is cheaper than computing it again, else only the
  * row's log-sum-exp (T. Dao et al., "FlashAttention", 2022, arXiv:2205.14135,
- * section 3.1). "avx2" saves P up to T = 96, "portable" never. No implementation holds
+ * section 3.1). "avx2" saves P up to T = 96, "portable" never; "cuda" saves the output, too. No implementation holds
  * a T x T matrix per head of more than one sample unless it is P for the backward pass.
  *
  * |fast - portable| <= KERN_ATTENTION_TOLERANCE * max(1, |portable|) for inputs of order 1.
@@ -20,11 +20,16 @@
  * "avx2" is fast where D is a multiple of 8, D <= 128, T <= 256 and T * D <= 16384
  * (T up to a multiple of 8); for other shapes it calls the portable functions.
  * Its scratch is 384 KiB of thread-local storage, touched as far as the shape needs.
+ * "cuda" takes D up to KERN_CUDA_HEAD_CHANNELS_MAX (kern_cuda.h).
  */
 #ifndef TRAINER_KERNELS_KERN_ATTENTION_H
 #define TRAINER_KERNELS_KERN_ATTENTION_H
 
 #include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #define KERN_ATTENTION_TOLERANCE 2e-5f
 
@@ -58,8 +63,30 @@ typedef void kern_attention_backward_fn(float *dqkv, const float *dout, const fl
                                         const struct kern_attention_shape *shape,
                                         int64_t query_count);
 
-kern_attention_saved_elems_fn kern_attention_saved_elems_portable, kern_attention_saved_elems_avx2;
-kern_attention_forward_fn kern_attention_forward_portable, kern_attention_forward_avx2;
-kern_attention_backward_fn kern_attention_backward_portable, kern_attention_backward_avx2;
+kern_attention_saved_elems_fn kern_attention_saved_elems_portable, kern_attention_saved_elems_avx2,
+    kern_attention_saved_elems_cuda;
+kern_attention_forward_fn kern_attention_forward_portable, kern_attention_forward_avx2,
+    kern_attention_forward_cuda;
+kern_attention_backward_fn kern_attention_backward_portable, kern_attention_backward_avx2,
+    kern_attention_backward_cuda;
+
+/*
+ * The same in bfloat16 (kern_bf16.h) on a CUDA device: products on tensor cores with float sums,
+ * softmax in float, probabilities rounded to bfloat16 before they multiply V and dO.
+ *
+ * lse  [B, H, T]  out, then in: the log-sum-exp of each row of scores; NULL: forward only
+ * out             of the backward pass: what the forward pass wrote
+ */
+void kern_attention_forward_bf16_cuda(uint16_t *out, float *lse, const uint16_t *qkv,
+                                      const struct kern_attention_shape *shape,
+                                      int64_t query_count);
+void kern_attention_backward_bf16_cuda(uint16_t *dqkv, const uint16_t *dout, const uint16_t *qkv,
+                                       const uint16_t *out, const float *lse,
+                                       const struct kern_attention_shape *shape,
+                                       int64_t query_count);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
