@@ -40,7 +40,7 @@ KERN_FN double exits_gate_loss(const float gates[], const float targets[], const
         const double tail = log1p(small);
         const double near_1 = 1 / (1 + small), near_0 = small / (1 + small);
 
-        sum += closed * (fmax(a, 0) + tail) + open * (fmax(-a, 0) + tail);
+        sum += closed * (fmax(a, 0.0) + tail) + open * (fmax(-a, 0.0) + tail);
         dgates_out[l] =
             (float)(a >= 0 ? closed * near_1 - open * near_0 : closed * near_0 - open * near_1);
     }

@@ -182,24 +182,50 @@ KERN_FN void exits_judge_sample(const struct exits_judge *judge, int64_t i)
     judge->final_weights[i] += judge->trained > G ? judge->set_share * judged.weights[G] : 0;
 }
 
-/* What sample i adds to the sum of exit g in the four lists of G + 1, or to one of those behind them. */
-KERN_FN float exits_judge_term(const struct exits_judge *judge, int64_t i, int list, int g)
+/* values[0] + values[stride] + ..., n of them, added to `sum` one after the other. */
+KERN_FN float exits_judge_add(float sum, const float *values, int64_t stride, int64_t n)
 {
-    const struct exits_judged judged = exits_judged_of(judge, i);
-    const int G = judge->G;
-    const int32_t *classes = g < G ? judge->class_of + g * judge->class_stride : judge->final_class;
+    for (int64_t i = 0; i < n; i++) {
+        sum += values[i * stride];
+    }
+    return sum;
+}
 
-    switch (list) {
-    case 0: return judged.loss[g];
-    case 1: return (float)(classes[i] == judge->labels[i]);
-    case 2: return (float)((int)*judged.left == g);
-    case 3: return 0; /* counted by kern_xent_forward_fn */
-    default: break;
+KERN_FN float exits_judge_add_correct(const struct exits_judge *judge, float sum, int g)
+{
+    const int32_t *classes =
+        g < judge->G ? judge->class_of + g * judge->class_stride : judge->final_class;
+
+    for (int64_t i = 0; i < judge->n; i++) {
+        sum += (float)(classes[i] == judge->labels[i]);
     }
-    if (g < G) {
-        return judged.targets[g];
+    return sum;
+}
+
+/* With g < 0 the cost of where samples leave, else how many of them leave at g. */
+KERN_FN float exits_judge_add_left(const struct exits_judge *judge, float sum, int g)
+{
+    const float *left = exits_judged_of(judge, 0).left;
+    const int64_t stride = exits_judge_scratch_elems(judge->G);
+
+    for (int64_t i = 0; i < judge->n; i++) {
+        const int exit = (int)left[i * stride];
+        sum += g < 0 ? (float)judge->costs[exit] : (float)(exit == g);
     }
-    return g == G ? *judged.gate_loss : (float)judge->costs[(int)*judged.left];
+    return sum;
+}
+
+KERN_FN float exits_judge_add_weighted(const struct exits_judge *judge, float sum)
+{
+    const struct exits_judged first = exits_judged_of(judge, 0);
+    const int64_t stride = exits_judge_scratch_elems(judge->G);
+
+    for (int64_t i = 0; i < judge->n; i++) {
+        for (int g = 0; g < judge->trained; g++) {
+            sum += first.weights[i * stride + g] * first.loss[i * stride + g];
+        }
+    }
+    return sum;
 }
 
 /* Sum `which`, over all samples in their order. After all samples have been judged. */
@@ -208,17 +234,26 @@ KERN_FN void exits_judge_sum(const struct exits_judge *judge, int64_t which)
     const int G = judge->G;
     const int list = which < 4 * (G + 1) ? (int)(which / (G + 1)) : 4;
     const int g = (int)(which - (int64_t)list * (G + 1));
+    const struct exits_judged first = exits_judged_of(judge, 0);
+    const int64_t stride = exits_judge_scratch_elems(G);
     float sum = judge->sums[which];
 
-    for (int64_t i = 0; i < judge->n; i++) {
-        if (list < 4 || g < G + 2) {
-            sum += exits_judge_term(judge, i, list, g);
-            continue;
-        }
-        const struct exits_judged judged = exits_judged_of(judge, i);
-        for (int t = 0; t < judge->trained; t++) {
-            sum += judged.weights[t] * judged.loss[t];
-        }
+    if (list == 0) {
+        sum = exits_judge_add(sum, first.loss + g, stride, judge->n);
+    } else if (list == 1) {
+        sum = exits_judge_add_correct(judge, sum, g);
+    } else if (list == 2) {
+        sum = exits_judge_add_left(judge, sum, g);
+    } else if (list == 3) {
+        return; /* bad: counted by kern_xent_forward_fn */
+    } else if (g < G) {
+        sum = exits_judge_add(sum, first.targets + g, stride, judge->n);
+    } else if (g == G) {
+        sum = exits_judge_add(sum, first.gate_loss, stride, judge->n);
+    } else if (g == G + 1) {
+        sum = exits_judge_add_left(judge, sum, -1);
+    } else {
+        sum = exits_judge_add_weighted(judge, sum);
     }
     judge->sums[which] = sum;
 }
