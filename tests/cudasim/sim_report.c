@@ -109,9 +109,16 @@ static int library_count;
 
 void sim_on_exit(void (*leaks)(void))
 {
-    if (library_count < 8) {
+    pthread_mutex_lock(&sim_lock);
+    for (int i = 0; i < library_count; i++) {
+        if (library_leaks[i] == leaks) {
+            leaks = NULL;
+        }
+    }
+    if (leaks != NULL && library_count < 8) {
         library_leaks[library_count++] = leaks;
     }
+    pthread_mutex_unlock(&sim_lock);
 }
 
 void sim_leak(const struct sim_place *place, const char *format, ...)
