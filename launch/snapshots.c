@@ -121,8 +121,11 @@ static enum err protect(struct snapshots *snapshots)
         ERR_TRY(snap_file(snapshots->snap, file->name, is_packed ? sizeof(float) : 0));
         for (size_t p = 0; p < file->piece_count; p++) {
             snprintf(name, sizeof(name), "%s, piece %zu", file->name, p);
-            ERR_TRY(snap_protect(snapshots->snap, name, (void *)(uintptr_t)file->pieces[p].bytes,
-                                 file->pieces[p].count, SNAP_REPLICATED));
+            void *address = (void *)(uintptr_t)file->pieces[p].bytes;
+            ERR_TRY(p == 0 ? snap_protect(snapshots->snap, name, address, file->pieces[p].count,
+                                          SNAP_REPLICATED)
+                           : snap_protect_device(snapshots->snap, name, address,
+                                                 file->pieces[p].count, SNAP_REPLICATED));
         }
     }
     return ERR_OK;
@@ -155,6 +158,7 @@ static enum err open_all(struct snapshots *snapshots, bool discards, struct snap
         .lowers_code = run->incarnation.fences, /* started again, on the nodes that are left */
         .deadline_ms = options->collective_deadline_ms,
         .compare = true,
+        .device = run->ops.device,
         .incarnation = run->incarnation.number,
         .incarnation_file = incarnation_file,
         .fences = run->incarnation.fences,

@@ -80,6 +80,7 @@ enum err snap_open(const struct snap_options *options, struct snap **snap_out)
     if (options->output_dir != NULL && comm_rank(options->world) == 0) {
         ERR_GOTO(err_close, status, file_make_folder(options->output_dir));
     }
+    ERR_GOTO(err_close, status, snap_device_open(options->device, &snap->device));
     ERR_GOTO(err_close, status, comm_duplicate(options->world, &snap->control));
     ERR_GOTO(err_close, status, comm_duplicate(options->world, &snap->transfers));
     *snap_out = snap;
@@ -90,8 +91,8 @@ err_close:
     return status;
 }
 
-enum err snap_protect(struct snap *snap, const char *name, void *address, size_t bytes,
-                      enum snap_kind kind)
+static enum err protect(struct snap *snap, const char *name, void *address, size_t bytes,
+                        enum snap_kind kind, bool is_on_device)
 {
     assert(snap->layout == NULL);
     if (strlen(name) >= SNAP_NAME_BYTES) {
@@ -113,12 +114,25 @@ enum err snap_protect(struct snap *snap, const char *name, void *address, size_t
         snap->range_capacity = capacity;
     }
     struct snap_range *range = &snap->ranges[snap->range_count++];
-    *range = (struct snap_range){.address = address, .bytes = bytes, .kind = kind};
+    *range = (struct snap_range){
+        .address = address, .bytes = bytes, .kind = kind, .is_on_device = is_on_device};
     snprintf(range->name, sizeof(range->name), "%s", name);
     if (kind == SNAP_REPLICATED && snap->plan.file_count > 0) {
         snap->plan.files[snap->plan.file_count - 1].bytes += bytes;
     }
     return ERR_OK;
+}
+
+enum err snap_protect(struct snap *snap, const char *name, void *address, size_t bytes,
+                      enum snap_kind kind)
+{
+    return protect(snap, name, address, bytes, kind, false);
+}
+
+enum err snap_protect_device(struct snap *snap, const char *name, void *address, size_t bytes,
+                             enum snap_kind kind)
+{
+    return protect(snap, name, address, bytes, kind, snap->device != NULL);
 }
 
 enum err snap_file(struct snap *snap, const char *name, uint32_t pack_width)
@@ -159,9 +173,9 @@ struct hash snap_ranges_hash(const struct snap *snap)
     return hash;
 }
 
-/* The next piece of [at, at + bytes) that lies in one range. */
+/* The next piece of [at, at + bytes) that lies in one range; *range_out: which. */
 static uint8_t *piece_at(const struct snap *snap, enum snap_kind kind, uint64_t at, uint64_t bytes,
-                         uint64_t *piece_out)
+                         uint64_t *piece_out, const struct snap_range **range_out)
 {
     uint64_t begin = 0;
 
@@ -173,6 +187,7 @@ static uint8_t *piece_at(const struct snap *snap, enum snap_kind kind, uint64_t 
         if (at < begin + range->bytes) {
             const uint64_t left = begin + range->bytes - at;
             *piece_out = left < bytes ? left : bytes;
+            *range_out = range;
             return range->address + (at - begin);
         }
         begin += range->bytes;
@@ -184,36 +199,49 @@ static uint8_t *piece_at(const struct snap *snap, enum snap_kind kind, uint64_t 
 const uint8_t *snap_contiguous(const struct snap *snap, enum snap_kind kind, uint64_t at,
                                uint64_t bytes)
 {
+    const struct snap_range *range = NULL;
     uint64_t piece = 0;
-    const uint8_t *from = piece_at(snap, kind, at, bytes, &piece);
+    const uint8_t *from = piece_at(snap, kind, at, bytes, &piece, &range);
 
-    return piece == bytes ? from : NULL;
+    return piece == bytes && !range->is_on_device ? from : NULL;
 }
 
-void snap_gather(const struct snap *snap, enum snap_kind kind, uint64_t at, uint8_t *to,
-                 uint64_t bytes)
+enum err snap_gather(const struct snap *snap, enum snap_kind kind, uint64_t at, uint8_t *to,
+                     uint64_t bytes)
 {
     while (bytes > 0) {
+        const struct snap_range *range = NULL;
         uint64_t piece = 0;
-        const uint8_t *from = piece_at(snap, kind, at, bytes, &piece);
-        memcpy(to, from, piece);
+        const uint8_t *from = piece_at(snap, kind, at, bytes, &piece, &range);
+        if (range->is_on_device) {
+            ERR_TRY(snap_device_copy(snap->device, to, from, piece));
+        } else {
+            memcpy(to, from, piece);
+        }
         at += piece;
         to += piece;
         bytes -= piece;
     }
+    return ERR_OK;
 }
 
-void snap_scatter(struct snap *snap, enum snap_kind kind, uint64_t at, const uint8_t *from,
-                  uint64_t bytes)
+enum err snap_scatter(struct snap *snap, enum snap_kind kind, uint64_t at, const uint8_t *from,
+                      uint64_t bytes)
 {
     while (bytes > 0) {
+        const struct snap_range *range = NULL;
         uint64_t piece = 0;
-        uint8_t *to = piece_at(snap, kind, at, bytes, &piece);
-        memcpy(to, from, piece);
+        uint8_t *to = piece_at(snap, kind, at, bytes, &piece, &range);
+        if (range->is_on_device) {
+            ERR_TRY(snap_device_copy(snap->device, to, from, piece));
+        } else {
+            memcpy(to, from, piece);
+        }
         at += piece;
         from += piece;
         bytes -= piece;
     }
+    return snap_device_settle(snap->device, snap->options.deadline_ms);
 }
 
 const char *snap_guarantee(const struct snap *snap)
@@ -233,12 +261,15 @@ static enum err status_of(struct snap *snap)
 }
 
 /* For drills: memory goes wrong on this rank. */
-static void flip_bit(struct snap *snap)
+static enum err flip_bit(struct snap *snap)
 {
-    uint64_t ignored = 0;
-    const uint64_t bytes = snap_bytes_of(snap, SNAP_REPLICATED);
+    const uint64_t at = snap_bytes_of(snap, SNAP_REPLICATED) / 2;
+    uint8_t byte = 0;
 
-    *piece_at(snap, SNAP_REPLICATED, bytes / 2, 1, &ignored) ^= 1;
+    ERR_TRY(snap_gather(snap, SNAP_REPLICATED, at, &byte, 1));
+    ERR_TRY(snap_device_settle(snap->device, snap->options.deadline_ms));
+    byte ^= 1;
+    return snap_scatter(snap, SNAP_REPLICATED, at, &byte, 1);
 }
 
 static enum err begin(struct snap *snap, uint64_t version, bool saves)
@@ -248,8 +279,9 @@ static enum err begin(struct snap *snap, uint64_t version, bool saves)
     assert(snap->is_running);
     if (FAULT_POINT_DUE(FAULT_SNAP_FLIP)) {
         ERR_TRY(snap_fence(snap));
-        flip_bit(snap);
+        ERR_TRY(flip_bit(snap));
     }
+    ERR_TRY(snap_device_begin(snap->device));
     pthread_mutex_lock(&snap->mutex);
     while (snap->queue_count == SNAP_QUEUE_MAX && snap->status == ERR_OK) {
         pthread_cond_wait(&snap->changed, &snap->mutex);
@@ -299,7 +331,7 @@ enum err snap_fence(struct snap *snap)
     const enum err status = status_of(snap);
     snap->statistics.stall_s += clock_since_s(start_ns);
     pthread_mutex_unlock(&snap->mutex);
-    return status;
+    return status == ERR_OK ? snap_device_fence(snap->device) : status;
 }
 
 enum err snap_wait(struct snap *snap)
@@ -372,6 +404,7 @@ void snap_close(struct snap *snap, enum snap_end end)
             snap->folder); /* by the last of the node, keeper or rank; the others find it not empty */
     }
     snap_transfer_close(snap->encode);
+    snap_device_close(snap->device);
     snap_area_close(snap->area);
     snap_layout_close(snap->layout);
     comm_close(snap->control);

@@ -19,7 +19,8 @@
  * version that all groups have. With a keeper (keeper.h) that memory is made and looked after by
  * a process of its own on every node, which also writes checkpoints (snap_file(), snap_save()).
  *
- * Between snap_begin() and snap_fence() nobody may write to protected memory.
+ * Between snap_begin() and snap_fence() nobody may write to protected memory. On a device both are places
+ * in the work of the calling thread's current stream (comm/device/device.h): the host waits for neither.
  *
  * Threads: one thread of each rank calls; the worker has groups of its own.
  */
@@ -32,6 +33,7 @@
 
 #include "comm/base/err.h"
 #include "comm/base/hash.h"
+#include "comm/device/device.h"
 #include "comm/group/comm_group.h"
 
 enum snap_kind {
@@ -49,6 +51,7 @@ struct snap_options {
     bool lowers_code;             /* where there are too few nodes for k + m, as if it were 0 + 0 */
     int64_t deadline_ms;          /* of one wait for a peer */
     bool compare;                 /* replicas over the ranks, at every snapshot: see snap_begin() */
+    struct device *device;        /* of snap_protect_device(), lent until the close; NULL: none */
 
     /* Starts of this job count up; memory that a later one has written is not touched. 0: not counted. */
     uint64_t incarnation;
@@ -77,6 +80,10 @@ ERR_MUST_CHECK enum err snap_open(const struct snap_options *options, struct sna
  */
 ERR_MUST_CHECK enum err snap_protect(struct snap *snap, const char *name, void *address,
                                      size_t bytes, enum snap_kind kind);
+
+/* The same for memory of options.device. */
+ERR_MUST_CHECK enum err snap_protect_device(struct snap *snap, const char *name, void *address,
+                                            size_t bytes, enum snap_kind kind);
 
 /*
  * Begins a file: what is protected REPLICATED from here on, up to the next call, is in that order
@@ -127,7 +134,7 @@ uint64_t snap_node_bytes(const struct snap *snap);
  * With options.compare each rank also hashes all of its replicated memory. If ranks differ, the
  * version is refused on all of them, the one before it stays, and the worker stops with
  * ERR_DIFFERS, which names the ranks that differ from the majority, and the ranges. What went
- * wrong on all ranks alike, and private memory, is not seen. Cost: before snap_fence() returns, one
+ * wrong on all ranks alike, memory of a device that is no CPU, and private memory, is not seen. Cost: before snap_fence() returns, one
  * reading pass over the replicated memory on every rank; on one core of an AMD EPYC by itself
  * 19 GB/s, beside 13 GB/s of memcpy() there. Ranks of one machine share its bandwidth.
  */

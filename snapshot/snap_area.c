@@ -90,6 +90,12 @@ const struct snap_slot_header *snap_area_header(const struct snap_area *area, in
     return &area->headers[slot];
 }
 
+void *snap_area_memory(const struct snap_area *area, size_t *bytes_out)
+{
+    *bytes_out = (size_t)area->map.file_bytes;
+    return area->bytes;
+}
+
 struct snap_rows snap_area_rows(const struct snap_area *area, int slot)
 {
     const struct snap_map *map = &area->map;

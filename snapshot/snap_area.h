@@ -72,6 +72,9 @@ int snap_area_rank(const struct snap_area *area);
 const struct snap_slots *snap_area_slots(const struct snap_area *area);
 const struct snap_slot_header *snap_area_header(const struct snap_area *area, int slot);
 
+/* All of the file, as it is mapped; *bytes_out its size. */
+void *snap_area_memory(const struct snap_area *area, size_t *bytes_out);
+
 /* The memory of a slot, and the data roots of all members [rank_count] of its version. */
 struct snap_rows snap_area_rows(const struct snap_area *area, int slot);
 struct hash *snap_area_roots(const struct snap_area *area, int slot);

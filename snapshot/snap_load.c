@@ -42,10 +42,10 @@ static enum err load_file(struct snap *snap, const char *folder, const char *nam
 
     ERR_TRY(open_content(folder, name, &content));
     const size_t count = content.map.count;
-    if (count == bytes) {
-        snap_scatter(snap, kind, at, content.map.bytes, bytes);
-    }
+    const enum err status =
+        count == bytes ? snap_scatter(snap, kind, at, content.map.bytes, bytes) : ERR_OK;
     close_content(&content);
+    ERR_TRY(status);
     if (count != bytes) {
         return ERR_FAIL(ERR_CORRUPT, "%s/%s: %zu bytes, %" PRIu64 " are protected", folder, name,
                         count, bytes);

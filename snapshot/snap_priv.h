@@ -6,6 +6,7 @@
 
 #include "snapshot/snap.h"
 #include "snapshot/snap_area.h"
+#include "snapshot/snap_device.h"
 #include "snapshot/snap_plan.h"
 
 enum { SNAP_NAME_BYTES = 128, SNAP_QUEUE_MAX = 64 };
@@ -15,6 +16,7 @@ struct snap_range {
     uint8_t *address;
     size_t bytes;
     enum snap_kind kind;
+    bool is_on_device;
     struct hash hash; /* of the version under way; the worker's */
 };
 
@@ -45,6 +47,7 @@ struct snap {
     struct snap_rows *rows; /* [size], this rank's filled in */
     int *host_of;           /* [size], the identity */
     struct snap_transfer *encode;
+    struct snap_device *device; /* NULL: all is on the host */
 
     pthread_t worker;
     bool is_running;
@@ -62,11 +65,15 @@ struct snap {
 };
 
 /* The replicated bytes [at, at + bytes) of the state, or this rank's private ones, in pieces. */
-void snap_gather(const struct snap *snap, enum snap_kind kind, uint64_t at, uint8_t *to,
-                 uint64_t bytes);
-void snap_scatter(struct snap *snap, enum snap_kind kind, uint64_t at, const uint8_t *from,
-                  uint64_t bytes);
-/* Where such bytes lie, if it is in one piece; else NULL. */
+/*
+ * From protected memory, and into it. What comes from a device may still be on its way; what goes there has
+ * arrived. Errors: ERR_TIMEOUT, ERR_DEVICE.
+ */
+ERR_MUST_CHECK enum err snap_gather(const struct snap *snap, enum snap_kind kind, uint64_t at,
+                                    uint8_t *to, uint64_t bytes);
+ERR_MUST_CHECK enum err snap_scatter(struct snap *snap, enum snap_kind kind, uint64_t at,
+                                     const uint8_t *from, uint64_t bytes);
+/* Where such bytes lie, if it is in one piece of host memory; else NULL. */
 const uint8_t *snap_contiguous(const struct snap *snap, enum snap_kind kind, uint64_t at,
                                uint64_t bytes);
 uint64_t snap_bytes_of(const struct snap *snap, enum snap_kind kind);

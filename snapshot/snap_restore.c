@@ -241,7 +241,7 @@ static enum err load_slice(struct restore *restore, int member, uint8_t *piece)
         }
         ERR_TRY(comm_broadcast(snap->control, piece, bytes, restore->host_of[member],
                                snap->options.deadline_ms));
-        snap_scatter(snap, SNAP_REPLICATED, of->replicated_at + at, piece, bytes);
+        ERR_TRY(snap_scatter(snap, SNAP_REPLICATED, of->replicated_at + at, piece, bytes));
     }
     return ERR_OK;
 }
@@ -268,7 +268,7 @@ static enum err load_private(struct restore *restore, int member, uint8_t *piece
         }
         ERR_TRY(comm_message_wait(snap->control, &request, 1, snap->options.deadline_ms));
         if (member == restore->rank) {
-            snap_scatter(snap, SNAP_PRIVATE, at, piece, bytes);
+            ERR_TRY(snap_scatter(snap, SNAP_PRIVATE, at, piece, bytes));
         }
     }
     return ERR_OK;

@@ -28,51 +28,6 @@ static void set_state(struct snap *snap, int slot, const struct snap_slots *slot
     snap_area_set(snap->area, slot, &next);
 }
 
-/* Below so many bytes of a slice the caches hold it until it is coded. */
-enum { CACHED_BYTES_MAX = 16 << 20 };
-
-/* One tile of a slice: the replicated part of it, then the private one, then zeros. */
-static uint64_t copy_tile(struct snap *snap, const struct snap_member *member, uint64_t at,
-                          uint8_t *to, uint64_t bytes)
-{
-    const uint64_t split = member->replicated_bytes, end = member->bytes;
-    const uint64_t first = at < split ? (split - at < bytes ? split - at : bytes) : 0;
-    const uint64_t inside = at < end ? (end - at < bytes ? end - at : bytes) : 0;
-    const uint8_t *from = NULL;
-
-    if (first == bytes && end > CACHED_BYTES_MAX) {
-        from = snap_contiguous(snap, SNAP_REPLICATED, member->replicated_at + at, bytes);
-    }
-    if (from != NULL) { /* into the cache by the hash, and past it to the slot */
-        const uint64_t hash = snap_tile_hash(from, bytes);
-        snap_copy_past_caches(to, from, bytes);
-        return hash;
-    }
-    snap_gather(snap, SNAP_REPLICATED, member->replicated_at + at, to, first);
-    snap_gather(snap, SNAP_PRIVATE, at + first - split, to + first, inside - first);
-    memset(to + inside, 0, bytes - inside);
-    return snap_tile_hash(to, bytes);
-}
-
-/* This rank's slice into the slot, tile by tile, each hashed while it is in the cache. */
-static enum err copy_slice(struct snap *snap, int slot)
-{
-    const int rank = comm_rank(snap->control);
-    const struct snap_member *member = &snap->layout->members[rank];
-    const struct snap_group *group = &snap->layout->groups[member->group];
-    const struct snap_rows rows = snap_area_rows(snap->area, slot);
-    const int64_t tiles = snap_tile_count(group);
-
-    for (int64_t t = 0; t < tiles * group->data_count; t++) {
-        FAULT_POINT_FAIL(FAULT_SNAP_TILE, ERR_IO);
-        const uint64_t at =
-            (uint64_t)(t / tiles) * group->segment_bytes + (uint64_t)(t % tiles) * SNAP_TILE_BYTES;
-        rows.data_hashes[t] =
-            copy_tile(snap, member, at, rows.data + at, snap_tile_bytes(group, t % tiles));
-    }
-    return ERR_OK;
-}
-
 static void add_s(struct snap *snap, double *to, double seconds)
 {
     pthread_mutex_lock(&snap->mutex);
@@ -88,6 +43,109 @@ static void tell_copied(struct snap *snap)
     pthread_mutex_unlock(&snap->mutex);
 }
 
+/* Below so many bytes of a slice the caches hold it until it is coded. */
+enum { CACHED_BYTES_MAX = 16 << 20 };
+
+/*
+ * One tile of a slice: the replicated part of it, then the private one, then zeros. *hash_out only where it
+ * is copied past the caches: there it is hashed before.
+ */
+static enum err copy_tile(struct snap *snap, const struct snap_member *member, uint64_t at,
+                          uint8_t *to, uint64_t bytes, bool *hashed_out, uint64_t *hash_out)
+{
+    const uint64_t split = member->replicated_bytes, end = member->bytes;
+    const uint64_t first = at < split ? (split - at < bytes ? split - at : bytes) : 0;
+    const uint64_t inside = at < end ? (end - at < bytes ? end - at : bytes) : 0;
+    const uint8_t *from = NULL;
+
+    *hashed_out = false;
+    if (first == bytes && end > CACHED_BYTES_MAX) {
+        from = snap_contiguous(snap, SNAP_REPLICATED, member->replicated_at + at, bytes);
+    }
+    if (from != NULL) { /* into the cache by the hash, and past it to the slot */
+        *hash_out = snap_tile_hash(from, bytes);
+        *hashed_out = true;
+        snap_copy_past_caches(to, from, bytes);
+        return ERR_OK;
+    }
+    memset(to + inside, 0, bytes - inside);
+    ERR_TRY(snap_gather(snap, SNAP_REPLICATED, member->replicated_at + at, to, first));
+    return snap_gather(snap, SNAP_PRIVATE, at + first - split, to + first, inside - first);
+}
+
+/* A tile of a slot: its place and its bytes. */
+static uint64_t tile_place(const struct snap_group *group, int64_t tile, uint64_t *bytes_out)
+{
+    const int64_t tiles = snap_tile_count(group);
+
+    *bytes_out = snap_tile_bytes(group, tile % tiles);
+    return (uint64_t)(tile / tiles) * group->segment_bytes +
+           (uint64_t)(tile % tiles) * SNAP_TILE_BYTES;
+}
+
+/* This rank's slice into the slot, tile by tile, each hashed while it is in the cache. */
+static enum err copy_from_host(struct snap *snap, const struct snap_group *group,
+                               const struct snap_rows *rows, int64_t tile_count)
+{
+    const struct snap_member *member = &snap->layout->members[comm_rank(snap->control)];
+
+    for (int64_t t = 0; t < tile_count; t++) {
+        uint64_t bytes = 0;
+        const uint64_t at = tile_place(group, t, &bytes);
+        bool hashed = false;
+        FAULT_POINT_FAIL(FAULT_SNAP_TILE, ERR_IO);
+        ERR_TRY(
+            copy_tile(snap, member, at, rows->data + at, bytes, &hashed, &rows->data_hashes[t]));
+        if (!hashed) {
+            rows->data_hashes[t] = snap_tile_hash(rows->data + at, bytes);
+        }
+    }
+    return ERR_OK;
+}
+
+/* All copies are put on the device's stream; then each bucket is hashed when it has landed. */
+static enum err copy_from_device(struct snap *snap, const struct snap_group *group,
+                                 const struct snap_rows *rows, int64_t tile_count)
+{
+    const struct snap_member *member = &snap->layout->members[comm_rank(snap->control)];
+
+    ERR_TRY(snap_device_follow(snap->device));
+    for (int64_t t = 0; t < tile_count; t++) {
+        uint64_t bytes = 0;
+        const uint64_t at = tile_place(group, t, &bytes);
+        const bool is_last = t + 1 == tile_count;
+        bool hashed = false;
+        FAULT_POINT_FAIL(FAULT_SNAP_TILE, ERR_IO);
+        ERR_TRY(
+            copy_tile(snap, member, at, rows->data + at, bytes, &hashed, &rows->data_hashes[t]));
+        if (is_last || (t + 1) % SNAP_BUCKET_TILES == 0) {
+            ERR_TRY(snap_device_end_bucket(snap->device, t / SNAP_BUCKET_TILES, is_last));
+        }
+    }
+    tell_copied(snap); /* the fence is an event of the device's */
+    for (int64_t t = 0; t < tile_count; t++) {
+        uint64_t bytes = 0;
+        const uint64_t at = tile_place(group, t, &bytes);
+        if (t % SNAP_BUCKET_TILES == 0) {
+            ERR_TRY(
+                snap_device_wait(snap->device, t / SNAP_BUCKET_TILES, snap->options.deadline_ms));
+        }
+        rows->data_hashes[t] = snap_tile_hash(rows->data + at, bytes);
+    }
+    return ERR_OK;
+}
+
+static enum err copy_slice(struct snap *snap, int slot)
+{
+    const struct snap_member *member = &snap->layout->members[comm_rank(snap->control)];
+    const struct snap_group *group = &snap->layout->groups[member->group];
+    const struct snap_rows rows = snap_area_rows(snap->area, slot);
+    const int64_t tile_count = snap_tile_count(group) * group->data_count;
+
+    return snap->device == NULL ? copy_from_host(snap, group, &rows, tile_count)
+                                : copy_from_device(snap, group, &rows, tile_count);
+}
+
 /*
  * All replicated bytes, range by range. After the copy, so that what goes wrong in this rank's
  * slice before it is copied is in the hash, too.
@@ -99,7 +157,7 @@ static struct hash hash_replicas(struct snap *snap)
 
     for (int i = 0; i < snap->range_count && snap->options.compare; i++) {
         struct snap_range *range = &snap->ranges[i];
-        if (range->kind == SNAP_REPLICATED) {
+        if (range->kind == SNAP_REPLICATED && !range->is_on_device) {
             range->hash = hash_bytes(range->address, range->bytes);
             const struct hash both[] = {all, range->hash};
             all = hash_bytes(both, sizeof(both));
@@ -362,6 +420,7 @@ static void *worker_main(void *argument)
     bool committed = false;
 
     give_way();
+    snap_device_enter(snap->device);
     for (;;) {
         pthread_mutex_lock(&snap->mutex);
         while (snap->queue_count == 0 && !snap->ends && snap->status == ERR_OK) {
@@ -386,8 +445,21 @@ static void *worker_main(void *argument)
     }
 }
 
+/* The slots of this rank, for copies that run beside other work. */
+static enum err register_slots(struct snap *snap)
+{
+    const struct snap_member *member = &snap->layout->members[comm_rank(snap->control)];
+    const struct snap_group *group = &snap->layout->groups[member->group];
+    size_t bytes = 0;
+    void *begin = snap_area_memory(snap->area, &bytes);
+
+    return snap_device_register(snap->device, begin, bytes,
+                                snap_tile_count(group) * group->data_count);
+}
+
 enum err snap_worker_start(struct snap *snap)
 {
+    ERR_TRY(register_slots(snap));
     if (pthread_create(&snap->worker, NULL, worker_main, snap) != 0) {
         return ERR_FAIL(ERR_NO_MEMORY, "a thread for snapshots");
     }
