@@ -115,11 +115,13 @@ template <typename T, bool NORM>
 static void sum_columns(float *out0, float *out1, struct columns_args<T> a, bool accumulate)
 {
     constexpr int P = KERN_PACK<T>;
-    const int64_t part_count = kern_part_count(a.rows);
+    const int64_t part_elems = (NORM ? 2 : 1) * a.width;
+    const int64_t most = KERN_CUDA_SCRATCH_BYTES / (int64_t)sizeof(float) / part_elems;
+    const int64_t wanted = kern_part_count(a.rows), part_count = wanted < most ? wanted : most;
     const dim3 grid((unsigned)kern_blocks(a.width, KERN_WARP * P), (unsigned)part_count);
 
-    a.parts =
-        (float *)kern_cuda_scratch(part_count * (NORM ? 2 : 1) * a.width * (int64_t)sizeof(float));
+    assert(most >= 1);
+    a.parts = (float *)kern_cuda_scratch(part_count * part_elems * (int64_t)sizeof(float));
     a.whole = kern_is_aligned(a.x) && a.ld % P == 0 && a.width % P == 0 &&
               (!NORM || kern_is_aligned(a.dy));
     KERN_LAUNCH((columns_kernel<T, NORM>), grid, THREADS, 0, device_cuda_current(), a);

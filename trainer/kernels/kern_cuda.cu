@@ -4,10 +4,12 @@
 #include <stdlib.h>
 
 #include "trainer/kernels/kern_launch_cuda_priv.h"
+#include "trainer/kernels/kern_product_cuda_priv.h"
 
 struct state {
     cudaStream_t stream;
     void *scratch;
+    struct kern_products *products;
 };
 
 /* Of this thread; the first state_count are open. */
@@ -34,7 +36,13 @@ enum err kern_cuda_open(void)
     }
     assert(state_count < KERN_CUDA_STREAMS_MAX);
     state = &states[state_count];
-    DEVICE_CUDA_TRY(cudaMalloc(&state->scratch, KERN_CUDA_SCRATCH_BYTES));
+    ERR_TRY(kern_products_open(&state->products));
+    const enum err status =
+        device_cuda_result(cudaMalloc(&state->scratch, KERN_CUDA_SCRATCH_BYTES), "cudaMalloc");
+    if (status != ERR_OK) {
+        kern_products_close(state->products);
+        return status;
+    }
     state->stream = stream;
     state_count++;
     return ERR_OK;
@@ -43,9 +51,18 @@ enum err kern_cuda_open(void)
 void kern_cuda_close(void)
 {
     for (int i = 0; i < state_count; i++) {
+        kern_products_close(states[i].products);
         cudaFree(states[i].scratch);
     }
     state_count = 0;
+}
+
+struct kern_products *kern_cuda_products(void)
+{
+    const struct state *state = find(device_cuda_current());
+
+    assert(state != NULL); /* kern_cuda_open() */
+    return state->products;
 }
 
 void *kern_cuda_scratch(int64_t bytes)

@@ -36,6 +36,9 @@ enum {
  */
 ERR_MUST_CHECK enum err kern_cuda_open(void);
 
+/* "cublasLt 13.0.2": what multiplies matrices. Static storage; after kern_cuda_open(). */
+const char *kern_cuda_matmul_name(void);
+
 /* Frees what this thread opened, of all streams; nothing of it may be in use by then. */
 void kern_cuda_close(void);
 

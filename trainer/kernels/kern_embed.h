@@ -17,6 +17,10 @@
 
 #include "trainer/kernels/kern_linear.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct kern_ops;
 
 /* B images of C channels, S x S pixels, in patches of P x P; S is a multiple of P; D channels of the stream. */
@@ -57,7 +61,11 @@ typedef void kern_embed_backward_fn(const struct kern_ops *ops,
                                     const float *patches, float *scratch,
                                     const struct kern_embed_shape *shape, bool accumulate);
 
-kern_embed_forward_fn kern_embed_forward_cpu;
-kern_embed_backward_fn kern_embed_backward_cpu;
+kern_embed_forward_fn kern_embed_forward_cpu, kern_embed_forward_cuda;
+kern_embed_backward_fn kern_embed_backward_cpu, kern_embed_backward_cuda;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

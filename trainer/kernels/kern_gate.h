@@ -14,6 +14,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Parameters, or their gradients. */
 struct kern_gate {
     int64_t hidden; /* H; 0: linear */
@@ -32,14 +36,18 @@ typedef void kern_gate_forward_fn(float *a, float *relu, float *features, float 
                                   const struct kern_gate *gate, int64_t N);
 
 /*
- * gradients  in and out, summed over the samples in their order; accumulate false: overwritten
+ * gradients  in and out, summed over the samples in their order ("cuda": in parts); accumulate false: overwritten
  * da         [N]  in; relu, features as the forward pass left them
  */
 typedef void kern_gate_backward_fn(const struct kern_gate *gradients, const float *da,
                                    const float *relu, const float *features,
                                    const struct kern_gate *gate, int64_t N, bool accumulate);
 
-kern_gate_forward_fn kern_gate_forward_portable;
-kern_gate_backward_fn kern_gate_backward_portable;
+kern_gate_forward_fn kern_gate_forward_portable, kern_gate_forward_cuda;
+kern_gate_backward_fn kern_gate_backward_portable, kern_gate_backward_cuda;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -20,7 +20,7 @@
  *
  * Forward and backward data give a row of the result the same bits whether it is computed
  * alone or among others, in the portable and the AVX2 version. The BLAS version promises that
- * only for equal M: the library may pick another kernel for another size.
+ * only for equal M: the library may pick another kernel for another size. So does the CUDA version.
  */
 #ifndef TRAINER_KERNELS_KERN_LINEAR_H
 #define TRAINER_KERNELS_KERN_LINEAR_H
@@ -30,6 +30,10 @@
 #include <stdint.h>
 
 #include "trainer/kernels/kern_gelu.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /*
  * float32 rounding of one sum in another order. Measured worst over the sizes of the tests and
@@ -90,14 +94,44 @@ typedef void kern_linear_backward_weight_fn(float *dweight, float *dbias, const 
                                             int64_t N, int64_t K, bool accumulate);
 
 kern_linear_panel_elems_fn kern_linear_panel_elems_portable, kern_linear_panel_elems_blas,
-    kern_linear_panel_elems_avx2;
-kern_linear_pack_fn kern_linear_pack_portable, kern_linear_pack_blas, kern_linear_pack_avx2;
+    kern_linear_panel_elems_avx2, kern_linear_panel_elems_cuda;
+kern_linear_pack_fn kern_linear_pack_portable, kern_linear_pack_blas, kern_linear_pack_avx2,
+    kern_linear_pack_cuda;
 kern_linear_forward_fn kern_linear_forward_portable, kern_linear_forward_blas,
-    kern_linear_forward_avx2;
+    kern_linear_forward_avx2, kern_linear_forward_cuda;
 kern_linear_backward_data_fn kern_linear_backward_data_portable, kern_linear_backward_data_blas,
-    kern_linear_backward_data_avx2;
+    kern_linear_backward_data_avx2, kern_linear_backward_data_cuda;
 kern_linear_backward_weight_fn kern_linear_backward_weight_portable,
-    kern_linear_backward_weight_blas, kern_linear_backward_weight_avx2;
+    kern_linear_backward_weight_blas, kern_linear_backward_weight_avx2,
+    kern_linear_backward_weight_cuda;
+
+/*
+ * The same in bfloat16 (kern_bf16.h) on a CUDA device: weights and bias are rounded copies of master
+ * weights, sums are in float and rounded once, or with GELU's derivative twice; gradients of weights
+ * are float.
+ */
+struct kern_linear_bf16 {
+    int64_t N, K;
+    const uint16_t *weight; /* [N, K] */
+};
+
+struct kern_linear_bf16_epilogue {
+    const uint16_t *bias;     /* [N] */
+    const uint16_t *residual; /* [M, N], stride ld_y; may be y itself */
+    enum kern_gelu gelu;
+    uint16_t *slope; /* [M, N] out, stride ld_y, with gelu */
+};
+
+void kern_linear_forward_bf16_cuda(uint16_t *y, int64_t ld_y, const uint16_t *x, int64_t ld_x,
+                                   int64_t M, const struct kern_linear_bf16 *linear,
+                                   const struct kern_linear_bf16_epilogue *epilogue);
+void kern_linear_backward_data_bf16_cuda(uint16_t *dx, int64_t ld_dx, const uint16_t *dy,
+                                         int64_t ld_dy, int64_t M,
+                                         const struct kern_linear_bf16 *linear,
+                                         const uint16_t *slope);
+void kern_linear_backward_weight_bf16_cuda(float *dweight, float *dbias, const uint16_t *dy,
+                                           int64_t ld_dy, const uint16_t *x, int64_t ld_x,
+                                           int64_t M, int64_t N, int64_t K, bool accumulate);
 
 /*
  * Puts the BLAS library on one thread, so that its results depend on no thread count.
@@ -105,5 +139,9 @@ kern_linear_backward_weight_fn kern_linear_backward_weight_portable,
  * kernels it chose for this CPU. Static storage. Threads: before others start.
  */
 const char *kern_linear_blas_start(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -9,6 +9,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* to[i] = 0, i < count. */
 typedef void kern_zero_fn(float *to, int64_t count);
 
@@ -47,14 +51,18 @@ typedef void kern_tally_fn(float *loss_sum, float *correct, const float *loss,
 /* counts[0] += first, counts[1] += second. */
 typedef void kern_count_fn(float *counts, float first, float second);
 
-kern_count_fn kern_count_portable;
-kern_zero_fn kern_zero_portable;
-kern_copy_rows_fn kern_copy_rows_portable;
-kern_add_rows_fn kern_add_rows_portable;
-kern_gather_rows_fn kern_gather_rows_portable;
-kern_keep_rows_fn kern_keep_rows_portable;
-kern_mean_forward_fn kern_mean_forward_portable;
-kern_mean_backward_fn kern_mean_backward_portable;
-kern_tally_fn kern_tally_portable;
+kern_count_fn kern_count_portable, kern_count_cuda;
+kern_zero_fn kern_zero_portable, kern_zero_cuda;
+kern_copy_rows_fn kern_copy_rows_portable, kern_copy_rows_cuda;
+kern_add_rows_fn kern_add_rows_portable, kern_add_rows_cuda;
+kern_gather_rows_fn kern_gather_rows_portable, kern_gather_rows_cuda;
+kern_keep_rows_fn kern_keep_rows_portable, kern_keep_rows_cuda;
+kern_mean_forward_fn kern_mean_forward_portable, kern_mean_forward_cuda;
+kern_mean_backward_fn kern_mean_backward_portable, kern_mean_backward_cuda;
+kern_tally_fn kern_tally_portable, kern_tally_cuda;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
