@@ -86,9 +86,12 @@ __asm__(".text\n"
         "    ret\n"
         ".size cudasim_switch, . - cudasim_switch\n");
 
+/* The device's thread runs a kernel. Threads of the host go on meanwhile: they are in none. */
+static _Thread_local bool in_kernel;
+
 bool sim_in_kernel(void)
 {
-    return block.now != NULL;
+    return in_kernel;
 }
 
 uint3 cudasim_thread_idx(void)
@@ -492,7 +495,9 @@ static void run_block(void)
     block.now = &block.fibers[0];
     block.now->is_started = true;
     publish();
+    in_kernel = true;
     cudasim_switch(&block.device_sp, block.now->sp);
+    in_kernel = false;
     block.now = NULL;
 }
 
