@@ -1,28 +1,21 @@
 #include "launch/run_device.h"
 
-#include <stdio.h>
+#include <string.h>
 
-/*
- * This version has the CUDA device, but not yet the training on it. Once it has, this function and
- * its call go.
- */
-static enum err refuse_cuda(struct run_device *device)
+#include "trainer/kernels/kern_ops_cuda.h"
+
+static enum err open_own(const struct comm_group *world, struct run_device *device)
 {
-    char name[200];
-
-    if (device_kind(device->device) != DEVICE_CUDA) {
-        return ERR_OK;
+    ERR_TRY(
+        device_open(DEVICE_CUDA, comm_local_rank(world), comm_local_size(world), &device->device));
+    const enum err status =
+        device_stream_open(device->device, DEVICE_PRIORITY_NORMAL, &device->stream);
+    if (status != ERR_OK) {
+        run_device_close(device);
+        return status;
     }
-    snprintf(name, sizeof(name), "%.150s", device_name(device->device));
-    run_device_close(device);
-    return ERR_FAIL(ERR_CONFIG, "%s is there, but this version does not train on CUDA yet", name);
-}
-
-static enum err open_own(enum device_kind wanted, const struct comm_group *world,
-                         struct run_device *device)
-{
-    ERR_TRY(device_open(wanted, comm_local_rank(world), comm_local_size(world), &device->device));
-    return refuse_cuda(device);
+    device_use(device->stream);
+    return ERR_OK;
 }
 
 /* The first rank that cannot have CUDA; -1 if all can. */
@@ -47,7 +40,7 @@ enum err run_device_open(enum device_kind wanted, struct comm_group *world, int6
         *device_out = device;
         return ERR_OK;
     }
-    const enum err status = open_own(DEVICE_CUDA, world, &device);
+    const enum err status = open_own(world, &device);
     if (status != ERR_OK && status != ERR_CONFIG) {
         return status;
     }
@@ -59,7 +52,9 @@ enum err run_device_open(enum device_kind wanted, struct comm_group *world, int6
         *device_out = device;
         return ERR_OK;
     }
-    device_close(device.device);
+    const struct run_device opened = device;
+    run_device_close(&device);
+    memcpy(device.why, opened.why, sizeof(device.why));
     ERR_TRY(agreed);
     ERR_TRY(comm_broadcast(world, device.why, sizeof(device.why), without, deadline_ms));
     if (wanted == DEVICE_CUDA) {
@@ -73,6 +68,11 @@ enum err run_device_open(enum device_kind wanted, struct comm_group *world, int6
 
 void run_device_close(struct run_device *device)
 {
+    if (device->stream != NULL) {
+        kern_ops_cuda_close();
+        device_use(NULL);
+        device_stream_close(device->stream);
+    }
     device_close(device->device);
     *device = (struct run_device){0};
 }

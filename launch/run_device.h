@@ -12,11 +12,13 @@
 
 struct run_device {
     struct device *device;
+    struct device_stream *stream; /* the calling thread's current one; NULL on a CPU */
     char why[200]; /* AUTO did not choose CUDA, though the program was built with it; else "" */
 };
 
 /*
- * Opens the device that the setting asks for, which is that of every rank. Collective if CUDA may be
+ * Opens the device that the setting asks for, which is that of every rank, and a stream for the kernels
+ * of this thread. Collective if CUDA may be
  * chosen. With AUTO it is CUDA if every rank can have a device, else the CPU.
  * Errors: ERR_CONFIG if CUDA is asked for and some rank cannot have it; others as device_open() and
  * comm_agree_max().

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "comm/base/file.h"
+#include "trainer/kernels/kern_ops_cuda.h"
 #include "trainer/model/model_files.h"
 
 static enum err open_data(struct train_run *run)
@@ -97,6 +98,9 @@ static enum err open_model(struct train_run *run)
     ERR_TRY(kern_ops_choose((enum kern_isa)options->isa, (enum kern_matmul)options->matmul,
                             &run->host_ops));
     run->ops = run->host_ops;
+    if (device_kind(run->device.device) == DEVICE_CUDA) {
+        ERR_TRY(kern_ops_cuda(run->device.device, &run->ops));
+    }
     ERR_TRY(config_from_options(run, &config));
     ERR_TRY(model_open(&config, &run->ops, &run->state.model));
     if (options->init_from[0] != '\0') {

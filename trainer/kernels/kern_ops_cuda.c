@@ -41,3 +41,8 @@ enum err kern_ops_cuda(struct device *device, struct kern_ops *ops_out)
     };
     return ERR_OK;
 }
+
+void kern_ops_cuda_close(void)
+{
+    kern_cuda_close();
+}

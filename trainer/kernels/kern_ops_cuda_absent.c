@@ -12,3 +12,7 @@ enum err kern_ops_cuda(struct device *device, struct kern_ops *ops_out)
 void kern_cuda_close(void)
 {
 }
+
+void kern_ops_cuda_close(void)
+{
+}
