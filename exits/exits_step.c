@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "comm/device/device.h"
+#include "comm/device/device_replay.h"
 #include "trainer/step/step_sum.h"
 
 /* The step's own sums, before the trainer's. */
@@ -21,7 +21,10 @@ struct exits_step {
     int32_t *labels;   /* [n], on the host */
     float *statistics; /* on the host: the sums of the step */
     void *cached;      /* where the device has the cache, and what of it a micro-batch takes; */
-    void *samples, *staging; /* NULL on a CPU */
+    void *samples, *staging;       /* NULL on a CPU */
+    struct device_replay *replays; /* [micro_count] */
+    int64_t leaf;                  /* the micro-batch that is next */
+    uint64_t phase;                /* that the work was recorded with */
 };
 
 static struct device *device_of(const struct exits_step *step)
@@ -60,7 +63,8 @@ static enum err allocate(struct exits_step *step)
 
     step->features = calloc((size_t)config->count, sizeof(*step->features));
     step->labels = calloc((size_t)n, sizeof(*step->labels));
-    if (step->features == NULL || step->labels == NULL) {
+    step->replays = calloc((size_t)step->options.micro_count, sizeof(*step->replays));
+    if (step->features == NULL || step->labels == NULL || step->replays == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "a step of the exits");
     }
     ERR_TRY(device_memory_open_f32(device_of(step), n * (config->count * D + config->classes),
@@ -72,6 +76,13 @@ static enum err allocate(struct exits_step *step)
     ERR_TRY(open_exchange(step));
     return step_sum_open(step->options.group, step->options.order, step->options.ops, buckets, 2,
                          step->options.micro_count, &step->sum);
+}
+
+static void forget_replays(struct exits_step *step)
+{
+    for (int64_t i = 0; step->replays != NULL && i < step->options.micro_count; i++) {
+        device_replay_close(&step->replays[i]);
+    }
 }
 
 enum err exits_step_open(const struct exits_step_options *options, struct exits_step **step_out)
@@ -98,6 +109,8 @@ void exits_step_close(struct exits_step *step)
         return;
     }
     step_sum_close(step->sum);
+    forget_replays(step);
+    free(step->replays);
     device_memory_close(device_of(step), step->cached);
     device_memory_close(device_of(step), step->staging);
     device_memory_close(device_of(step), step->samples);
@@ -108,61 +121,87 @@ void exits_step_close(struct exits_step *step)
     free(step);
 }
 
-/* Rows of the cache to features and logits. */
-static enum err gather(struct exits_step *step, const uint32_t *samples)
+/* What the work of a micro-batch is about; all of it the device's. */
+struct micro_batch {
+    const uint32_t *samples;
+    const int32_t *labels;
+    uint64_t phase;
+    float *vector;
+    bool accumulate;
+};
+
+/* Rows of the cache to features and logits, and on to the losses. */
+static enum err gather_and_losses(void *self, const void *arguments)
 {
+    struct exits_step *step = self;
+    const struct micro_batch *micro = arguments;
     const struct exits_net_config *config = exits_net_config_of(step->options.net);
     const struct exits_cache *cache = step->options.cache;
     const struct kern_ops *ops = step->options.ops;
-    const int64_t n = step->options.micro_samples;
+    const int64_t n = step->options.micro_samples, D = config->width;
     const int64_t row_elems = exits_cache_row_elems(exits_cache_shape_of(cache));
     const float *rows = step->cached == NULL ? exits_cache_features(cache, 0, 0) : step->cached;
+
+    for (int g = 0; g < config->count; g++) {
+        ops->gather_rows(step->features[g], rows + g * D, row_elems, micro->samples, n, D);
+    }
+    ops->gather_rows(step->logits, rows + config->count * D, row_elems, micro->samples, n,
+                     config->classes);
+    const struct step_view view = {
+        .n = n,
+        .features = (const float *const *)step->features,
+        .logits = step->logits,
+        .labels = micro->labels,
+        .phase = micro->phase,
+        .gradients = micro->vector,
+        .accumulate = micro->accumulate,
+        .statistics = micro->vector + step->tap.gradient_elems + SUM_COUNT,
+    };
+    return step->tap.losses(step->tap.self, &view);
+}
+
+/* Samples and labels to where the device finds them; sums to where the leaf begins. */
+static enum err begin_micro_batch(struct exits_step *step, const uint32_t *samples,
+                                  struct micro_batch *micro)
+{
+    const struct kern_ops *ops = step->options.ops;
+    const size_t n = (size_t)step->options.micro_samples;
+    float *sums = micro->vector + step->tap.gradient_elems;
     const void *staged = NULL;
 
-    ERR_TRY(
-        device_stage(ops->device, step->samples, samples, (size_t)n * sizeof(*samples), &staged));
-    for (int g = 0; g < config->count; g++) {
-        ops->gather_rows(step->features[g], rows + g * config->width, row_elems, staged, n,
-                         config->width);
-    }
-    ops->gather_rows(step->logits, rows + config->count * config->width, row_elems, staged, n,
-                     config->classes);
-    for (int64_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         step->labels[i] = step->options.labels[samples[i]];
     }
+    ERR_TRY(device_stage(ops->device, step->samples, samples, n * sizeof(*samples), &staged));
+    micro->samples = staged;
+    ERR_TRY(
+        device_stage(ops->device, step->staging, step->labels, n * sizeof(*step->labels), &staged));
+    micro->labels = staged;
+    if (!micro->accumulate) {
+        ops->zero(sums, SUM_COUNT + step->tap.statistic_count);
+    }
+    ops->count(&sums[SUM_SAMPLES], (float)n, step->votes ? 1 : 0);
+    step->votes = false;
     return ERR_OK;
 }
 
 static enum err run_micro_batch(struct exits_step *step, const uint32_t *samples, uint64_t phase)
 {
-    const int64_t n = step->options.micro_samples;
-    const void *labels = NULL;
-    bool accumulate = false;
+    struct micro_batch micro = {.phase = phase};
 
-    ERR_TRY(gather(step, samples));
-    ERR_TRY(device_stage(device_of(step), step->staging, step->labels, (size_t)n * sizeof(int32_t),
-                         &labels));
-    float *vector = step_sum_begin_leaf(step->sum, &accumulate);
-    float *sums = vector + step->tap.gradient_elems;
-
-    if (!accumulate) {
-        step->options.ops->zero(sums, SUM_COUNT + step->tap.statistic_count);
+    if (step->phase != phase) {
+        forget_replays(step);
+        step->phase = phase;
     }
-    step->options.ops->count(&sums[SUM_SAMPLES], (float)n, step->votes ? 1 : 0);
-    step->votes = false;
-    const struct step_view view = {
-        .n = n,
-        .features = (const float *const *)step->features,
-        .logits = step->logits,
-        .labels = labels,
-        .phase = phase,
-        .gradients = vector,
-        .accumulate = accumulate,
-        .statistics = sums + SUM_COUNT,
-    };
-    ERR_TRY(step->tap.losses(step->tap.self, &view));
+    micro.vector = step_sum_begin_leaf(step->sum, &micro.accumulate);
+    ERR_TRY(begin_micro_batch(step, samples, &micro));
+    ERR_TRY(step->tap.prepare(step->tap.self));
+    /* On a CPU the samples lie elsewhere each time, but there nothing is recorded. */
+    ERR_TRY(device_replay_run(&step->replays[step->leaf], device_of(step), gather_and_losses, step,
+                              &micro));
     ERR_TRY(step_sum_ready(step->sum, 0));
     ERR_TRY(step_sum_ready(step->sum, 1));
+    step->leaf = (step->leaf + 1) % step->options.micro_count;
     return step_sum_end_leaf(step->sum);
 }
 

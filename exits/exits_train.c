@@ -16,7 +16,8 @@ struct exits_trainer {
     exits_judge_fn *judge;
     double *costs;            /* [G + 1], of the device */
     float *open_weights;      /* [S, G], on the host: of open targets, in this step */
-    void *staging;            /* where the device has them; NULL on a CPU */
+    void *staging;            /* where the device gets them; NULL on a CPU */
+    const float *balances;    /* where it finds them */
     float *block;             /* one allocation for what follows, of the device */
     float *scratch;           /* [n, exits_judge_scratch_elems()] */
     float *weights;           /* [G, n], of the heads' cross entropies in one set */
@@ -157,14 +158,14 @@ void exits_trainer_close(struct exits_trainer *trainer)
     free(trainer);
 }
 
-/* How much open targets count in this step, for the device; NULL: 1. */
-static enum err weigh_targets(struct exits_trainer *trainer, const float **weights_out)
+/* How much open targets count in this step. */
+static enum err prepare(void *self)
 {
+    struct exits_trainer *trainer = self;
     const struct exits_net_config *config = exits_net_config_of(trainer->net);
     const int exit_count = config->set_count * config->count;
     const void *staged = NULL;
 
-    *weights_out = NULL;
     if (!trainer->config.balances) {
         return ERR_OK;
     }
@@ -174,13 +175,12 @@ static enum err weigh_targets(struct exits_trainer *trainer, const float **weigh
     }
     ERR_TRY(device_stage(device_of(trainer), trainer->staging, trainer->open_weights,
                          (size_t)exit_count * sizeof(float), &staged));
-    *weights_out = staged;
+    trainer->balances = staged;
     return ERR_OK;
 }
 
 /* Weights, targets and sums of all samples of one set, after its forward passes. */
-static void judge_set(struct exits_trainer *trainer, int set, const struct step_view *view,
-                      const float *open_weights)
+static void judge_set(struct exits_trainer *trainer, int set, const struct step_view *view)
 {
     const struct exits_train_config *config = &trainer->config;
     const struct exits_net_config *net = exits_net_config_of(trainer->net);
@@ -199,7 +199,7 @@ static void judge_set(struct exits_trainer *trainer, int set, const struct step_
         .set_share = 1.0f / (float)net->set_count,
         .n = view->n,
         .costs = trainer->costs,
-        .balance = open_weights == NULL ? NULL : open_weights + set * net->count,
+        .balance = config->balances ? trainer->balances + set * net->count : NULL,
         .loss_of = first.loss,
         .gate_of = first.gate,
         .stride = strides.stride,
@@ -302,13 +302,11 @@ static enum err losses(void *self, const struct step_view *view)
     struct exits_trainer *trainer = self;
     const struct exits_net_config *config = exits_net_config_of(trainer->net);
     const uint64_t both = EXITS_TRAINS_HEADS | EXITS_TRAINS_GATES;
-    const float *open_weights = NULL;
 
     assert(view->n <= trainer->samples_max);
     if (!view->accumulate && (view->phase & both) != both) { /* nobody else writes the rest */
         trainer->ops->zero(view->gradients, exits_net_params(trainer->net)->block_elems);
     }
-    ERR_TRY(weigh_targets(trainer, &open_weights));
     trainer->ops->zero(trainer->final_weights, view->n);
     for (int g = 0; g < config->count && view->dfeatures != NULL; g++) {
         trainer->ops->zero(view->dfeatures[g], view->n * config->width);
@@ -316,7 +314,7 @@ static enum err losses(void *self, const struct step_view *view)
     judge_final(trainer, view);
     for (int set = 0; set < config->set_count; set++) {
         forward_set(trainer, set, view);
-        judge_set(trainer, set, view, open_weights);
+        judge_set(trainer, set, view);
         backward_set(trainer, set, view);
     }
     if (view->dlogits != NULL) {
@@ -336,6 +334,7 @@ struct step_tap exits_trainer_tap(struct exits_trainer *trainer)
         .layer_count = config->count,
         .gradient_elems = exits_net_params(trainer->net)->block_elems,
         .statistic_count = exits_statistic_count(trainer->net),
+        .prepare = prepare,
         .losses = losses,
         .check = check,
     };

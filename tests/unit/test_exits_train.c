@@ -128,6 +128,7 @@ static enum err run(struct fixture *fixture, uint64_t phase, bool is_joint, bool
     };
 
     memset(batch->statistics, 0, sizeof(batch->statistics));
+    ERR_TRY(fixture->tap.prepare(fixture->tap.self));
     ERR_TRY(fixture->tap.losses(fixture->tap.self, &view));
     return fixture->tap.check(fixture->tap.self, batch->statistics);
 }

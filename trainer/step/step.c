@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "comm/device/device.h"
+#include "comm/device/device_replay.h"
 #include "trainer/step/step_sum.h"
 
 /* The step's own sums, before the tap's. */
@@ -16,7 +16,12 @@ struct step {
     struct step_tap tap; /* layer_count 0 if there is none */
     struct model_work *work;
     struct step_sum *sum;
-    bool votes;             /* in the micro-batch that is next */
+    bool votes;                    /* in the micro-batch that is next */
+    struct device_replay *replays; /* [micro_count, piece_count] */
+    int piece_count; /* of a micro-batch's work: parts of the backward pass, then the forward one */
+    int64_t leaf;    /* the micro-batch that is next */
+    uint64_t phase;  /* that the work was recorded with */
+    bool is_irregular; /* a micro-batch was smaller than others: nothing is recorded any more */
     int64_t backbone_elems; /* 0 if it is frozen */
     int64_t vector_elems;
     int part_count;           /* buckets: the backbone's parts, then the tap, then the statistics */
@@ -125,6 +130,22 @@ static enum err open_sum(struct step *step)
     return status;
 }
 
+static enum err open_replays(struct step *step)
+{
+    step->piece_count = step->part_count + 1;
+    step->replays =
+        calloc((size_t)(step->options.micro_count * step->piece_count), sizeof(*step->replays));
+    return step->replays == NULL ? ERR_FAIL(ERR_NO_MEMORY, "the pieces of a step") : ERR_OK;
+}
+
+static void forget_replays(struct step *step)
+{
+    for (int64_t i = 0; step->replays != NULL && i < step->options.micro_count * step->piece_count;
+         i++) {
+        device_replay_close(&step->replays[i]);
+    }
+}
+
 enum err step_open(const struct step_options *options, struct step **step_out)
 {
     struct step *step = calloc(1, sizeof(*step));
@@ -143,6 +164,7 @@ enum err step_open(const struct step_options *options, struct step **step_out)
     ERR_GOTO(err_close, status, open_rows(step));
     ERR_GOTO(err_close, status, open_exchange(step));
     ERR_GOTO(err_close, status, open_sum(step));
+    ERR_GOTO(err_close, status, open_replays(step));
     *step_out = step;
     return ERR_OK;
 
@@ -157,6 +179,8 @@ void step_close(struct step *step)
         return;
     }
     step_sum_close(step->sum);
+    forget_replays(step);
+    free(step->replays);
     model_work_close(step->work);
     device_memory_close(device_of(step), step->labels);
     device_memory_close(device_of(step), step->images);
@@ -205,71 +229,154 @@ static void final_loss(struct step *step, const int32_t *labels, int64_t n, floa
     }
 }
 
-static enum err backward(struct step *step, float *vector, bool accumulate)
-{
-    const int64_t layers = model_config_of(step->options.model)->num_hidden_layers;
-    int tapped = step->tap.layer_count;
+/* What the pieces of a micro-batch's work are about. */
+struct micro_batch {
+    const float *images; /* of the device */
+    const int32_t *labels;
+    int64_t n;
+    uint64_t phase;
+    float *vector;
+    bool accumulate;
+    int64_t layer; /* of layer_backward() */
+};
 
-    model_head_backward(step->work, step->dpooled, step->dlogits, vector, accumulate);
-    ERR_TRY(step_sum_ready(step->sum, (int)layers + 1));
-    model_pool_backward(step->work, step->dpooled, true);
-    for (int64_t layer = layers - 1; layer >= 0; layer--) {
-        if (tapped > 0 && step->tap.layers[tapped - 1] == layer) {
-            tapped--;
-            model_pool_backward(step->work, step->dfeatures[tapped], false);
-        }
-        model_block_backward(step->work, layer, vector, accumulate);
-        ERR_TRY(step_sum_ready(step->sum, (int)layer + 1));
+static enum err forward_and_losses(void *self, const void *arguments)
+{
+    struct step *step = self;
+    const struct micro_batch *micro = arguments;
+    const bool trains = step->options.trains_backbone;
+    float *tap_gradients = micro->vector + step->backbone_elems;
+    float *sums = tap_gradients + step->tap.gradient_elems;
+
+    forward(step, micro->images, micro->n);
+    final_loss(step, micro->labels, micro->n, sums);
+    if (step->tap.losses == NULL) {
+        return ERR_OK;
     }
-    model_embed_backward(step->work, vector, accumulate);
+    const struct step_view view = {
+        .n = micro->n,
+        .features = (const float *const *)step->features,
+        .logits = step->logits,
+        .labels = micro->labels,
+        .phase = micro->phase,
+        .dfeatures = trains ? step->dfeatures : NULL,
+        .dlogits = trains ? step->dlogits : NULL,
+        .gradients = tap_gradients,
+        .accumulate = micro->accumulate,
+        .statistics = sums + SUM_COUNT,
+    };
+    return step->tap.losses(step->tap.self, &view);
+}
+
+static enum err head_backward(void *self, const void *arguments)
+{
+    struct step *step = self;
+    const struct micro_batch *micro = arguments;
+
+    model_head_backward(step->work, step->dpooled, step->dlogits, micro->vector, micro->accumulate);
+    return ERR_OK;
+}
+
+static enum err layer_backward(void *self, const void *arguments)
+{
+    struct step *step = self;
+    const struct micro_batch *micro = arguments;
+
+    if (micro->layer == model_config_of(step->options.model)->num_hidden_layers - 1) {
+        model_pool_backward(step->work, step->dpooled, true);
+    }
+    for (int i = 0; i < step->tap.layer_count; i++) {
+        if (step->tap.layers[i] == micro->layer) {
+            model_pool_backward(step->work, step->dfeatures[i], false);
+        }
+    }
+    model_block_backward(step->work, micro->layer, micro->vector, micro->accumulate);
+    return ERR_OK;
+}
+
+static enum err embed_backward(void *self, const void *arguments)
+{
+    struct step *step = self;
+    const struct micro_batch *micro = arguments;
+
+    model_embed_backward(step->work, micro->vector, micro->accumulate);
+    return ERR_OK;
+}
+
+/* A piece of the present leaf's work, which is that of the same leaf of the step before. */
+static enum err run_piece(struct step *step, int piece, device_work_fn *work,
+                          const struct micro_batch *micro)
+{
+    if (step->is_irregular) {
+        return work(step, micro);
+    }
+    return device_replay_run(&step->replays[step->leaf * step->piece_count + piece],
+                             device_of(step), work, step, micro);
+}
+
+/* Each part of the gradient is announced when it is complete. */
+static enum err backward(struct step *step, struct micro_batch *micro)
+{
+    const int layers = (int)model_config_of(step->options.model)->num_hidden_layers;
+
+    ERR_TRY(run_piece(step, layers + 1, head_backward, micro));
+    ERR_TRY(step_sum_ready(step->sum, layers + 1));
+    for (int layer = layers - 1; layer >= 0; layer--) {
+        micro->layer = layer;
+        ERR_TRY(run_piece(step, layer + 1, layer_backward, micro));
+        ERR_TRY(step_sum_ready(step->sum, layer + 1));
+    }
+    ERR_TRY(run_piece(step, 0, embed_backward, micro));
     return step_sum_ready(step->sum, 0);
+}
+
+/* Images and labels to where the device finds them; sums to where the leaf begins. */
+static enum err begin_micro_batch(struct step *step, const float *images, const int32_t *labels,
+                                  struct micro_batch *micro)
+{
+    const struct kern_ops *ops = model_ops(step->options.model);
+    const struct model_config *config = model_config_of(step->options.model);
+    const int64_t pixels = config->num_channels * config->image_size * config->image_size;
+    float *sums = micro->vector + step->backbone_elems + step->tap.gradient_elems;
+    const void *staged = NULL;
+
+    if (!micro->accumulate) {
+        ops->zero(sums, SUM_COUNT + step->tap.statistic_count);
+    }
+    ops->count(&sums[SUM_SAMPLES], (float)micro->n, step->votes ? 1 : 0);
+    step->votes = false;
+    ERR_TRY(device_stage(ops->device, step->images, images,
+                         (size_t)(micro->n * pixels) * sizeof(float), &staged));
+    micro->images = staged;
+    ERR_TRY(device_stage(ops->device, step->labels, labels, (size_t)micro->n * sizeof(*labels),
+                         &staged));
+    micro->labels = staged;
+    return ERR_OK;
 }
 
 enum err step_micro_batch(struct step *step, const float *images, const int32_t *labels, int64_t n,
                           uint64_t phase)
 {
-    const struct kern_ops *ops = model_ops(step->options.model);
-    const struct model_config *config = model_config_of(step->options.model);
-    const int64_t pixels = config->num_channels * config->image_size * config->image_size;
-    const bool trains = step->options.trains_backbone;
-    const void *staged = NULL;
-    bool accumulate = false;
+    struct micro_batch micro = {.n = n, .phase = phase};
 
     assert(n >= 1 && n <= step->options.micro_samples);
-    float *vector = step_sum_begin_leaf(step->sum, &accumulate);
-    float *tap_gradients = vector + step->backbone_elems;
-    float *sums = tap_gradients + step->tap.gradient_elems;
-    if (!accumulate) {
-        ops->zero(sums, SUM_COUNT + step->tap.statistic_count);
+    micro.vector = step_sum_begin_leaf(step->sum, &micro.accumulate);
+    if (step->phase != phase || n != step->options.micro_samples) {
+        forget_replays(step);
+        step->phase = phase;
+        step->is_irregular = step->is_irregular || n != step->options.micro_samples;
     }
-    ops->count(&sums[SUM_SAMPLES], (float)n, step->votes ? 1 : 0);
-    step->votes = false;
-    ERR_TRY(device_stage(ops->device, step->images, images, (size_t)(n * pixels) * sizeof(float),
-                         &staged));
-    forward(step, staged, n);
-    ERR_TRY(device_stage(ops->device, step->labels, labels, (size_t)n * sizeof(*labels), &staged));
-    labels = staged;
-    final_loss(step, labels, n, sums);
-    if (step->tap.losses != NULL) {
-        const struct step_view view = {
-            .n = n,
-            .features = (const float *const *)step->features,
-            .logits = step->logits,
-            .labels = labels,
-            .phase = phase,
-            .dfeatures = trains ? step->dfeatures : NULL,
-            .dlogits = trains ? step->dlogits : NULL,
-            .gradients = tap_gradients,
-            .accumulate = accumulate,
-            .statistics = sums + SUM_COUNT,
-        };
-        ERR_TRY(step->tap.losses(step->tap.self, &view));
+    ERR_TRY(begin_micro_batch(step, images, labels, &micro));
+    if (step->tap.prepare != NULL) {
+        ERR_TRY(step->tap.prepare(step->tap.self));
     }
+    ERR_TRY(run_piece(step, step->part_count, forward_and_losses, &micro));
     ERR_TRY(step_sum_ready(step->sum, step->part_count));
     ERR_TRY(step_sum_ready(step->sum, step->part_count + 1));
-    if (trains) {
-        ERR_TRY(backward(step, vector, accumulate));
+    if (step->options.trains_backbone) {
+        ERR_TRY(backward(step, &micro));
     }
+    step->leaf = (step->leaf + 1) % step->options.micro_count;
     return step_sum_end_leaf(step->sum);
 }
 

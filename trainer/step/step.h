@@ -44,7 +44,9 @@ struct step_tap {
     int layer_count;
     int64_t gradient_elems;  /* of its own parameters */
     int64_t statistic_count; /* of its own sums */
-    /* Errors: ERR_DEVICE. */
+    /* Before each micro-batch: what the host knows goes to the device. NULL: nothing. Errors: ERR_DEVICE. */
+    enum err (*prepare)(void *self);
+    /* Work of the device alone, for it may be recorded (device_replay.h). Errors: ERR_DEVICE. */
     enum err (*losses)(void *self, const struct step_view *view);
     /* What the sums of a step say of it. Errors: ERR_NOT_FINITE, naming the exit. */
     enum err (*check)(void *self, const float *statistics);
