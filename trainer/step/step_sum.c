@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEVELS_MAX = 32 };
+#include "comm/group/comm_nccl.h"
+
+enum { LEVELS_MAX = 32, CONNECT_MS = 120000 };
 
 struct step_sum {
     struct kern_ops ops;
@@ -35,6 +37,25 @@ static enum err allocate(struct step_sum *sum, const int64_t bucket_elems[])
     return ERR_OK;
 }
 
+/* The reduction of memory that lies where the sums do. */
+static enum err open_reduce(struct step_sum *sum, struct comm_group *group,
+                            enum comm_reduce_order order, const int64_t bucket_elems[])
+{
+    if (device_kind(sum->ops.device) == DEVICE_CPU) {
+        return comm_reduce_open(group, order, bucket_elems, sum->bucket_count, &sum->reduce);
+    }
+    const struct comm_nccl_args args = {
+        .device = sum->ops.device,
+        .stream = device_current(),
+        .order = order,
+        .add = sum->ops.add,
+        .bucket_elems = bucket_elems,
+        .bucket_count = sum->bucket_count,
+        .deadline_ms = CONNECT_MS,
+    };
+    return comm_nccl_open(group, &args, &sum->reduce);
+}
+
 enum err step_sum_open(struct comm_group *group, enum comm_reduce_order order,
                        const struct kern_ops *ops, const int64_t bucket_elems[], int bucket_count,
                        int64_t leaf_count, struct step_sum **sum_out)
@@ -56,8 +77,7 @@ enum err step_sum_open(struct comm_group *group, enum comm_reduce_order order,
         sum->level_count++;
     }
     sum->leaf = leaf_count;
-    ERR_GOTO(err_close, status,
-             comm_reduce_open(group, order, bucket_elems, bucket_count, &sum->reduce));
+    ERR_GOTO(err_close, status, open_reduce(sum, group, order, bucket_elems));
     ERR_GOTO(err_close, status, allocate(sum, bucket_elems));
     *sum_out = sum;
     return ERR_OK;

@@ -36,7 +36,8 @@ struct step_sum;
 /*
  * For buckets of bucket_elems[i] floats, one after the other in the vector, and
  * leaf_count >= 1 leaves on each rank. `group` carries nothing else until the close.
- * Errors: ERR_INVALID, ERR_NO_MEMORY.
+ * Of a CUDA device the ranks are connected by NCCL: collective then, and seconds.
+ * Errors: ERR_INVALID, ERR_NO_MEMORY; those of comm_nccl_open().
  */
 ERR_MUST_CHECK enum err step_sum_open(struct comm_group *group, enum comm_reduce_order order,
                                       const struct kern_ops *ops, const int64_t bucket_elems[],
