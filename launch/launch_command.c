@@ -86,7 +86,12 @@ static error_t parse(int key, char *text, struct argp_state *state)
     switch (key) {
     case 'n': arguments->ranks = (int)arguments_number(text, 1, RANKS_MAX, state); return 0;
     case KEY_HOSTFILE: arguments->hostfile = text; return 0;
-    case KEY_AGENT: arguments->agent = text; return 0;
+    case KEY_AGENT:
+        if (text[0] != '/' && memchr(text, '/', strcspn(text, " ")) != NULL) {
+            argp_error(state, "--agent %s: expected a command in PATH, or a whole path", text);
+        }
+        arguments->agent = text;
+        return 0;
     case KEY_SPARES:
         arguments->spares = (int)arguments_number(text, 0, SUPERVISOR_NODES_MAX, state);
         return 0;

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,8 @@ struct drill_nodes {
     char name[32]; /* of the cluster */
     char hosts[FILE_PATH_BYTES_MAX];
     char log[FILE_PATH_BYTES_MAX];
-    char agent[FILE_PATH_BYTES_MAX];
+    char vcluster[PATH_MAX],
+        agent[PATH_MAX + 8]; /* whole paths: mpirun looks for its agent elsewhere */
 };
 
 /* In the child. */
@@ -128,9 +130,13 @@ static enum err virtual_open(const struct drill_nodes_options *options,
     }
     nodes->options = *options;
     snprintf(nodes->name, sizeof(nodes->name), "drill%d-%d", (int)getpid(), ++number);
-    const char *slash = strrchr(options->vcluster, '/');
+    if (realpath(options->vcluster, nodes->vcluster) == NULL) {
+        status = ERR_FAIL(ERR_MISSING, "--vcluster %s: %s", options->vcluster, strerror(errno));
+        goto err_free;
+    }
+    nodes->options.vcluster = nodes->vcluster;
     snprintf(nodes->agent, sizeof(nodes->agent), "%.*sagent",
-             slash == NULL ? 0 : (int)(slash - options->vcluster + 1), options->vcluster);
+             (int)(strrchr(nodes->vcluster, '/') - nodes->vcluster + 1), nodes->vcluster);
     ERR_GOTO(err_free, status, file_path(nodes->hosts, options->folder, "hosts"));
     ERR_GOTO(err_free, status, file_path(nodes->log, options->folder, "cluster.log"));
     ERR_GOTO(err_free, status, drill_nodes_write_hosts(nodes->hosts, options, "the nodes"));

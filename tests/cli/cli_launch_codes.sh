@@ -141,6 +141,12 @@ launch stalled # it can be gone on with all the same
 over
 same "code of the next launch" "$code" 0
 
+# A path that mpirun would look for elsewhere, and not say so.
+code=0
+"$offramp" launch -n 2 --hostfile none --agent ./agent -- train "$tiny" --output-dir none 2>none.err || code=$?
+same "exit code with an agent by a path from here" "$code" 2
+grep -q "agent ./agent: expected a command in PATH, or a whole path" none.err || fail "$(cat none.err)"
+
 # No mpirun at all.
 mkdir empty
 code=0

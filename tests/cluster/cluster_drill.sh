@@ -7,7 +7,15 @@ vc down
 trap - EXIT
 
 code=0
-"$build/offramp" drill --cluster virtual --vcluster "$vcluster" --share "$source" --share "$build" \
+"$build/offramp" drill --cluster virtual --vcluster ./nothing -n 3 --output-dir drill --kill rank=1@step=80 \
+    -- train "$source/tests/cli/tiny.yaml" >out 2>err || code=$?
+same "exit code where there is no vcluster" "$code" 66
+grep -q "^offramp: .*--vcluster ./nothing: No such file" err || fail "$(cat err)"
+
+# By a path from here: mpirun would look for the agent beside it elsewhere.
+ln -s "$vcluster" here
+code=0
+"$build/offramp" drill --cluster virtual --vcluster ./here --share "$source" --share "$build" \
     -n 3 --spares 1 --output-dir drill \
     --power node=2@step=60 --cut node=3@step=60 --freeze node=1@step=70 --kill rank=1@step=80 \
     -- train "$source/tests/cli/tiny.yaml" --set data_dir="$data" --set train_batch_size=48 \
