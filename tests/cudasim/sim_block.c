@@ -86,13 +86,7 @@ __asm__(".text\n"
         "    ret\n"
         ".size cudasim_switch, . - cudasim_switch\n");
 
-/* The device's thread runs a kernel. Threads of the host go on meanwhile: they are in none. */
-static _Thread_local bool in_kernel;
-
-bool sim_in_kernel(void)
-{
-    return in_kernel;
-}
+_Thread_local bool sim_is_in_kernel;
 
 uint3 cudasim_thread_idx(void)
 {
@@ -136,6 +130,7 @@ static void publish(void)
 {
     sim_thread.number = block.now->number;
     sim_thread.tick = block.tick;
+    sim_thread.who = block.tick << 10 | block.now->number;
     sim_thread.block_tick = block.block_tick;
     sim_thread.warp_tick = block.warps[block.now->warp].tick;
 }
@@ -147,15 +142,14 @@ void sim_block_made_atomic(void)
 
 void sim_now_text(char *text, size_t text_bytes)
 {
-    const struct fiber *now = block.now;
-
-    if (now == NULL) {
+    if (!sim_is_in_kernel) {
         snprintf(text, text_bytes, "%s", sim_now_name());
         return;
     }
+    const struct fiber *now = block.now;
     snprintf(text, text_bytes, "kernel %s, block (%u,%u,%u), thread (%u,%u,%u)", sim_now_name(),
-             block.block_idx.x, block.block_idx.y, block.block_idx.z, block.now->thread_idx.x,
-             block.now->thread_idx.y, block.now->thread_idx.z);
+             block.block_idx.x, block.block_idx.y, block.block_idx.z, now->thread_idx.x,
+             now->thread_idx.y, now->thread_idx.z);
 }
 
 bool sim_is_own_memory(uintptr_t address)
@@ -495,9 +489,9 @@ static void run_block(void)
     block.now = &block.fibers[0];
     block.now->is_started = true;
     publish();
-    in_kernel = true;
+    sim_is_in_kernel = true;
     cudasim_switch(&block.device_sp, block.now->sp);
-    in_kernel = false;
+    sim_is_in_kernel = false;
     block.now = NULL;
 }
 

@@ -6,7 +6,8 @@
  *      sim_stream.c   streams and events
  *      sim_graph.c    capture and graphs
  *      sim_memory.c   device memory, pinned memory, copies
- *      sim_watch.c    who may touch which byte: bounds, races, memory nobody wrote
+ *      sim_watch.c    who may touch which byte: bounds, races, memory nobody wrote; and
+ *                     sim_watch_shared.c of shared memory
  *      sim_block.c    the threads of a block, as fibers
  *      sim_device.c   devices, properties, errors
  */
@@ -176,13 +177,15 @@ void sim_watch_block(uint32_t block); /* a new block begins */
 /* What decides whether an access comes after another one. */
 struct sim_thread {
     unsigned number;     /* in its block */
+    uint32_t who;        /* tick << 10 | number */
     uint32_t tick;       /* counts barriers, of the block and of warps */
     uint32_t block_tick; /* the last barrier of the block */
     uint32_t warp_tick;  /* the last barrier of the thread's warp, or of the block */
     bool has_atomics;    /* the block has made some */
 };
 extern struct sim_thread sim_thread; /* of the thread that runs, if any does */
-bool sim_in_kernel(void);
+/* Is this the device's thread, in a kernel? Threads of the host go on meanwhile: they are not. */
+extern _Thread_local bool sim_is_in_kernel;
 /* Ranges that a thread may touch besides device memory. */
 bool sim_is_own_memory(uintptr_t address);
 extern char *sim_dynamic_shared;

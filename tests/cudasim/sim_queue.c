@@ -56,7 +56,7 @@ static pthread_cond_t work_done;
 static struct queue queues[SIM_QUEUE_COUNT_MAX];
 static struct sim_clock host_clock;
 static bool is_late;
-static const struct op *now; /* written by the device's thread, read there only */
+static _Thread_local const struct op *now; /* of the device's thread */
 uint32_t sim_now_op;
 const struct sim_clock *sim_now_clock;
 

@@ -33,7 +33,7 @@ enum { WRITE, READ, READ_2, ROLE_COUNT };
 
 /* Who last did what to 4 bytes: 0 in op is nobody. */
 struct cell {
-    uint32_t op[ROLE_COUNT];    /* SIM_OP() of device memory; the block's serial of shared */
+    uint32_t op[ROLE_COUNT];    /* SIM_OP() */
     uint32_t who[ROLE_COUNT];   /* tick << 10 | thread, or NOT_A_THREAD */
     uint32_t pc[ROLE_COUNT];    /* from the start of the program */
     uint16_t block[ROLE_COUNT]; /* low bits of its serial */
@@ -50,23 +50,17 @@ struct access {
     uint32_t op, who, pc;
     uint16_t block;
     bool is_write;
-    bool is_shared;
 };
 
-extern char __start_cudasim_shared[] __attribute__((weak)); // NOLINT(bugprone-reserved-identifier)
-extern char __stop_cudasim_shared[] __attribute__((weak));  // NOLINT(bugprone-reserved-identifier)
-
 static struct cell *device_cells;
-static struct cell *dynamic_cells;
-static struct cell *static_cells;
 static uint16_t *valid_bytes; /* of each 256 bytes of the arena: so many, from the first on */
 static uintptr_t image_begin, image_end;
-static uint32_t block_serial;
+static uint32_t block_serial;              /* of the kernel's block that runs */
 static uint8_t block_has_atomics[1 << 16]; /* by the low bits of the serial, in kernel_of_atomics */
 static uint32_t kernel_of_atomics;
-static bool is_on;
+bool sim_watch_is_on;
 
-static void *reserve(size_t bytes, int protection)
+void *sim_watch_reserve(size_t bytes, int protection)
 {
     void *memory =
         mmap(NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -94,18 +88,14 @@ static int note_image(struct dl_phdr_info *info, size_t bytes, void *unused)
 
 void sim_watch_open(void)
 {
-    const size_t static_bytes = (size_t)(__stop_cudasim_shared - __start_cudasim_shared);
-
     dl_iterate_phdr(note_image, NULL);
-    is_on = strcmp(sim_setting("CUDASIM_WATCH", "on"), "off") != 0;
-    sim_arena = reserve(SIM_ARENA_BYTES, PROT_NONE);
-    sim_dynamic_shared = reserve(SIM_SHARED_BYTES_OPTIN, PROT_READ | PROT_WRITE);
-    device_cells = reserve(SIM_ARENA_BYTES / 4 * sizeof(struct cell), PROT_READ | PROT_WRITE);
-    dynamic_cells =
-        reserve(SIM_SHARED_BYTES_OPTIN / 4 * sizeof(struct cell), PROT_READ | PROT_WRITE);
-    static_cells = reserve((static_bytes / 4 + 1) * sizeof(struct cell), PROT_READ | PROT_WRITE);
-    valid_bytes =
-        reserve(SIM_ARENA_BYTES / BLOCK_BYTES * sizeof *valid_bytes, PROT_READ | PROT_WRITE);
+    sim_watch_is_on = strcmp(sim_setting("CUDASIM_WATCH", "on"), "off") != 0;
+    sim_watch_shared_open();
+    sim_arena = sim_watch_reserve(SIM_ARENA_BYTES, PROT_NONE);
+    device_cells =
+        sim_watch_reserve(SIM_ARENA_BYTES / 4 * sizeof(struct cell), PROT_READ | PROT_WRITE);
+    valid_bytes = sim_watch_reserve(SIM_ARENA_BYTES / BLOCK_BYTES * sizeof *valid_bytes,
+                                    PROT_READ | PROT_WRITE);
 }
 
 static void set_valid(const void *memory, size_t bytes, bool is_valid)
@@ -136,6 +126,7 @@ void sim_watch_freed(const void *memory, size_t bytes)
 void sim_watch_block(uint32_t block)
 {
     block_serial = block;
+    sim_watch_shared_block(block);
     if (kernel_of_atomics != sim_now_op) {
         kernel_of_atomics = sim_now_op;
         memset(block_has_atomics, 0, sizeof block_has_atomics);
@@ -145,45 +136,51 @@ void sim_watch_block(uint32_t block)
 
 /* ---- messages ---- */
 
-static void who_text(uint32_t who, uint16_t block, const struct access *now, char *text,
-                     size_t text_bytes)
+void sim_watch_report_pair(const struct sim_pair *pair)
 {
     const uint3 size = cudasim_block_dim();
-    const unsigned n = who & 1023;
+    const unsigned n = pair->other_who & 1023;
+    char text[256];
+    char where[128];
+    char there[128];
 
-    snprintf(text, text_bytes, "thread (%u,%u,%u) of %s", n % size.x, n / size.x % size.y,
-             n / size.x / size.y, block == now->block ? "the same block" : "another block");
+    sim_now_text(text, sizeof text);
+    sim_place_text(pair->pc, where, sizeof where);
+    sim_place_text(pair->other_pc, there, sizeof there);
+    cudasim_report("race: %s %s %s at %s, thread (%u,%u,%u) of %s %s it at %s, with no barrier in "
+                   "between",
+                   text, pair->is_write ? "writes" : "reads", pair->what, where, n % size.x,
+                   n / size.x % size.y, n / size.x / size.y,
+                   pair->is_same_block ? "the same block" : "another block",
+                   pair->is_other_write ? "writes" : "reads", there);
 }
 
 static void report_race(const struct access *now, const struct cell *cell, int role,
                         uintptr_t address)
 {
     char text[256];
-    char where[128];
-    char there[128];
     char what[400];
-    char other[256];
 
+    sim_memory_text((const void *)address, what, sizeof what);
+    if (cell->op[role] == now->op) {
+        sim_watch_report_pair(&(struct sim_pair){
+            .what = what,
+            .pc = (const void *)(image_begin + now->pc),
+            .is_write = now->is_write,
+            .other_who = cell->who[role],
+            .other_pc = (const void *)(image_begin + cell->pc[role]),
+            .is_other_write = role == WRITE,
+            .is_same_block = cell->block[role] == now->block,
+        });
+    }
     sim_now_text(text, sizeof text);
-    sim_place_text((const void *)(image_begin + now->pc), where, sizeof where);
-    sim_place_text((const void *)(image_begin + cell->pc[role]), there, sizeof there);
-    if (now->is_shared) {
-        snprintf(what, sizeof what, "shared memory");
-    } else {
-        sim_memory_text((const void *)address, what, sizeof what);
-    }
-    const char *verb = role == WRITE ? "writes" : "reads";
-    if (now->is_shared || cell->op[role] == now->op) {
-        who_text(cell->who[role], cell->block[role], now, other, sizeof other);
-        cudasim_report("race: %s %s %s at %s, %s %s it at %s, with no barrier in between", text,
-                       now->is_write ? "writes" : "reads", what, where, other, verb, there);
-    }
     cudasim_report("race: %s %s %s, %s %s it, and no event or wait orders the two", text,
-                   now->is_write ? "writes" : "reads", what, sim_op_name(cell->op[role]), verb);
+                   now->is_write ? "writes" : "reads", what, sim_op_name(cell->op[role]),
+                   role == WRITE ? "writes" : "reads");
 }
 
-static void report_access(const char *what, uintptr_t address, size_t bytes, bool is_write,
-                          const void *pc)
+void sim_watch_report(const char *what, uintptr_t address, size_t bytes, bool is_write,
+                      const void *pc)
 {
     char text[256];
     char where[128] = "";
@@ -197,6 +194,8 @@ static void report_access(const char *what, uintptr_t address, size_t bytes, boo
     }
     if (address - (uintptr_t)sim_arena < SIM_ARENA_BYTES) {
         sim_memory_text((const void *)address, range, sizeof range);
+    } else if (address == 0) {
+        snprintf(range, sizeof range, "shared memory");
     } else {
         snprintf(range, sizeof range, "address %p", (void *)address);
     }
@@ -210,7 +209,7 @@ static void report_access(const char *what, uintptr_t address, size_t bytes, boo
 static inline bool is_before(const struct access *now, const struct cell *cell, int role)
 {
     if (cell->op[role] != now->op) {
-        return now->is_shared || sim_now_follows(cell->op[role]);
+        return sim_now_follows(cell->op[role]);
     }
     if (now->who == NOT_A_THREAD) {
         return true; /* one piece of work, which knows what it does */
@@ -236,20 +235,29 @@ static inline void remember(const struct access *now, struct cell *cell, int rol
     cell->mask[role] = mask;
 }
 
+/* Two threads of the same piece of work have read already: a writer races with one of them. */
+static inline bool has_two_readers(const struct access *now, const struct cell *cell, uint8_t mask)
+{
+    return cell->op[READ] == now->op && cell->op[READ_2] == now->op &&
+           cell->who[READ] != cell->who[READ_2] && cell->who[READ] >> 10 == now->who >> 10 &&
+           cell->who[READ_2] >> 10 == now->who >> 10 && cell->block[READ] == now->block &&
+           cell->block[READ_2] == now->block &&
+           (cell->mask[READ] & cell->mask[READ_2] & mask) == mask;
+}
+
 static inline void touch_cell(const struct access *now, struct cell *cell, uint8_t mask,
                               uintptr_t address)
 {
-    if (now->is_shared && cell->op[WRITE] != now->op && cell->op[READ] != now->op) {
-        memset(cell, 0, sizeof *cell); /* another block's */
-    }
     if ((cell->mask[WRITE] & mask) != 0 && !is_before(now, cell, WRITE)) {
         report_race(now, cell, WRITE, address);
     }
     if (!now->is_write) {
         if ((cell->written & mask) != mask) {
-            report_access(now->is_shared ? "no thread of the block has written this yet"
-                                         : "nobody has written this",
-                          address, 1, false, (const void *)(image_begin + now->pc));
+            sim_watch_report("nobody has written this", address, 1, false,
+                             (const void *)(image_begin + now->pc));
+        }
+        if (has_two_readers(now, cell, mask)) {
+            return;
         }
         if (cell->op[READ] == 0 || is_before(now, cell, READ)) {
             remember(now, cell, READ, mask);
@@ -312,54 +320,38 @@ static inline struct access access_now(bool is_write, const void *pc)
 {
     return (struct access){
         .op = sim_now_op,
-        .who = sim_thread.tick << 10 | sim_thread.number,
+        .who = sim_thread.who,
         .pc = (uint32_t)((uintptr_t)pc - image_begin),
         .block = (uint16_t)block_serial,
         .is_write = is_write,
     };
 }
 
-static void touch_shared(uintptr_t address, size_t bytes, bool is_write, const void *pc,
-                         struct cell *cells, uintptr_t base)
-{
-    struct access now = access_now(is_write, pc);
-
-    now.is_shared = true;
-    now.op = block_serial;
-    touch(&now, cells, base, address, bytes);
-}
-
 void sim_watch_access(uintptr_t address, size_t bytes, bool is_write, const void *pc)
 {
     const uintptr_t in_arena = address - (uintptr_t)sim_arena;
-    const uintptr_t in_dynamic = address - (uintptr_t)sim_dynamic_shared;
-    const uintptr_t in_static = address - (uintptr_t)__start_cudasim_shared;
 
-    if (!sim_in_kernel()) {
+    if (!sim_is_in_kernel) {
         if (sim_arena != NULL && in_arena < SIM_ARENA_BYTES) {
-            report_access("host code touches device memory", address, bytes, is_write, pc);
+            sim_watch_report("host code touches device memory", address, bytes, is_write, pc);
         }
+        return;
+    }
+    if (sim_watch_shared(address, bytes, is_write, pc)) {
         return;
     }
     if (in_arena < SIM_ARENA_BYTES) {
         if (!is_allocated(address, bytes)) {
-            report_access("out of bounds", address, bytes, is_write, pc);
+            sim_watch_report("out of bounds", address, bytes, is_write, pc);
         }
-        if (is_on) {
+        if (sim_watch_is_on) {
             const struct access now = access_now(is_write, pc);
             touch(&now, device_cells, (uintptr_t)sim_arena, address, bytes);
         }
-    } else if (in_dynamic < SIM_SHARED_BYTES_OPTIN) {
-        if (in_dynamic + bytes > sim_dynamic_shared_bytes) {
-            report_access("out of bounds of dynamic shared memory", address, bytes, is_write, pc);
-        }
-        touch_shared(address, bytes, is_write, pc, dynamic_cells, (uintptr_t)sim_dynamic_shared);
-    } else if (in_static < (size_t)(__stop_cudasim_shared - __start_cudasim_shared)) {
-        touch_shared(address, bytes, is_write, pc, static_cells, (uintptr_t)__start_cudasim_shared);
     } else if (!sim_is_own_memory(address) && !(address >= image_begin && address < image_end) &&
                sim_memory_kind((const void *)address) == SIM_PAGEABLE) {
-        report_access("a kernel touches host memory that is not pinned", address, bytes, is_write,
-                      pc);
+        sim_watch_report("a kernel touches host memory that is not pinned", address, bytes,
+                         is_write, pc);
     }
 }
 
@@ -379,11 +371,11 @@ void cudasim_atomic_read(void *old, const void *address, size_t bytes)
 {
     const uintptr_t at = (uintptr_t)address;
 
-    if (sim_in_kernel()) {
+    if (sim_is_in_kernel) {
         sim_block_made_atomic();
         block_has_atomics[block_serial & 0xffff] = 1;
         if (at - (uintptr_t)sim_arena < SIM_ARENA_BYTES && !is_allocated(at, bytes)) {
-            report_access("out of bounds", at, bytes, true, __builtin_return_address(0));
+            sim_watch_report("out of bounds", at, bytes, true, __builtin_return_address(0));
         }
     }
     memcpy(old, address, bytes);
@@ -397,6 +389,8 @@ void cudasim_atomic_write(void *address, const void *value, size_t bytes)
         for (size_t i = 0; i < bytes; i += 4) {
             device_cells[(in_arena + i) / 4].written = 0xf;
         }
+    } else {
+        sim_watch_shared_written((uintptr_t)address);
     }
     memcpy(address, value, bytes);
 }
@@ -414,9 +408,9 @@ static void touch_range(const void *memory, size_t bytes, bool is_write)
         return; /* of the host: the caller has looked at what kind */
     }
     if (!is_allocated(address, bytes)) {
-        report_access("out of bounds", address, bytes, is_write, NULL);
+        sim_watch_report("out of bounds", address, bytes, is_write, NULL);
     }
-    if (is_on) {
+    if (sim_watch_is_on) {
         const struct access now = {
             .op = sim_now_op, .who = NOT_A_THREAD, .is_write = is_write, .block = 0};
         touch(&now, device_cells, (uintptr_t)sim_arena, address, bytes);
