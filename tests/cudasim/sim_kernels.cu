@@ -181,6 +181,15 @@ static __global__ void shared_unwritten(float *x)
     x[threadIdx.x] = row[threadIdx.x];
 }
 
+static __global__ void shared_half_written(float *x)
+{
+    KERN_SHARED(unsigned short, row);
+
+    row[2 * threadIdx.x] = 1;
+    __syncthreads();
+    x[threadIdx.x] = reinterpret_cast<const float *>(row)[threadIdx.x];
+}
+
 static __global__ void shared_beyond(float *x)
 {
     KERN_SHARED(float, row);
@@ -256,6 +265,9 @@ void launch_fault(enum fault fault, float *x, int count, cudaStream_t stream)
     case FAULT_BARRIER_IN_LOOP: KERN_LAUNCH(barrier_in_loop, 1, 32, 0, stream, x, 40); break;
     case FAULT_WRONG_MASK: KERN_LAUNCH(wrong_mask, 1, 32, 0, stream, x); break;
     case FAULT_SHARED_UNWRITTEN: KERN_LAUNCH(shared_unwritten, 1, 64, 0, stream, x); break;
+    case FAULT_SHARED_HALF_WRITTEN:
+        KERN_LAUNCH(shared_half_written, 1, 64, 64 * 4, stream, x);
+        break;
     case FAULT_SHARED_BEYOND: KERN_LAUNCH(shared_beyond, 1, 64, 63 * 4, stream, x); break;
     case FAULT_BEYOND: KERN_LAUNCH(beyond, 2, 64, 0, stream, x, count); break;
     case FAULT_BEYOND_BY_VECTOR: KERN_LAUNCH(beyond_by_vector, 1, 32, 0, stream, x, count); break;

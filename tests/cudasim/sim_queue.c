@@ -9,7 +9,7 @@
  *      early                as soon as what it has to wait for is done
  *
  * Work that other processes wait for is never put off, and nothing is for longer than
- * PUT_OFF_MS, since the host may wait for something else that depends on it.
+ * CUDASIM_PUT_OFF_MS (500), since the host may wait for something else that depends on it.
  *
  * What is ordered before what is known when work is added, whatever order it then runs in: a
  * queue's clock takes in the host's (what the host has seen done) and those of the marks that
@@ -24,7 +24,6 @@
 
 #include "tests/cudasim/sim_priv.h"
 
-#define PUT_OFF_MS 500
 #define NAP_NS_MIN 20000L
 #define NAP_NS_MAX 500000L
 #define NAME_COUNT 4096 /* names of so many last pieces of work of a queue are remembered */
@@ -56,6 +55,7 @@ static pthread_cond_t work_done;
 static struct queue queues[SIM_QUEUE_COUNT_MAX];
 static struct sim_clock host_clock;
 static bool is_late;
+static long put_off_ms;
 static _Thread_local const struct op *now; /* of the device's thread */
 uint32_t sim_now_op;
 const struct sim_clock *sim_now_clock;
@@ -329,10 +329,10 @@ static void idle(bool is_polling, long *nap_ns)
     struct timespec begin;
     struct timespec end;
     clock_gettime(CLOCK_MONOTONIC, &begin);
-    wait_for_work(PUT_OFF_MS * 1000000L);
+    wait_for_work(put_off_ms * 1000000L);
     clock_gettime(CLOCK_MONOTONIC, &end);
     if ((end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000 <
-        PUT_OFF_MS - 1) {
+        put_off_ms - 1) {
         return;
     }
     for (int i = 0; i < SIM_QUEUE_COUNT_MAX; i++) {
@@ -378,6 +378,7 @@ void sim_queue_start(void)
     sigset_t all;
     sigset_t before;
 
+    put_off_ms = strtol(sim_setting("CUDASIM_PUT_OFF_MS", "500"), NULL, 10);
     is_late = strcmp(sim_setting("CUDASIM_ORDER", "late"), "late") == 0;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

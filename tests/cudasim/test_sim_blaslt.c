@@ -275,7 +275,7 @@ END_TEST
 
 static const struct problem plain = {.m = 8, .n = 8, .k = 8, .batch_count = 1};
 
-static cublasStatus_t ask(cublasLtMatmulDesc_t desc, cublasLtMatmulHeuristicResult_t *result)
+static cublasStatus_t ask(cublasLtMatmulDesc_t desc, cublasLtMatmulHeuristicResult_t *proposal)
 {
     const size_t workspace_bytes = 4096;
     cublasLtMatmulPreference_t preference;
@@ -285,11 +285,13 @@ static cublasStatus_t ask(cublasLtMatmulDesc_t desc, cublasLtMatmulHeuristicResu
     LT_OK(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
                                                &workspace_bytes, sizeof workspace_bytes));
     const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
-        handle, desc, a.layout, b.layout, c.layout, c.layout, preference, 1, result, &found);
+        handle, desc, a.layout, b.layout, c.layout, c.layout, preference, 1, proposal, &found);
     ck_assert_int_eq(found, status == CUBLAS_STATUS_SUCCESS);
     LT_OK(cublasLtMatmulPreferenceDestroy(preference));
     return status;
 }
+
+static const struct matrix *result = &c;
 
 static cublasStatus_t run(cublasLtMatmulDesc_t desc, const cublasLtMatmulAlgo_t *algo,
                           void *workspace, size_t workspace_bytes, cudaStream_t where)
@@ -298,14 +300,14 @@ static cublasStatus_t run(cublasLtMatmulDesc_t desc, const cublasLtMatmulAlgo_t 
     const float zero = 0.0f;
 
     return cublasLtMatmul(handle, desc, &one, a.device, a.layout, b.device, b.layout, &zero,
-                          c.device, c.layout, c.device, c.layout, algo, workspace, workspace_bytes,
-                          where);
+                          result->device, result->layout, result->device, result->layout, algo,
+                          workspace, workspace_bytes, where);
 }
 
 START_TEST(algorithm__is_for_the_problem_it_was_asked_for)
 {
     struct problem p = plain;
-    cublasLtMatmulHeuristicResult_t result;
+    cublasLtMatmulHeuristicResult_t proposal;
     const int32_t op = CUBLAS_OP_T;
     void *workspace;
 
@@ -313,13 +315,13 @@ START_TEST(algorithm__is_for_the_problem_it_was_asked_for)
     open_problem(&p);
     CUDA_OK(cudaMalloc(&workspace, 4096));
     cublasLtMatmulDesc_t desc = describe(&p);
-    LT_OK(ask(desc, &result));
-    LT_OK(run(desc, &result.algo, workspace, 4096, stream));
-    LT_FAILS(CUBLAS_STATUS_INVALID_VALUE, run(desc, &result.algo, workspace, 8, stream));
+    LT_OK(ask(desc, &proposal));
+    LT_OK(run(desc, &proposal.algo, workspace, 4096, stream));
+    LT_FAILS(CUBLAS_STATUS_INVALID_VALUE, run(desc, &proposal.algo, workspace, 8, stream));
     set(desc, CUBLASLT_MATMUL_DESC_TRANSA, &op, sizeof op);
-    LT_FAILS(CUBLAS_STATUS_INVALID_VALUE, run(desc, &result.algo, workspace, 4096, stream));
+    LT_FAILS(CUBLAS_STATUS_INVALID_VALUE, run(desc, &proposal.algo, workspace, 4096, stream));
     setenv("CUDASIM_CUBLASLT", "none", 1);
-    LT_FAILS(CUBLAS_STATUS_NOT_SUPPORTED, ask(desc, &result));
+    LT_FAILS(CUBLAS_STATUS_NOT_SUPPORTED, ask(desc, &proposal));
     CUDA_OK(cudaStreamSynchronize(stream));
     CUDA_OK(cudaFree(workspace));
     LT_OK(cublasLtMatmulDescDestroy(desc));
@@ -337,8 +339,16 @@ START_TEST(matmul__refuses_what_does_not_fit)
     p.k = 9;
     open_problem(&p);
     cublasLtMatmulDesc_t desc = describe(&p);
+    const uint64_t few = 8;
+    const uint64_t enough = 9;
     const int32_t op = CUBLAS_OP_T;
-    set(desc, CUBLASLT_MATMUL_DESC_TRANSA, &op, sizeof op); /* 9 x 8 times 9 x 8 */
+    LT_OK(
+        cublasLtMatrixLayoutSetAttribute(b.layout, CUBLASLT_MATRIX_LAYOUT_ROWS, &few, sizeof few));
+    LT_FAILS(CUBLAS_STATUS_INVALID_VALUE, run(desc, NULL, NULL, 0, stream)); /* 8 x 9 by 8 x 8 */
+    LT_OK(cublasLtMatrixLayoutSetAttribute(b.layout, CUBLASLT_MATRIX_LAYOUT_ROWS, &enough,
+                                           sizeof enough));
+    LT_OK(run(desc, NULL, NULL, 0, stream));
+    set(desc, CUBLASLT_MATMUL_DESC_TRANSA, &op, sizeof op); /* 9 x 8 by 9 x 8 */
     LT_FAILS(CUBLAS_STATUS_INVALID_VALUE, run(desc, NULL, NULL, 0, stream));
     LT_OK(cublasLtMatmulDescDestroy(desc));
     desc = describe(&p);
@@ -369,6 +379,7 @@ static void share_workspace(const void *unused)
     CUDA_OK(cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking));
     cublasLtMatmulDesc_t desc = describe(&p);
     (void)run(desc, NULL, workspace, 4096, stream);
+    result = &aux;
     (void)run(desc, NULL, workspace, 4096, other);
     cudaDeviceSynchronize();
 }
@@ -395,7 +406,7 @@ static void leave_handle(const void *unused)
 
 START_TEST(mistake__is_named)
 {
-    sim_expect_report(share_workspace, NULL, "race: cublasLtMatmul writes",
+    sim_expect_report(share_workspace, NULL, "race: cublasLtMatmul writes byte 0 of the 4096 bytes",
                       "cublasLtMatmul writes it, and no event or wait orders the two");
     sim_expect_report(read_beyond, NULL, "out of bounds: cublasLtMatmul reads", "behind the end");
     sim_expect_exit(leave_handle, NULL, 70, "a cuBLASLt handle, made at test_sim_blaslt.c:");

@@ -160,6 +160,7 @@ static const struct expected expected[] = {
      "divergent barriers: thread 0 waits at sim_kernels.cu:", "thread 8 at sim_kernels.cu:"},
     {FAULT_WRONG_MASK, "wrong_mask", "the calling lane is not in its own mask"},
     {FAULT_SHARED_UNWRITTEN, "no thread of the block has written this yet", "sim_kernels.cu:"},
+    {FAULT_SHARED_HALF_WRITTEN, "no thread of the block has written this yet", "half_written"},
     {FAULT_SHARED_BEYOND, "out of bounds of dynamic shared memory", "sim_kernels.cu:"},
     {FAULT_BEYOND, "out of bounds: kernel beyond, block (1,0,0), thread (36,0,0) writes 4 bytes",
      "0 bytes behind the end of the 400 bytes allocated at test_sim_block.c:"},

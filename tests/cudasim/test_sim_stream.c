@@ -83,6 +83,7 @@ END_TEST
 START_TEST(order__early_runs_work_without_being_asked)
 {
     setenv("CUDASIM_ORDER", "early", 1);
+    setenv("CUDASIM_PUT_OFF_MS", "1000000", 1);
     struct rig rig = rig_open();
 
     launch_fill(rig.x, COUNT, 1.0f, 64, rig.a);
@@ -94,6 +95,23 @@ START_TEST(order__early_runs_work_without_being_asked)
     }
     ck_assert_float_eq(host[5], 6.0f);
     CUDA_OK(cudaEventSynchronize(rig.event));
+    rig_close(&rig);
+}
+END_TEST
+
+START_TEST(order__late_puts_nothing_off_for_ever)
+{
+    setenv("CUDASIM_PUT_OFF_MS", "20", 1);
+    struct rig rig = rig_open();
+
+    launch_fill(rig.x, COUNT, 1.0f, 64, rig.a);
+    CUDA_OK(cudaMemcpyAsync(rig.host, rig.x, BYTES, cudaMemcpyDeviceToHost, rig.a));
+    volatile const float *host = rig.host;
+    for (int i = 0; i < 10000 && isnan(host[5]); i++) {
+        usleep(1000);
+    }
+    ck_assert_float_eq(host[5], 6.0f);
+    CUDA_OK(cudaStreamSynchronize(rig.a));
     rig_close(&rig);
 }
 END_TEST
@@ -416,6 +434,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, copy__reads_pinned_memory_when_it_runs);
     tcase_add_test(tcase, copy__refuses_a_direction_that_is_not_so);
     tcase_add_test(tcase, order__early_runs_work_without_being_asked);
+    tcase_add_test(tcase, order__late_puts_nothing_off_for_ever);
     tcase_add_test(tcase, query__is_not_ready_and_then_is);
     tcase_add_test(tcase, event__orders_two_streams);
     tcase_add_test(tcase, wait__of_the_host_orders_what_comes_after);
