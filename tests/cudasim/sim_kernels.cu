@@ -125,6 +125,13 @@ static __global__ void ticket_sum(float *total, float *parts, unsigned *ticket)
     }
 }
 
+static __constant__ float table[4] = {1.0f, 2.0f, 3.0f, 4.0f};
+
+static __global__ void read_table(float *y)
+{
+    y[threadIdx.x] = table[threadIdx.x];
+}
+
 /* ---- faults ---- */
 
 static __global__ void divergent_barrier(float *x)
@@ -143,6 +150,14 @@ static __global__ void missing_barrier(float *x)
 
     row[threadIdx.x] = (float)threadIdx.x;
     x[threadIdx.x] = row[63 - threadIdx.x];
+}
+
+template <int COUNT> static __global__ void missing_barrier_of_template(float *x)
+{
+    __shared__ float row[COUNT];
+
+    row[threadIdx.x] = (float)threadIdx.x;
+    x[threadIdx.x] = row[COUNT - 1 - threadIdx.x];
 }
 
 static __global__ void missing_warp_barrier(float *x)
@@ -223,6 +238,11 @@ static __global__ void blocks_race(float *x)
 }
 
 extern "C" {
+void launch_table(float *y, cudaStream_t stream)
+{
+    KERN_LAUNCH(read_table, 1, 4, 0, stream, y);
+}
+
 void launch_fill(float *x, int count, float value, int block, cudaStream_t stream)
 {
     KERN_LAUNCH(fill, (unsigned)((count + block - 1) / block), (unsigned)block, 0, stream, x, count,
@@ -261,6 +281,9 @@ void launch_fault(enum fault fault, float *x, int count, cudaStream_t stream)
     switch (fault) {
     case FAULT_DIVERGENT_BARRIER: KERN_LAUNCH(divergent_barrier, 1, 64, 0, stream, x); break;
     case FAULT_MISSING_BARRIER: KERN_LAUNCH(missing_barrier, 1, 64, 0, stream, x); break;
+    case FAULT_MISSING_BARRIER_OF_TEMPLATE:
+        KERN_LAUNCH((missing_barrier_of_template<64>), 2, 64, 0, stream, x);
+        break;
     case FAULT_MISSING_WARP_BARRIER: KERN_LAUNCH(missing_warp_barrier, 1, 32, 0, stream, x); break;
     case FAULT_BARRIER_IN_LOOP: KERN_LAUNCH(barrier_in_loop, 1, 32, 0, stream, x, 40); break;
     case FAULT_WRONG_MASK: KERN_LAUNCH(wrong_mask, 1, 32, 0, stream, x); break;

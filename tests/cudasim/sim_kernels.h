@@ -21,10 +21,14 @@ void launch_integers(int *y, cudaStream_t stream);
 /* y[i] = sum of blocks before: the last block to finish adds up. */
 void launch_ticket(float *total, float *parts, unsigned *ticket, int blocks, cudaStream_t stream);
 
+/* y[i] = table[i], a variable of the host, that a kernel reads. */
+void launch_table(float *y, cudaStream_t stream);
+
 /* One fault each. */
 enum fault {
     FAULT_DIVERGENT_BARRIER,
     FAULT_MISSING_BARRIER,
+    FAULT_MISSING_BARRIER_OF_TEMPLATE,
     FAULT_MISSING_WARP_BARRIER,
     FAULT_BARRIER_IN_LOOP,
     FAULT_WRONG_MASK,

@@ -55,7 +55,8 @@ struct access {
 static struct cell *device_cells;
 static uint16_t *valid_bytes; /* of each 256 bytes of the arena: so many, from the first on */
 static uintptr_t image_begin, image_end;
-static uint32_t block_serial;              /* of the kernel's block that runs */
+static uintptr_t variables_begin, variables_end; /* the part of it that can be written */
+static uint32_t block_serial;                    /* of the kernel's block that runs */
 static uint8_t block_has_atomics[1 << 16]; /* by the low bits of the serial, in kernel_of_atomics */
 static uint32_t kernel_of_atomics;
 bool sim_watch_is_on;
@@ -81,6 +82,11 @@ static int note_image(struct dl_phdr_info *info, size_t bytes, void *unused)
             const uintptr_t end = begin + info->dlpi_phdr[i].p_memsz;
             image_begin = image_begin == 0 || begin < image_begin ? begin : image_begin;
             image_end = end > image_end ? end : image_end;
+            if ((info->dlpi_phdr[i].p_flags & PF_W) != 0) {
+                variables_begin =
+                    variables_begin == 0 || begin < variables_begin ? begin : variables_begin;
+                variables_end = end > variables_end ? end : variables_end;
+            }
         }
     }
     return 1;
@@ -90,7 +96,7 @@ void sim_watch_open(void)
 {
     dl_iterate_phdr(note_image, NULL);
     sim_watch_is_on = strcmp(sim_setting("CUDASIM_WATCH", "on"), "off") != 0;
-    sim_watch_shared_open();
+    sim_watch_shared_open(variables_begin, variables_end);
     sim_arena = sim_watch_reserve(SIM_ARENA_BYTES, PROT_NONE);
     device_cells =
         sim_watch_reserve(SIM_ARENA_BYTES / 4 * sizeof(struct cell), PROT_READ | PROT_WRITE);

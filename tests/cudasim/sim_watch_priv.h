@@ -16,8 +16,8 @@ void sim_watch_misaligned(uintptr_t address, size_t alignment, const void *pc);
 /* ---- between the two ---- */
 
 extern bool sim_watch_is_on;
-void *sim_watch_reserve(size_t bytes, int protection); /* zeroed address space */
-void sim_watch_shared_open(void);
+void *sim_watch_reserve(size_t bytes, int protection);      /* zeroed address space */
+void sim_watch_shared_open(uintptr_t begin, uintptr_t end); /* the program's variables */
 void sim_watch_shared_block(uint32_t block);
 /* False if the address is not in shared memory. */
 bool sim_watch_shared(uintptr_t address, size_t bytes, bool is_write, const void *pc);

@@ -26,17 +26,22 @@ extern char __start_cudasim_shared[] __attribute__((weak));
 // NOLINTNEXTLINE(bugprone-reserved-identifier)
 extern char __stop_cudasim_shared[] __attribute__((weak));
 
+/*
+ * __shared__ variables lie in a section of their own, but for those of templates, for which g++
+ * forgets the section: so all variables of the program are looked at. What no kernel has ever
+ * written outside of the section is none of them.
+ */
 static struct cell *dynamic_cells;
 static struct cell *static_cells;
 static uintptr_t static_begin, static_bytes;
 static uint32_t block_now;
 
-void sim_watch_shared_open(void)
+void sim_watch_shared_open(uintptr_t begin, uintptr_t end)
 {
     const int access = PROT_READ | PROT_WRITE;
 
-    static_begin = (uintptr_t)__start_cudasim_shared;
-    static_bytes = (uintptr_t)__stop_cudasim_shared - static_begin;
+    static_begin = begin & ~(uintptr_t)3;
+    static_bytes = end - static_begin;
     sim_dynamic_shared = sim_watch_reserve(SIM_SHARED_BYTES_OPTIN, access);
     dynamic_cells = sim_watch_reserve(SIM_SHARED_BYTES_OPTIN / 4 * sizeof(struct cell), access);
     static_cells = sim_watch_reserve((static_bytes / 4 + 1) * sizeof(struct cell), access);
@@ -83,8 +88,18 @@ static inline void remember(struct cell *cell, int role, uint8_t mask, const voi
     cell->mask[role] = mask;
 }
 
-static inline void read_cell(struct cell *cell, uint8_t mask, const void *pc)
+static bool is_in_section(const struct cell *cell)
 {
+    const uintptr_t address = static_begin + (uintptr_t)(cell - static_cells) * 4;
+    return address >= (uintptr_t)__start_cudasim_shared &&
+           address < (uintptr_t)__stop_cudasim_shared;
+}
+
+static inline void read_cell(struct cell *cell, bool is_dynamic, uint8_t mask, const void *pc)
+{
+    if (cell->block == 0 && !is_dynamic && !is_in_section(cell)) {
+        return; /* a variable of the host */
+    }
     if (cell->block != block_now || (cell->written & mask) != mask) {
         sim_watch_report("no thread of the block has written this yet", 0, 1, false, pc);
     }
@@ -134,7 +149,7 @@ static __attribute__((noinline)) void touch(struct cell *cells, uintptr_t offset
         if (is_write) {
             write_cell(&cells[offset / 4], mask, pc);
         } else {
-            read_cell(&cells[offset / 4], mask, pc);
+            read_cell(&cells[offset / 4], cells == dynamic_cells, mask, pc);
         }
         offset += count;
     }

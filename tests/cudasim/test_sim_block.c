@@ -132,6 +132,18 @@ START_TEST(atomics__order_the_last_block_behind_the_others)
 }
 END_TEST
 
+START_TEST(constants__are_read)
+{
+    float *y = device_floats(4);
+    float host[4];
+
+    launch_table(y, NULL);
+    CUDA_OK(cudaMemcpy(host, y, sizeof host, cudaMemcpyDeviceToHost));
+    ck_assert_float_eq(host[2], 3.0f);
+    CUDA_OK(cudaFree(y));
+}
+END_TEST
+
 START_TEST(launch__refuses_what_a_device_refuses)
 {
     float *x = device_floats(4);
@@ -155,6 +167,8 @@ static const struct expected expected[] = {
     {FAULT_DIVERGENT_BARRIER, "divergent barriers: some threads are in __syncthreads() at",
      "thread 16 comes to sim_kernels.cu:"},
     {FAULT_MISSING_BARRIER, "missing_barrier, block (0,0,0)", "at sim_kernels.cu:"},
+    {FAULT_MISSING_BARRIER_OF_TEMPLATE, "(missing_barrier_of_template<64>), block (0,0,0)",
+     "at sim_kernels.cu:"},
     {FAULT_MISSING_WARP_BARRIER, "race: kernel missing_warp_barrier", "of the same block writes"},
     {FAULT_BARRIER_IN_LOOP,
      "divergent barriers: thread 0 waits at sim_kernels.cu:", "thread 8 at sim_kernels.cu:"},
@@ -207,6 +221,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, wmma__multiplies_as_plain_loops_do);
     tcase_add_test(tcase, warp__votes_shuffles_and_reduces);
     tcase_add_test(tcase, atomics__order_the_last_block_behind_the_others);
+    tcase_add_test(tcase, constants__are_read);
     tcase_add_test(tcase, launch__refuses_what_a_device_refuses);
     tcase_add_loop_test(tcase, fault__is_named, 0, sizeof expected / sizeof expected[0]);
     suite_add_tcase(suite, tcase);

@@ -6,7 +6,8 @@
  * -fsanitize=thread, but not linked with its library: the calls that the compiler puts in front
  * of every load and store end in sim_watch.c, which knows what a thread may touch.
  *
- * Kernels, and functions with __shared__ variables, are `static`. Launches are written
+ * Kernels, and functions with __shared__ variables, are `static`; there are no __device__
+ * variables. Launches are written
  * KERN_LAUNCH, dynamic shared memory KERN_SHARED (trainer/kernels/kern_cuda_priv.h).
  */
 #ifndef CUDASIM_KERNEL_H
