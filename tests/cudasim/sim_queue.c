@@ -55,6 +55,7 @@ static pthread_cond_t work_done;
 static struct queue queues[SIM_QUEUE_COUNT_MAX];
 static struct sim_clock host_clock;
 static bool is_late;
+static bool is_resting; /* the device's thread, with nothing to do at all */
 static long put_off_ms;
 static _Thread_local const struct op *now; /* of the device's thread */
 uint32_t sim_now_op;
@@ -110,6 +111,14 @@ static struct op *append(int q)
     return op;
 }
 
+/* Work that is put off wakes the device only to be known of. */
+static void wake_for(int queue, const struct op *op)
+{
+    if (is_resting || op->seq <= queues[queue].demanded_seq) {
+        pthread_cond_signal(&work_added);
+    }
+}
+
 uint32_t sim_queue_add(int queue, const struct cudasim_work *work, const char *name,
                        const void *payload, size_t payload_bytes)
 {
@@ -128,7 +137,7 @@ uint32_t sim_queue_add(int queue, const struct cudasim_work *work, const char *n
     if (work->is_awaited_elsewhere || !is_late) {
         queues[queue].demanded_seq = op->seq;
     }
-    pthread_cond_signal(&work_added);
+    wake_for(queue, op);
     return op->seq;
 }
 
@@ -145,7 +154,7 @@ void sim_queue_add_wait(int queue, const struct sim_mark *mark)
     op->name = "a wait";
     op->awaited = *mark;
     queues[queue].demanded_seq = is_late ? queues[queue].demanded_seq : op->seq;
-    pthread_cond_signal(&work_added);
+    wake_for(queue, op);
 }
 
 /* ---- marks ---- */
@@ -323,7 +332,9 @@ static void idle(bool is_polling, long *nap_ns)
         before[i] = queues[i].added_seq;
     }
     if (!is_put_off) {
+        is_resting = true;
         pthread_cond_wait(&work_added, &sim_lock);
+        is_resting = false;
         return;
     }
     struct timespec begin;
