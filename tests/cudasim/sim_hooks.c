@@ -14,7 +14,6 @@
     }
 HOOK(__tsan_read1, 1, false)
 HOOK(__tsan_read2, 2, false)
-HOOK(__tsan_read4, 4, false)
 HOOK(__tsan_read8, 8, false)
 HOOK(__tsan_read16, 16, false)
 HOOK(__tsan_write1, 1, true)
@@ -30,6 +29,15 @@ HOOK(__tsan_unaligned_write2, 2, true)
 HOOK(__tsan_unaligned_write4, 4, true)
 HOOK(__tsan_unaligned_write8, 8, true)
 HOOK(__tsan_unaligned_write16, 16, true)
+
+/* By far the most frequent. */
+void __tsan_read4(void *address);
+void __tsan_read4(void *address)
+{
+    if (!sim_watch_is_known((uintptr_t)address)) {
+        sim_watch_access((uintptr_t)address, 4, false, __builtin_return_address(0));
+    }
+}
 
 void __tsan_read_range(void *address, size_t bytes);
 void __tsan_read_range(void *address, size_t bytes)

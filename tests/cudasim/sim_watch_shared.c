@@ -11,15 +11,7 @@
 #include "tests/cudasim/sim_block_priv.h"
 #include "tests/cudasim/sim_watch_priv.h"
 
-enum { WRITE, READ, READ_2, ROLE_COUNT };
-
-struct cell {
-    uint32_t block;           /* whose all else is */
-    uint32_t who[ROLE_COUNT]; /* tick << 10 | thread */
-    uint32_t pc[ROLE_COUNT];  /* low bits: the program is smaller */
-    uint8_t mask[ROLE_COUNT]; /* bytes that the access touched; 0: none */
-    uint8_t written;          /* bytes that ever were, as a mask */
-};
+enum { WRITE = SIM_WRITE, READ = SIM_READ, READ_2 = SIM_READ_2 };
 
 // NOLINTNEXTLINE(bugprone-reserved-identifier): the linker's names
 extern char __start_cudasim_shared[] __attribute__((weak));
@@ -31,25 +23,24 @@ extern char __stop_cudasim_shared[] __attribute__((weak));
  * forgets the section: so all variables of the program are looked at. What no kernel has ever
  * written outside of the section is none of them.
  */
-static struct cell *dynamic_cells;
-static struct cell *static_cells;
-static uintptr_t static_begin, static_bytes;
-static uint32_t block_now;
+struct sim_shared sim_shared;
 
 void sim_watch_shared_open(uintptr_t begin, uintptr_t end)
 {
     const int access = PROT_READ | PROT_WRITE;
 
-    static_begin = begin & ~(uintptr_t)3;
-    static_bytes = end - static_begin;
+    sim_shared.static_begin = begin & ~(uintptr_t)3;
+    sim_shared.static_bytes = end - sim_shared.static_begin;
     sim_dynamic_shared = sim_watch_reserve(SIM_SHARED_BYTES_OPTIN, access);
-    dynamic_cells = sim_watch_reserve(SIM_SHARED_BYTES_OPTIN / 4 * sizeof(struct cell), access);
-    static_cells = sim_watch_reserve((static_bytes / 4 + 1) * sizeof(struct cell), access);
+    sim_shared.dynamic_cells =
+        sim_watch_reserve(SIM_SHARED_BYTES_OPTIN / 4 * sizeof(struct sim_cell), access);
+    sim_shared.static_cells =
+        sim_watch_reserve((sim_shared.static_bytes / 4 + 1) * sizeof(struct sim_cell), access);
 }
 
 void sim_watch_shared_block(uint32_t block)
 {
-    block_now = block;
+    sim_shared.block = block;
 }
 
 /* An address in the program again, of which the low bits were kept. */
@@ -58,7 +49,7 @@ static const void *whole_pc(uint32_t low, const void *near)
     return (const void *)((uintptr_t)near + (uintptr_t)(int32_t)(low - (uint32_t)(uintptr_t)near));
 }
 
-static void report_race(const struct cell *cell, int role, bool is_write, const void *pc)
+static void report_race(const struct sim_cell *cell, int role, bool is_write, const void *pc)
 {
     sim_watch_report_pair(&(struct sim_pair){
         .what = "shared memory",
@@ -81,26 +72,27 @@ static inline bool is_before(uint32_t who)
                                                              : sim_thread.block_tick);
 }
 
-static inline void remember(struct cell *cell, int role, uint8_t mask, const void *pc)
+static inline void remember(struct sim_cell *cell, int role, uint8_t mask, const void *pc)
 {
     cell->who[role] = sim_thread.who;
     cell->pc[role] = (uint32_t)(uintptr_t)pc;
     cell->mask[role] = mask;
 }
 
-static bool is_in_section(const struct cell *cell)
+static bool is_in_section(const struct sim_cell *cell)
 {
-    const uintptr_t address = static_begin + (uintptr_t)(cell - static_cells) * 4;
+    const uintptr_t address =
+        sim_shared.static_begin + (uintptr_t)(cell - sim_shared.static_cells) * 4;
     return address >= (uintptr_t)__start_cudasim_shared &&
            address < (uintptr_t)__stop_cudasim_shared;
 }
 
-static inline void read_cell(struct cell *cell, bool is_dynamic, uint8_t mask, const void *pc)
+static inline void read_cell(struct sim_cell *cell, bool is_dynamic, uint8_t mask, const void *pc)
 {
     if (cell->block == 0 && !is_dynamic && !is_in_section(cell)) {
         return; /* a variable of the host */
     }
-    if (cell->block != block_now || (cell->written & mask) != mask) {
+    if (cell->block != sim_shared.block || (cell->written & mask) != mask) {
         sim_watch_report("no thread of the block has written this yet", 0, 1, false, pc);
     }
     if ((cell->mask[WRITE] & mask) != 0 && !is_before(cell->who[WRITE])) {
@@ -120,11 +112,11 @@ static inline void read_cell(struct cell *cell, bool is_dynamic, uint8_t mask, c
     }
 }
 
-static inline void write_cell(struct cell *cell, uint8_t mask, const void *pc)
+static inline void write_cell(struct sim_cell *cell, uint8_t mask, const void *pc)
 {
-    if (cell->block != block_now) {
+    if (cell->block != sim_shared.block) {
         memset(cell, 0, sizeof *cell);
-        cell->block = block_now;
+        cell->block = sim_shared.block;
     }
     for (int role = WRITE; role <= READ_2; role++) {
         if ((cell->mask[role] & mask) != 0 && !is_before(cell->who[role])) {
@@ -137,11 +129,22 @@ static inline void write_cell(struct cell *cell, uint8_t mask, const void *pc)
     remember(cell, WRITE, mask, pc);
 }
 
-static __attribute__((noinline)) void touch(struct cell *cells, uintptr_t offset, size_t bytes,
-                                            bool is_write, const void *pc)
+static inline void touch(struct sim_cell *cells, uintptr_t offset, size_t bytes, bool is_write,
+                         const void *pc)
 {
     const uintptr_t end = offset + bytes;
 
+    if (((offset | bytes) & 3) == 0) { /* most accesses: whole cells */
+        for (; offset < end; offset += 4) {
+            struct sim_cell *cell = &cells[offset / 4];
+            if (is_write) {
+                write_cell(cell, 0xf, pc);
+            } else if (!sim_cell_is_known(cell)) {
+                read_cell(cell, cells == sim_shared.dynamic_cells, 0xf, pc);
+            }
+        }
+        return;
+    }
     while (offset < end) {
         const unsigned first = (unsigned)(offset % 4);
         const unsigned count = end - offset < 4 - first ? (unsigned)(end - offset) : 4 - first;
@@ -149,50 +152,30 @@ static __attribute__((noinline)) void touch(struct cell *cells, uintptr_t offset
         if (is_write) {
             write_cell(&cells[offset / 4], mask, pc);
         } else {
-            read_cell(&cells[offset / 4], cells == dynamic_cells, mask, pc);
+            read_cell(&cells[offset / 4], cells == sim_shared.dynamic_cells, mask, pc);
         }
         offset += count;
     }
 }
 
-/* The usual read: written before the last barrier, and by two threads read since. */
-static inline bool is_nothing_new(const struct cell *cell)
-{
-    const uint32_t tick = sim_thread.who >> 10;
-
-    return cell->block == block_now && cell->written == 0xf &&
-           cell->who[WRITE] >> 10 < sim_thread.block_tick && cell->mask[READ] == 0xf &&
-           cell->who[READ] >> 10 == tick &&
-           (cell->who[READ] == sim_thread.who ||
-            (cell->mask[READ_2] == 0xf && cell->who[READ_2] >> 10 == tick));
-}
-
 bool sim_watch_shared(uintptr_t address, size_t bytes, bool is_write, const void *pc)
 {
     const uintptr_t in_dynamic = address - (uintptr_t)sim_dynamic_shared;
-    const uintptr_t in_static = address - static_begin;
+    const uintptr_t in_static = address - sim_shared.static_begin;
 
     if (in_dynamic < SIM_SHARED_BYTES_OPTIN) {
         if (in_dynamic + bytes > sim_dynamic_shared_bytes) {
             sim_watch_report("out of bounds of dynamic shared memory", address, bytes, is_write,
                              pc);
         }
-        if (bytes == 4 && !is_write && in_dynamic % 4 == 0 &&
-            is_nothing_new(&dynamic_cells[in_dynamic / 4])) {
-            return true;
-        }
         if (sim_watch_is_on) {
-            touch(dynamic_cells, in_dynamic, bytes, is_write, pc);
+            touch(sim_shared.dynamic_cells, in_dynamic, bytes, is_write, pc);
         }
         return true;
     }
-    if (in_static < static_bytes) {
-        if (bytes == 4 && !is_write && in_static % 4 == 0 &&
-            is_nothing_new(&static_cells[in_static / 4])) {
-            return true;
-        }
+    if (in_static < sim_shared.static_bytes) {
         if (sim_watch_is_on) {
-            touch(static_cells, in_static, bytes, is_write, pc);
+            touch(sim_shared.static_cells, in_static, bytes, is_write, pc);
         }
         return true;
     }
@@ -202,14 +185,15 @@ bool sim_watch_shared(uintptr_t address, size_t bytes, bool is_write, const void
 void sim_watch_shared_written(uintptr_t address)
 {
     const uintptr_t in_dynamic = address - (uintptr_t)sim_dynamic_shared;
-    const uintptr_t in_static = address - static_begin;
-    struct cell *cell = in_dynamic < SIM_SHARED_BYTES_OPTIN ? &dynamic_cells[in_dynamic / 4]
-                        : in_static < static_bytes          ? &static_cells[in_static / 4]
-                                                            : NULL;
+    const uintptr_t in_static = address - sim_shared.static_begin;
+    struct sim_cell *cell =
+        in_dynamic < SIM_SHARED_BYTES_OPTIN   ? &sim_shared.dynamic_cells[in_dynamic / 4]
+        : in_static < sim_shared.static_bytes ? &sim_shared.static_cells[in_static / 4]
+                                              : NULL;
 
-    if (cell != NULL && cell->block != block_now) {
+    if (cell != NULL && cell->block != sim_shared.block) {
         memset(cell, 0, sizeof *cell);
-        cell->block = block_now;
+        cell->block = sim_shared.block;
     }
     if (cell != NULL) {
         cell->written = 0xf;
