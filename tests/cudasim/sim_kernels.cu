@@ -125,7 +125,7 @@ static __global__ void ticket_sum(float *total, float *parts, unsigned *ticket)
     }
 }
 
-static __constant__ float table[4] = {1.0f, 2.0f, 3.0f, 4.0f};
+static float table[4]; /* of the host: a GPU has __constant__ and cudaMemcpyToSymbol() */
 
 static __global__ void read_table(float *y)
 {
@@ -167,6 +167,17 @@ static __global__ void missing_warp_barrier(float *x)
     row[threadIdx.x % 32] = (float)threadIdx.x;
     (void)__shfl_xor_sync(0xffffffffu, 1, 1); /* which orders no memory */
     x[threadIdx.x % 32] = row[31 - threadIdx.x % 32];
+}
+
+static __global__ void warp_barrier_alone(float *x)
+{
+    KERN_SHARED(float, row);
+
+    if (threadIdx.x < 32) {
+        row[threadIdx.x] = 1.0f;
+        __syncwarp();
+    }
+    x[threadIdx.x] = row[3]; /* of the first warp, in the second one too */
 }
 
 static __global__ void barrier_in_loop(float *x, int count)
@@ -240,6 +251,7 @@ static __global__ void blocks_race(float *x)
 extern "C" {
 void launch_table(float *y, cudaStream_t stream)
 {
+    table[2] = 3.0f;
     KERN_LAUNCH(read_table, 1, 4, 0, stream, y);
 }
 
@@ -285,6 +297,7 @@ void launch_fault(enum fault fault, float *x, int count, cudaStream_t stream)
         KERN_LAUNCH((missing_barrier_of_template<64>), 2, 64, 0, stream, x);
         break;
     case FAULT_MISSING_WARP_BARRIER: KERN_LAUNCH(missing_warp_barrier, 1, 32, 0, stream, x); break;
+    case FAULT_WARP_BARRIER_ALONE: KERN_LAUNCH(warp_barrier_alone, 1, 64, 32 * 4, stream, x); break;
     case FAULT_BARRIER_IN_LOOP: KERN_LAUNCH(barrier_in_loop, 1, 32, 0, stream, x, 40); break;
     case FAULT_WRONG_MASK: KERN_LAUNCH(wrong_mask, 1, 32, 0, stream, x); break;
     case FAULT_SHARED_UNWRITTEN: KERN_LAUNCH(shared_unwritten, 1, 64, 0, stream, x); break;
