@@ -31,6 +31,7 @@ struct sim_shared {
     uint32_t block; /* that runs */
 };
 extern struct sim_shared sim_shared;
+extern bool sim_watch_is_on;
 
 /*
  * The usual read: written before the last barrier of the block, and since then read by this thread
@@ -47,19 +48,18 @@ static inline bool sim_cell_is_known(const struct sim_cell *cell)
             (cell->mask[SIM_READ_2] == 0xf && cell->who[SIM_READ_2] >> 10 == tick));
 }
 
-/* Is this such a read, of 4 aligned bytes? Bounds included. */
+/* Is this such a read, of 4 aligned bytes, or does nobody watch? Bounds included. */
 static inline bool sim_watch_is_known(uintptr_t address)
 {
     const uintptr_t in_dynamic = address - (uintptr_t)sim_dynamic_shared;
 
     return sim_is_in_kernel && address % 4 == 0 && in_dynamic < sim_dynamic_shared_bytes &&
            sim_dynamic_shared_bytes - in_dynamic >= 4 &&
-           sim_cell_is_known(&sim_shared.dynamic_cells[in_dynamic / 4]);
+           (!sim_watch_is_on || sim_cell_is_known(&sim_shared.dynamic_cells[in_dynamic / 4]));
 }
 
 /* ---- between the files ---- */
 
-extern bool sim_watch_is_on;
 void *sim_watch_reserve(size_t bytes, int protection);      /* zeroed address space */
 void sim_watch_shared_open(uintptr_t begin, uintptr_t end); /* the program's variables */
 void sim_watch_shared_block(uint32_t block);
