@@ -54,8 +54,9 @@ struct device_graph; /* work that was recorded once, to be launched as a whole *
  * that wants the same kind everywhere lets them agree.
  *
  * Errors: ERR_CONFIG if CUDA is asked for and cannot be had: the program was built without it, there
- * is no driver or an old one, no device, fewer devices than ranks (both are named), or one that is
- * older than sm_80; ERR_DEVICE; ERR_NO_MEMORY. Cost: with a CUDA device 0.1 to 1 s, once.
+ * is no driver or an old one, no device, fewer devices than ranks (both are named; so where a launcher
+ * shows each rank a device of its own only, as srun --gpus-per-task does without --gpu-bind=none), or
+ * one that is older than sm_80; ERR_DEVICE; ERR_NO_MEMORY. Cost: with a CUDA device 0.1 to 1 s, once.
  */
 ERR_MUST_CHECK enum err device_open(enum device_kind kind, int local_rank, int local_size,
                                     struct device **device_out);

@@ -484,8 +484,11 @@ enum err device_cuda_open(int local_rank, int local_size, struct device **device
 
     ERR_TRY(count_devices(&count));
     if (count < local_size) {
-        return ERR_FAIL(ERR_CONFIG, "%d ranks on this host, which has %d CUDA device%s", local_size,
-                        count, count == 1 ? "" : "s");
+        const char *const visible = getenv("CUDA_VISIBLE_DEVICES"); /* as a launcher may set it */
+        return ERR_FAIL(ERR_CONFIG, "%d ranks on this host, which has %d CUDA device%s%s%.60s",
+                        local_size, count, count == 1 ? "" : "s",
+                        visible != NULL ? " for this rank, by CUDA_VISIBLE_DEVICES=" : "",
+                        visible != NULL ? visible : "");
     }
     struct cuda_device *device = calloc(1, sizeof(*device));
     if (device == NULL) {

@@ -14,6 +14,7 @@
 #include "comm/group/comm_transport_priv.h"
 
 enum {
+    POLLS_BEFORE_NAP = 1000, /* a launch is in progress for tens of microseconds */
     NAP_US = 20,
     CLOSE_MS = 5000, /* for the last bytes to reach the peers, at a close */
 };
@@ -92,12 +93,12 @@ static enum err settle(struct nccl_reduce *nccl, ncclResult_t result, const char
 {
     const int64_t end_ms = clock_now_ms() + nccl->deadline_ms;
 
-    while (result == ncclInProgress) {
+    for (int64_t polls = 0; result == ncclInProgress; polls++) {
         ncclResult_t state = ncclSuccess;
         const ncclResult_t asked = ncclCommGetAsyncError(nccl->comm, &state);
         result = asked != ncclSuccess ? asked : state;
-        if (result != ncclInProgress) {
-            break;
+        if (result != ncclInProgress || polls < POLLS_BEFORE_NAP) {
+            continue;
         }
         if (clock_now_ms() >= end_ms) {
             leave(nccl);
