@@ -12,7 +12,7 @@ steps="--set num_steps=12 --set hash_steps=1 --set train_batch_size=48 --set sav
 train_well 1 straight $steps
 hashes_of straight >hashes
 
-OFFRAMP_FAULT=snap.after_commit@2#30=kill
+OFFRAMP_FAULT=snap.after_commit@2#15=kill
 export OFFRAMP_FAULT
 # shellcheck disable=SC2086
 train 4 run $steps --set snapshot_steps=1 --set snapshot_dir="$memory" && fail "nothing died"

@@ -25,12 +25,13 @@ for ranks in 2 4; do
     hashes_of ranks.$ranks | cmp - hashes || fail "$ranks ranks: other hashes on the way"
 done
 
-# A rank dies in each stage with a snapshot on the way, and its node's memory with it.
+# A rank dies with a snapshot on the way, and its node's memory with it. Not of the last snapshots: of those that
+# a busy machine skips there may be many.
 tiny=$(cd "$(dirname "$self")" && pwd)/gpu_tiny.yaml
 steps="--set device=cuda --set snapshot_steps=1"
-hit=5
+hit=0
 for point in snap.after_commit snap.tile snap.before_encode; do
-    hit=$((hit + 17))
+    hit=$((hit + 9))
     OFFRAMP_FAULT=$point@1#$hit=kill nodes 2 "killed.$hit"
     [ $code != 0 ] || fail "nothing died at $point"
     rm -rf "$memory/node1"
