@@ -37,6 +37,7 @@ struct rank {
 
 struct job {
     int rank_count;
+    uint64_t incarnation; /* 0: not known */
     struct rank *ranks;
     char *folder;
     pid_t mpirun;
@@ -140,6 +141,7 @@ enum err job_start(const struct job_options *options, struct job **job_out)
         return ERR_FAIL(ERR_NO_MEMORY, "a job");
     }
     *job = (struct job){.rank_count = options->rank_count,
+                        .incarnation = options->incarnation,
                         .is_spread = options->is_spread,
                         .mpirun = -1,
                         .handle = -1,
@@ -407,7 +409,10 @@ void job_forward(struct job *job)
 
 void job_told(struct job *job, int rank, const char *host, const struct progress *progress)
 {
-    if (rank < job->rank_count && job->ranks[rank].view == NULL) {
+    const bool is_of_another = job->incarnation != 0 && progress->incarnation != 0 &&
+                               progress->incarnation != job->incarnation;
+
+    if (rank < job->rank_count && job->ranks[rank].view == NULL && !is_of_another) {
         job->ranks[rank].told = *progress;
         job->ranks[rank].host = host;
     }

@@ -69,7 +69,10 @@ void job_kill(struct job *job, int64_t now_ms);
 /* SIGUSR1 to mpirun, which forwards it to all ranks. */
 void job_forward(struct job *job);
 
-/* What a rank of another node told; `host` is lent for as long as the job is there. */
+/*
+ * What a rank of another node told; `host` is lent for as long as the job is there. What one of an earlier
+ * start told, whose page lies there until its successor has one, is not taken.
+ */
 void job_told(struct job *job, int rank, const char *host, const struct progress *progress);
 
 /* Of rank 0 .. rank_count - 1. False: it has told nothing yet. */

@@ -128,6 +128,35 @@ START_TEST(start__tells_the_incarnation_and_the_folder)
 }
 END_TEST
 
+START_TEST(told__takes_nothing_of_an_earlier_start)
+{
+    struct progress told = {
+        .process = 77, .incarnation = 6, .phase = PROGRESS_STEPS, .step = 9210, .first_step_ns = 5};
+    struct progress seen;
+
+    start("sleep 5", 7);
+    job_told(job, 1, "n2", &told);
+    ck_assert(!job_progress(job, 1, &seen));
+    told.incarnation = 0; /* a new one, that has not resumed yet */
+    told.step = -1;
+    job_told(job, 1, "n2", &told);
+    ck_assert(job_progress(job, 1, &seen));
+    told.incarnation = 7;
+    told.step = 9512;
+    job_told(job, 1, "n2", &told);
+    ck_assert(job_progress(job, 1, &seen));
+    ck_assert_int_eq(seen.step, 9512);
+    told.incarnation = 6;
+    told.step = 9210;
+    job_told(job, 1, "n2", &told);
+    ck_assert(job_progress(job, 1, &seen));
+    ck_assert_int_eq(seen.step, 9512);
+    look(300); /* it has become mpirun */
+    job_kill(job, clock_now_ms());
+    look_to_the_end();
+}
+END_TEST
+
 START_TEST(look__kills_an_mpirun_that_hangs_after_its_ranks_are_dead)
 {
     start("sleep 0.2; while :; do :; done", 0); /* no child any more, and no end */
@@ -240,6 +269,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, kill__ends_ranks_that_are_stopped);
     tcase_add_test(tcase, look__ends_a_job_of_which_a_rank_is_dead);
     tcase_add_test(tcase, start__does_not_believe_in_a_code_0_that_a_rank_belies);
+    tcase_add_test(tcase, told__takes_nothing_of_an_earlier_start);
     tcase_add_test(tcase, close__leaves_nothing);
     tcase_add_test(tcase, sweep__kills_what_an_earlier_supervisor_left);
     suite_add_tcase(suite, tcase);
