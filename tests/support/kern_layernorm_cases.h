@@ -27,8 +27,8 @@ static const struct version {
     kern_layernorm_backward_fn *backward;
 } VERSIONS[] = {KERN_CASES_VERSIONS};
 
-static const int64_t WIDTHS[] = {1,  2,  3,  5,  7,  8,   9,   16,  17,  31,
-                                 33, 50, 64, 65, 96, 128, 192, 250, 768, 1024};
+static const int64_t WIDTHS[] = {1,  2,  3,  5,  7,   8,   9,   16,  17,   31,   33,
+                                 50, 64, 65, 96, 128, 192, 250, 768, 1024, 1030, 2052};
 enum { WIDTH_COUNT = sizeof(WIDTHS) / sizeof(WIDTHS[0]) };
 
 static const int64_t ROWS[] = {1, 2, 3, 4, 5, 8, 9, 50};

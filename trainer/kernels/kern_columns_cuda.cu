@@ -29,7 +29,8 @@ template <typename T, bool NORM>
 static __global__ void __launch_bounds__(THREADS) columns_kernel(const struct columns_args<T> a)
 {
     constexpr int P = KERN_PACK<T>;
-    __shared__ float lines[WARPS][2][KERN_WARP * P];
+    constexpr int LINE = KERN_WARP * P, SUMS = NORM ? 2 : 1;
+    KERN_SHARED(float, lines); /* [WARPS, SUMS, LINE] */
     const int warp = threadIdx.x / KERN_WARP, lane = threadIdx.x % KERN_WARP;
     const int64_t at = ((int64_t)blockIdx.x * KERN_WARP + lane) * P;
     const int64_t stride = (int64_t)gridDim.y * WARPS;
@@ -54,19 +55,21 @@ static __global__ void __launch_bounds__(THREADS) columns_kernel(const struct co
     }
 #pragma unroll
     for (int i = 0; i < P; i++) {
-        lines[warp][0][lane * P + i] = sums[i];
-        lines[warp][1][lane * P + i] = others[i];
+        lines[warp * SUMS * LINE + lane * P + i] = sums[i];
+        if (NORM) {
+            lines[(warp * SUMS + 1) * LINE + lane * P + i] = others[i];
+        }
     }
     __syncthreads();
-    for (int i = threadIdx.x; i < (NORM ? 2 : 1) * KERN_WARP * P; i += THREADS) {
-        const int which = i / (KERN_WARP * P), column = i % (KERN_WARP * P);
-        const int64_t c = (int64_t)blockIdx.x * KERN_WARP * P + column;
-        float sum = lines[0][which][column];
+    for (int i = threadIdx.x; i < SUMS * LINE; i += THREADS) {
+        const int which = i / LINE, column = i % LINE;
+        const int64_t c = (int64_t)blockIdx.x * LINE + column;
+        float sum = lines[i];
         for (int w = 1; w < WARPS; w++) {
-            sum += lines[w][which][column];
+            sum += lines[w * SUMS * LINE + i];
         }
         if (c < a.width) {
-            a.parts[((int64_t)blockIdx.y * (NORM ? 2 : 1) + which) * a.width + c] = sum;
+            a.parts[((int64_t)blockIdx.y * SUMS + which) * a.width + c] = sum;
         }
     }
 }
@@ -124,7 +127,8 @@ static void sum_columns(float *out0, float *out1, struct columns_args<T> a, bool
     a.parts = (float *)kern_cuda_scratch(part_count * part_elems * (int64_t)sizeof(float));
     a.whole = kern_is_aligned(a.x) && a.ld % P == 0 && a.width % P == 0 &&
               (!NORM || kern_is_aligned(a.dy));
-    KERN_LAUNCH((columns_kernel<T, NORM>), grid, THREADS, 0, device_cuda_current(), a);
+    KERN_LAUNCH((columns_kernel<T, NORM>), grid, THREADS,
+                WARPS * (NORM ? 2 : 1) * KERN_WARP * P * sizeof(float), device_cuda_current(), a);
     kern_sum_parts(out0, out1, a.parts, part_count, a.width, accumulate);
 }
 

@@ -127,10 +127,10 @@ template <typename T> struct backward_args {
 
 /* Adds the gradients that each warp holds to the block's, warp by warp, and writes them. */
 template <int PACKS, int P>
-static __device__ inline void put_part(float *part, const float (&gains)[PACKS][P],
+static __device__ inline void put_part(float *part, float *sums, const float (&gains)[PACKS][P],
                                        const float (&biases)[PACKS][P], int64_t C)
 {
-    __shared__ float sums[2][PACKS * KERN_WARP * P];
+    constexpr int WIDTH = PACKS * KERN_WARP * P; /* sums [2, WIDTH] are shared */
     const int warp = threadIdx.x / KERN_WARP, lane = threadIdx.x % KERN_WARP;
 
     for (int w = 0; w < WARPS; w++) {
@@ -140,16 +140,16 @@ static __device__ inline void put_part(float *part, const float (&gains)[PACKS][
 #pragma unroll
                 for (int i = 0; i < P; i++) {
                     const int c = (j * KERN_WARP + lane) * P + i;
-                    sums[0][c] = w == 0 ? gains[j][i] : sums[0][c] + gains[j][i];
-                    sums[1][c] = w == 0 ? biases[j][i] : sums[1][c] + biases[j][i];
+                    sums[c] = w == 0 ? gains[j][i] : sums[c] + gains[j][i];
+                    sums[WIDTH + c] = w == 0 ? biases[j][i] : sums[WIDTH + c] + biases[j][i];
                 }
             }
         }
         __syncthreads();
     }
     for (int c = threadIdx.x; c < C; c += THREADS) {
-        part[c] = sums[0][c];
-        part[C + c] = sums[1][c];
+        part[c] = sums[c];
+        part[C + c] = sums[WIDTH + c];
     }
 }
 
@@ -158,6 +158,7 @@ template <typename T, int PACKS>
 static __global__ void __launch_bounds__(THREADS) backward_kernel(const struct backward_args<T> a)
 {
     constexpr int P = KERN_PACK<T>;
+    KERN_SHARED(float, sums);
     const int64_t first = threadIdx.x % KERN_WARP * P, stride = (int64_t)gridDim.x * WARPS;
     float gains[PACKS][P] = {{0}}, biases[PACKS][P] = {{0}};
 
@@ -198,7 +199,7 @@ static __global__ void __launch_bounds__(THREADS) backward_kernel(const struct b
             kern_store_pack<P>(a.dx + n * a.ld_x, around, at, a.C, a.whole);
         }
     }
-    put_part<PACKS, P>(a.parts + (int64_t)blockIdx.x * 2 * a.C, gains, biases, a.C);
+    put_part<PACKS, P>(a.parts + (int64_t)blockIdx.x * 2 * a.C, sums, gains, biases, a.C);
 }
 
 /* dx of rows that no warp can hold. */
@@ -249,16 +250,18 @@ template <typename T> static bool launch_backward(struct backward_args<T> a, int
 {
     constexpr int P = KERN_PACK<T>, PASS = KERN_WARP * P;
     const dim3 grid = kern_grid(part_count);
+    const size_t pass_bytes = 2 * PASS * sizeof(float);
     const cudaStream_t stream = device_cuda_current();
 
     if (a.C <= PASS) {
-        KERN_LAUNCH((backward_kernel<T, 1>), grid, THREADS, 0, stream, a);
+        KERN_LAUNCH((backward_kernel<T, 1>), grid, THREADS, 1 * pass_bytes, stream, a);
     } else if (a.C <= 2 * PASS) {
-        KERN_LAUNCH((backward_kernel<T, 2>), grid, THREADS, 0, stream, a);
+        KERN_LAUNCH((backward_kernel<T, 2>), grid, THREADS, 2 * pass_bytes, stream, a);
     } else if (a.C <= 4 * PASS) {
-        KERN_LAUNCH((backward_kernel<T, 4>), grid, THREADS, 0, stream, a);
+        KERN_LAUNCH((backward_kernel<T, 4>), grid, THREADS, 4 * pass_bytes, stream, a);
     } else if (a.C <= 1024) {
-        KERN_LAUNCH((backward_kernel<T, 1024 / PASS>), grid, THREADS, 0, stream, a);
+        KERN_LAUNCH((backward_kernel<T, 1024 / PASS>), grid, THREADS, (1024 / PASS) * pass_bytes,
+                    stream, a);
     } else {
         if (a.N > 0) {
             KERN_LAUNCH((backward_long_kernel<T>), kern_grid(kern_blocks(a.N, WARPS)), THREADS, 0,

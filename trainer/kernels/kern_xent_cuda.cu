@@ -156,7 +156,7 @@ static __device__ inline void put_row(const struct kern_xent_out *out, int64_t n
 template <typename T, int PACKS>
 static __global__ void __launch_bounds__(THREADS) forward_kernel(const struct forward_args<T> a)
 {
-    __shared__ float bad[WARPS];
+    KERN_SHARED(float, bad); /* [WARPS] */
     const int warp = threadIdx.x / KERN_WARP, lane = threadIdx.x % KERN_WARP;
     const int64_t n = (int64_t)blockIdx.x * WARPS + warp;
     bool is_bad = false;
@@ -182,6 +182,7 @@ template <typename T> static void launch_forward(struct forward_args<T> a)
 {
     constexpr int P = KERN_PACK<T>, PASS = KERN_WARP * P;
     const int64_t blocks = kern_blocks(a.N, WARPS);
+    const size_t bad_bytes = WARPS * sizeof(float);
     const cudaStream_t stream = device_cuda_current();
 
     assert(a.K >= 2 && a.K <= INT32_MAX);
@@ -194,11 +195,12 @@ template <typename T> static void launch_forward(struct forward_args<T> a)
         a.bad_parts = (float *)kern_cuda_scratch(blocks * (int64_t)sizeof(float));
     }
     if (a.K <= PASS) {
-        KERN_LAUNCH((forward_kernel<T, 1>), kern_grid(blocks), THREADS, 0, stream, a);
+        KERN_LAUNCH((forward_kernel<T, 1>), kern_grid(blocks), THREADS, bad_bytes, stream, a);
     } else if (a.K <= 1024) {
-        KERN_LAUNCH((forward_kernel<T, 1024 / PASS>), kern_grid(blocks), THREADS, 0, stream, a);
+        KERN_LAUNCH((forward_kernel<T, 1024 / PASS>), kern_grid(blocks), THREADS, bad_bytes, stream,
+                    a);
     } else {
-        KERN_LAUNCH((forward_kernel<T, 0>), kern_grid(blocks), THREADS, 0, stream, a);
+        KERN_LAUNCH((forward_kernel<T, 0>), kern_grid(blocks), THREADS, bad_bytes, stream, a);
     }
     if (a.out.bad != NULL) { /* whole numbers: exact up to 2^24 bad rows */
         kern_sum_parts(a.out.bad, NULL, a.bad_parts, blocks, 1, true);
