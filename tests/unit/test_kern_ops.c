@@ -5,7 +5,9 @@
 
 #include "tests/support/kern_versions.h"
 #include "tests/support/test_suite.h"
+#include "trainer/kernels/kern_cuda.h"
 #include "trainer/kernels/kern_ops.h"
+#include "trainer/kernels/kern_ops_cuda.h"
 
 static void check_complete(const struct kern_ops *ops)
 {
@@ -83,6 +85,20 @@ START_TEST(choose__names_what_it_chose)
 }
 END_TEST
 
+START_TEST(cuda__is_refused_by_a_program_without_it)
+{
+    struct kern_ops ops;
+
+    if (!device_has_cuda()) {
+        memset(&ops, 0, sizeof(ops));
+        ck_assert_int_eq(kern_ops_cuda(device_cpu(), &ops), ERR_CONFIG);
+        ck_assert_ptr_null(ops.isa);
+        err_clear();
+        kern_cuda_close();
+    }
+}
+END_TEST
+
 START_TEST(fma_peak__is_that_of_a_cpu_or_zero_without_avx2)
 {
     const double gflops = kern_fma_peak_gflops(5);
@@ -103,6 +119,7 @@ Suite *test_suite(void)
 
     tcase_add_test(tcase, choose__fills_the_whole_table_for_every_choice_this_cpu_allows);
     tcase_add_test(tcase, choose__names_what_it_chose);
+    tcase_add_test(tcase, cuda__is_refused_by_a_program_without_it);
     tcase_add_test(tcase, fma_peak__is_that_of_a_cpu_or_zero_without_avx2);
     suite_add_tcase(suite, tcase);
     return suite;

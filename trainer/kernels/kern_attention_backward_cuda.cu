@@ -22,31 +22,33 @@ template <typename T> struct backward_args {
 /* In the order in which they lie in shared memory. `mine` stay for the whole block. */
 template <typename T> struct backward_tiles {
     T *mine[2], *other[2]; /* Q and dO, K and V; or the other way round */
-    float *sums[2];        /* dQ; or dV and dK */
     float *scores, *dp;
-    T *p, *ds;
+    T *p, *ds;      /* in float, scores and dp */
+    float *sums[2]; /* dQ alone; or dV and dK */
 };
 
-template <int TILE, typename T> static __host__ __device__ inline int shared_bytes(int width)
+template <int TILE, typename T>
+static __host__ __device__ inline int shared_bytes(int width, int sum_count)
 {
-    return 4 * kern_tile_bytes<TILE, T>(width) + 2 * kern_tile_bytes<TILE, float>(width) +
-           2 * kern_tile_bytes<TILE, float>(TILE) + 2 * kern_tile_bytes<TILE, T>(TILE) +
+    return 4 * kern_tile_bytes<TILE, T>(width) + sum_count * kern_tile_bytes<TILE, float>(width) +
+           2 * kern_tile_bytes<TILE, float>(TILE) + 2 * kern_square_bytes<TILE, T>() +
            KERN_SHARED_SLACK;
 }
 
 template <int TILE, typename T>
 static __device__ inline struct backward_tiles<T> cut(unsigned char *shared, int width) {
     const int tile = kern_tile_bytes<TILE, T>(width), sums = kern_tile_bytes<TILE, float>(width);
-    const int scores = kern_tile_bytes<TILE, float>(TILE), p = kern_tile_bytes<TILE, T>(TILE);
-    unsigned char *at = kern_aligned_shared(shared), *square = at + 4 * tile + 2 * sums;
+    const int square = kern_tile_bytes<TILE, float>(TILE), p = kern_square_bytes<TILE, T>();
+    unsigned char *at = kern_aligned_shared(shared), *behind = at + 4 * tile + 2 * square;
+    float *scores = (float *)(at + 4 * tile), *dp = (float *)(at + 4 * tile + square);
 
     return {{(T *)at, (T *)(at + tile)},
             {(T *)(at + 2 * tile), (T *)(at + 3 * tile)},
-            {(float *)(at + 4 * tile), (float *)(at + 4 * tile + sums)},
-            (float *)square,
-            (float *)(square + scores),
-            (T *)(square + 2 * scores),
-            (T *)(square + 2 * scores + p)};
+            scores,
+            dp,
+            kern_square<T>(scores, behind),
+            kern_square<T>(dp, behind + p),
+            {(float *)(behind + 2 * p), (float *)(behind + 2 * p + sums)}};
 }
 
 /* Of the row that a thread shares with its neighbours. */
@@ -202,7 +204,8 @@ static __global__ void __launch_bounds__(KERN_TILE_THREADS)
 /* As many samples at a time as the scratch has deltas for. */
 template <typename T, int TILE> static void launch(struct backward_args<T> a, int64_t B)
 {
-    const int bytes = shared_bytes<TILE, T>(a.heads.width);
+    const int query_bytes = shared_bytes<TILE, T>(a.heads.width, 1);
+    const int key_bytes = shared_bytes<TILE, T>(a.heads.width, 2);
     const int64_t rows = a.heads.H * a.heads.T, HD = a.heads.ld / 3;
     const int64_t most = KERN_CUDA_SCRATCH_BYTES / (int64_t)sizeof(float) / rows;
     const cudaStream_t stream = device_cuda_current();
@@ -210,13 +213,14 @@ template <typename T, int TILE> static void launch(struct backward_args<T> a, in
     assert(most >= 1);
     a.tiles = kern_blocks(a.heads.T, TILE);
     a.delta = (float *)kern_cuda_scratch(KERN_CUDA_SCRATCH_BYTES);
-    kern_allow_shared(queries_kernel<T, TILE>, bytes);
-    kern_allow_shared(keys_kernel<T, TILE>, bytes);
+    kern_allow_shared(queries_kernel<T, TILE>, query_bytes);
+    kern_allow_shared(keys_kernel<T, TILE>, key_bytes);
     for (int64_t b = 0; b < B; b += most) {
         const int64_t count = B - b < most ? B - b : most;
         const dim3 grid = kern_grid(count * a.heads.H * a.tiles);
-        KERN_LAUNCH((queries_kernel<T, TILE>), grid, KERN_TILE_THREADS, (size_t)bytes, stream, a);
-        KERN_LAUNCH((keys_kernel<T, TILE>), grid, KERN_TILE_THREADS, (size_t)bytes, stream, a);
+        KERN_LAUNCH((queries_kernel<T, TILE>), grid, KERN_TILE_THREADS, (size_t)query_bytes, stream,
+                    a);
+        KERN_LAUNCH((keys_kernel<T, TILE>), grid, KERN_TILE_THREADS, (size_t)key_bytes, stream, a);
         a.dqkv += count * a.heads.T * a.heads.ld;
         a.qkv += count * a.heads.T * a.heads.ld;
         a.dout += count * a.heads.T * HD;

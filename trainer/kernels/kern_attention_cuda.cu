@@ -23,28 +23,28 @@ template <typename T> struct forward_args {
 template <typename T> struct forward_tiles {
     T *q, *kv;
     float *out, *scores;
-    T *p;
+    T *p;         /* in float, the scores */
     float *scale; /* [TILE], of the rows of out at the end */
 };
 
 template <int TILE, typename T> static __host__ __device__ inline int shared_bytes(int width)
 {
     return 2 * kern_tile_bytes<TILE, T>(width) + kern_tile_bytes<TILE, float>(width) +
-           kern_tile_bytes<TILE, float>(TILE) + kern_tile_bytes<TILE, T>(TILE) +
+           kern_tile_bytes<TILE, float>(TILE) + kern_square_bytes<TILE, T>() +
            TILE * (int)sizeof(float) + KERN_SHARED_SLACK;
 }
 
 template <int TILE, typename T>
 static __device__ inline struct forward_tiles<T> cut(unsigned char *shared, int width) {
     const int tile = kern_tile_bytes<TILE, T>(width), sums = kern_tile_bytes<TILE, float>(width);
-    const int scores = kern_tile_bytes<TILE, float>(TILE), p = kern_tile_bytes<TILE, T>(TILE);
+    const int scores = kern_tile_bytes<TILE, float>(TILE), p = kern_square_bytes<TILE, T>();
     unsigned char *at = kern_aligned_shared(shared);
 
     return {(T *)at,
             (T *)(at + tile),
             (float *)(at + 2 * tile),
             (float *)(at + 2 * tile + sums),
-            (T *)(at + 2 * tile + sums + scores),
+            kern_square<T>((float *)(at + 2 * tile + sums), at + 2 * tile + sums + scores),
             (float *)(at + 2 * tile + sums + scores + p)};
 }
 

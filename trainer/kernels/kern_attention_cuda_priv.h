@@ -61,6 +61,20 @@ template <int TILE, typename T> static __host__ __device__ inline int kern_tile_
     return TILE * kern_tile_ld<T>(width) * (int)sizeof(T);
 }
 
+/*
+ * Probabilities in T lie where the scores in float were that they are made of, element by element and
+ * by the same thread, if they are as large; else behind them, in so many bytes.
+ */
+template <int TILE, typename T> static __host__ __device__ inline int kern_square_bytes(void)
+{
+    return sizeof(T) == sizeof(float) ? 0 : kern_tile_bytes<TILE, T>(TILE);
+}
+
+template <typename T> static __device__ inline T *kern_square(float *scores, unsigned char *behind)
+{
+    return sizeof(T) == sizeof(float) ? (T *)(void *)scores : (T *)(void *)behind;
+}
+
 /* The first 32-byte boundary of dynamic shared memory, which has KERN_SHARED_SLACK bytes more. */
 enum { KERN_SHARED_SLACK = 32 };
 

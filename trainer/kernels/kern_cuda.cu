@@ -48,13 +48,31 @@ enum err kern_cuda_open(void)
     return ERR_OK;
 }
 
+static void close_last(void)
+{
+    const struct state *state = &states[--state_count];
+
+    kern_products_close(state->products);
+    cudaFree(state->scratch);
+}
+
+void kern_cuda_close_stream(void)
+{
+    struct state *state = find(device_cuda_current());
+
+    if (state != NULL) {
+        const struct state closed = *state;
+        *state = states[state_count - 1];
+        states[state_count - 1] = closed;
+        close_last();
+    }
+}
+
 void kern_cuda_close(void)
 {
-    for (int i = 0; i < state_count; i++) {
-        kern_products_close(states[i].products);
-        cudaFree(states[i].scratch);
+    while (state_count > 0) {
+        close_last();
     }
-    state_count = 0;
 }
 
 struct kern_products *kern_cuda_products(void)

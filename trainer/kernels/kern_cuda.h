@@ -39,7 +39,11 @@ ERR_MUST_CHECK enum err kern_cuda_open(void);
 /* "cublasLt 13.0.2": what multiplies matrices. Static storage; after kern_cuda_open(). */
 const char *kern_cuda_matmul_name(void);
 
-/* Frees what this thread opened, of all streams; nothing of it may be in use by then. */
+/*
+ * Frees what this thread opened, for its current stream or for all; nothing of it may be in use by
+ * then, and the stream is closed after it.
+ */
+void kern_cuda_close_stream(void);
 void kern_cuda_close(void);
 
 #ifdef __cplusplus

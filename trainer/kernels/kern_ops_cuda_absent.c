@@ -9,6 +9,10 @@ enum err kern_ops_cuda(struct device *device, struct kern_ops *ops_out)
     return ERR_FAIL(ERR_CONFIG, "kernels for CUDA are not in this program: it was built without");
 }
 
+void kern_cuda_close_stream(void)
+{
+}
+
 void kern_cuda_close(void)
 {
 }

@@ -2,6 +2,7 @@
 #include "trainer/kernels/kern_product_cuda_priv.h"
 
 #include <cublasLt.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,14 +87,22 @@ void kern_products_close(struct kern_products *products)
     free(products);
 }
 
-const char *kern_cuda_matmul_name(void)
+static char library_name[64];
+
+static void make_name(void)
 {
-    static char name[64];
     const size_t version = cublasLtGetVersion(); /* 10000 major + 100 minor + patch */
 
-    snprintf(name, sizeof(name), "cublasLt %zu.%zu.%zu", version / 10000, version / 100 % 100,
-             version % 100);
-    return name;
+    snprintf(library_name, sizeof(library_name), "cublasLt %zu.%zu.%zu", version / 10000,
+             version / 100 % 100, version % 100);
+}
+
+const char *kern_cuda_matmul_name(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, make_name);
+    return library_name;
 }
 
 /* 16, or the type's size: what lies in between changes no kernel. */
