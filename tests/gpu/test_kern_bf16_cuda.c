@@ -12,8 +12,11 @@
 #include "tests/support/test_suite.h"
 #include "trainer/kernels/kern_attention.h"
 #include "trainer/kernels/kern_bf16.h"
+#include "trainer/kernels/kern_embed.h"
 #include "trainer/kernels/kern_layernorm.h"
 #include "trainer/kernels/kern_linear.h"
+#include "trainer/kernels/kern_ops.h"
+#include "trainer/kernels/kern_rows.h"
 #include "trainer/kernels/kern_update.h"
 #include "trainer/kernels/kern_xent.h"
 
@@ -337,6 +340,112 @@ START_TEST(attention__is_that_of_float_but_for_rounding)
 }
 END_TEST
 
+START_TEST(rows__are_those_of_float_rounded)
+{
+    static const int64_t shapes[][4] = {/* rows, columns, ld_to, ld_from */
+                                        {1, 5, 5, 9},    {0, 8, 8, 8},   {7, 16, 24, 16},
+                                        {9, 33, 40, 35}, {64, 8, 8, 16}, {3, 1000, 1001, 1000}};
+    const int64_t rows = shapes[_i][0], columns = shapes[_i][1];
+    const int64_t ld_to = shapes[_i][2], ld_from = shapes[_i][3];
+    const struct narrow from = narrow_normal(rows * ld_from, 1);
+    const struct narrow copy = narrow_normal(rows * ld_to, 2), sum = narrow_normal(rows * ld_to, 3);
+    const struct narrow gather = narrow_open(rows * columns);
+    const struct narrow keep = narrow_normal(rows * columns, 4), scratch = narrow_open(keep.count);
+    uint32_t index[64], kept[64];
+    struct device_mirror m = device_mirror_begin();
+
+    for (int64_t r = 0; r < rows; r++) {
+        index[r] = (uint32_t)((r * 5 + 2) % rows);
+        kept[r] = (uint32_t)(2 * r + 1);
+    }
+    const uint32_t *there = device_mirror_of(&m, index, (size_t)rows * sizeof(*index), false);
+    kern_copy_rows_portable(copy.wide.data, ld_to, from.wide.data, ld_from, rows, columns);
+    kern_copy_rows_bf16_cuda(out(&m, &copy), ld_to, in(&m, &from), ld_from, rows, columns);
+    kern_add_rows_portable(sum.wide.data, ld_to, from.wide.data, ld_from, 0.3f, rows, columns);
+    kern_add_rows_bf16_cuda(out(&m, &sum), ld_to, in(&m, &from), ld_from, 0.3f, rows, columns);
+    kern_gather_rows_portable(gather.wide.data, from.wide.data, ld_from, index, rows, columns);
+    kern_gather_rows_bf16_cuda(out(&m, &gather), in(&m, &from), ld_from, there, rows, columns);
+    kern_keep_rows_portable(keep.wide.data, scratch.wide.data, kept, rows / 2, columns);
+    kern_keep_rows_bf16_cuda(out(&m, &keep), out(&m, &scratch),
+                             device_mirror_of(&m, kept, (size_t)rows / 2 * sizeof(*kept), false),
+                             rows / 2, columns);
+    device_mirror_end(&m);
+    close_near(&copy, "copy", 0);
+    close_near(&sum, "sum", ONCE);
+    close_near(&gather, "gather", 0);
+    close_near(&keep, "keep", 0);
+    narrow_close(&scratch);
+    narrow_close(&from);
+}
+END_TEST
+
+START_TEST(mean__is_that_of_float_rounded)
+{
+    static const int64_t shapes[][3] = {{1, 2, 1}, {3, 5, 7}, {2, 50, 32}, {0, 2, 4}};
+    const int64_t B = shapes[_i][0], T = shapes[_i][1], D = shapes[_i][2];
+    const struct narrow x = narrow_normal(B * T * D, 1), mean = narrow_open(B * D);
+    const struct narrow dmean = narrow_normal(B * D, 2), dx = narrow_normal(B * T * D, 3);
+    struct device_mirror m = device_mirror_begin();
+
+    kern_mean_forward_portable(mean.wide.data, x.wide.data, B, T, D);
+    kern_mean_forward_bf16_cuda(out(&m, &mean), in(&m, &x), B, T, D);
+    kern_mean_backward_portable(dx.wide.data, dmean.wide.data, B, T, D);
+    kern_mean_backward_bf16_cuda(out(&m, &dx), in(&m, &dmean), B, T, D);
+    device_mirror_end(&m);
+    close_near(&mean, "mean", ONCE);
+    close_near(&dx, "dx", ONCE);
+    narrow_close(&x);
+    narrow_close(&dmean);
+}
+END_TEST
+
+START_TEST(embed__is_that_of_float_rounded)
+{
+    static const struct kern_embed_shape shapes[] = {
+        {1, 1, 4, 4, 3}, {3, 1, 28, 7, 24}, {2, 3, 12, 4, 16}, {9, 2, 6, 3, 5}};
+    const struct kern_embed_shape *shape = &shapes[_i];
+    const int64_t side = shape->S / shape->P, T = 1 + side * side, B = shape->B, D = shape->D;
+    const int64_t inputs = shape->C * shape->P * shape->P, pixels = shape->C * shape->S * shape->S;
+    const int64_t elems = D * inputs + 2 * D + T * D;
+    const struct narrow w = weights(1, elems, 1), images = narrow_normal(B * pixels, 2);
+    const struct narrow x = narrow_open(B * T * D), patches = narrow_open(B * (T - 1) * inputs);
+    const struct narrow dx = narrow_normal(B * T * D, 3), scratch = narrow_open(B * T * D);
+    const struct float_block plain = float_block_normal(elems, 4);
+    const struct float_block found = float_block_normal(elems, 4);
+    struct kern_ops ops;
+    struct device_mirror m = device_mirror_begin();
+
+    device_mirror_check(kern_ops_choose(KERN_ISA_PORTABLE, KERN_MATMUL_PORTABLE, &ops));
+    const struct kern_linear linear = {.N = D, .K = inputs, .weight = w.wide.data};
+    const float *bias = w.wide.data + D * inputs;
+    const struct kern_embed embed = {&linear, bias, bias + D, bias + 2 * D};
+    float *g = plain.data, *h = device_mirror_out(&m, found.data, elems);
+    const struct kern_embed_gradients into = {g, g + D * inputs, g + D * inputs + D,
+                                              g + D * inputs + 2 * D};
+    const struct kern_embed_gradients there = {h, h + D * inputs, h + D * inputs + D,
+                                               h + D * inputs + 2 * D};
+    const uint16_t *bits = in(&m, &w);
+    const struct kern_embed_bf16 embed_there = {bits, bits + D * inputs, bits + D * inputs + D,
+                                                bits + D * inputs + 2 * D};
+    kern_embed_forward_cpu(&ops, x.wide.data, patches.wide.data, images.wide.data, &embed, shape);
+    kern_embed_backward_cpu(&ops, &into, dx.wide.data, patches.wide.data, scratch.wide.data, shape,
+                            true);
+    kern_embed_forward_bf16_cuda(out(&m, &x), out(&m, &patches),
+                                 device_mirror_in(&m, images.wide.data, B * pixels), &embed_there,
+                                 shape);
+    kern_embed_backward_bf16_cuda(&there, in(&m, &dx), out(&m, &patches), out(&m, &scratch), shape,
+                                  true);
+    device_mirror_end(&m);
+    close_near(&patches, "patches", 0);
+    close_near(&x, "x", 2 * ONCE);
+    check_floats(&found, &plain, "gradients", 2e-5);
+    narrow_close(&w);
+    narrow_close(&images);
+    narrow_close(&dx);
+    narrow_close(&scratch);
+}
+END_TEST
+
 START_TEST(adamw__keeps_master_weights_and_leaves_a_rounded_copy)
 {
     static const int64_t counts[] = {0, 1, 4, 7, 1000};
@@ -383,6 +492,9 @@ Suite *test_suite(void)
     tcase_add_loop_test(tcase, linear_backward__is_that_of_float_rounded, 0, LINEAR_COUNT);
     tcase_add_loop_test(tcase, attention__is_that_of_float_but_for_rounding, 0,
                         2 * ATTENTION_COUNT);
+    tcase_add_loop_test(tcase, rows__are_those_of_float_rounded, 0, 6);
+    tcase_add_loop_test(tcase, mean__is_that_of_float_rounded, 0, 4);
+    tcase_add_loop_test(tcase, embed__is_that_of_float_rounded, 0, 4);
     tcase_add_loop_test(tcase, adamw__keeps_master_weights_and_leaves_a_rounded_copy, 0, 10);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -64,6 +64,21 @@ typedef void kern_embed_backward_fn(const struct kern_ops *ops,
 kern_embed_forward_fn kern_embed_forward_cpu, kern_embed_forward_cuda;
 kern_embed_backward_fn kern_embed_backward_cpu, kern_embed_backward_cuda;
 
+/*
+ * The same in bfloat16 (kern_bf16.h) on a CUDA device; images and gradients are float. A token is rounded
+ * twice: cls or bias with its position, then all of it.
+ */
+struct kern_embed_bf16 {
+    const uint16_t *weight, *bias, *cls, *positions;
+};
+
+void kern_embed_forward_bf16_cuda(uint16_t *x, uint16_t *patches, const float *images,
+                                  const struct kern_embed_bf16 *embed,
+                                  const struct kern_embed_shape *shape);
+void kern_embed_backward_bf16_cuda(const struct kern_embed_gradients *gradients, const uint16_t *dx,
+                                   const uint16_t *patches, uint16_t *scratch,
+                                   const struct kern_embed_shape *shape, bool accumulate);
+
 #ifdef __cplusplus
 }
 #endif

@@ -61,6 +61,20 @@ kern_mean_forward_fn kern_mean_forward_portable, kern_mean_forward_cuda;
 kern_mean_backward_fn kern_mean_backward_portable, kern_mean_backward_cuda;
 kern_tally_fn kern_tally_portable, kern_tally_cuda;
 
+/* The same of bfloat16 (kern_bf16.h) on a CUDA device: sums are in float and rounded once. */
+void kern_copy_rows_bf16_cuda(uint16_t *to, int64_t ld_to, const uint16_t *from, int64_t ld_from,
+                              int64_t rows, int64_t columns);
+void kern_add_rows_bf16_cuda(uint16_t *to, int64_t ld_to, const uint16_t *from, int64_t ld_from,
+                             float scale, int64_t rows, int64_t columns);
+void kern_gather_rows_bf16_cuda(uint16_t *to, const uint16_t *from, int64_t ld_from,
+                                const uint32_t *index, int64_t rows, int64_t columns);
+void kern_keep_rows_bf16_cuda(uint16_t *rows, uint16_t *scratch, const uint32_t *index,
+                              int64_t count, int64_t columns);
+void kern_mean_forward_bf16_cuda(uint16_t *mean, const uint16_t *x, int64_t B, int64_t T,
+                                 int64_t D);
+void kern_mean_backward_bf16_cuda(uint16_t *dx, const uint16_t *dmean, int64_t B, int64_t T,
+                                  int64_t D);
+
 #ifdef __cplusplus
 }
 #endif
