@@ -60,7 +60,7 @@ struct query_row {
 /* p = exp(scale s - lse), ds = scale p (dp - delta); both 0 where there is no query or no key. */
 template <int TILE, typename T>
 static __device__ inline void differentiate(const struct backward_tiles<T> *tiles, float scale,
-                                            struct query_row query, int64_t keys)
+                                            struct query_row query, int keys)
 {
     constexpr int SHARE = KERN_TILE_THREADS / TILE;
     const int row = threadIdx.x / SHARE, first = threadIdx.x % SHARE;
@@ -110,6 +110,7 @@ static __global__ void __launch_bounds__(KERN_TILE_THREADS)
     const int64_t head = place.b * heads.T * heads.ld + place.h * heads.D;
     const int64_t at = (place.b * heads.T + first) * HD + place.h * heads.D;
     const int64_t at_row = (place.b * heads.H + place.h) * heads.T + first + row;
+    const int in_use = kern_in_tile<TILE>(rows);
     struct query_row query = {0.0f, 0.0f, row < rows};
 
     zero_tile<TILE>(tiles.sums[0], heads.width);
@@ -128,20 +129,21 @@ static __global__ void __launch_bounds__(KERN_TILE_THREADS)
     }
     for (int64_t key = 0; key < heads.T && rows > 0; key += TILE) {
         const T *k = a.qkv + head + HD + key * heads.ld;
-        const int64_t keys = heads.T - key;
+        const int keys = kern_in_tile<TILE>(heads.T - key);
         kern_tile_load<TILE>(tiles.other[0], ld, heads.width, k, heads.ld, keys, heads.D,
                              heads.whole);
         kern_tile_load<TILE>(tiles.other[1], ld, heads.width, k + HD, heads.ld, keys, heads.D,
                              heads.whole);
         __syncthreads();
         kern_tile_scores<TILE>(tiles.scores, ld_scores, tiles.mine[0], tiles.other[0], ld,
-                               heads.width);
-        kern_tile_scores<TILE>(tiles.dp, ld_scores, tiles.mine[1], tiles.other[1], ld, heads.width);
+                               {in_use, keys, heads.width});
+        kern_tile_scores<TILE>(tiles.dp, ld_scores, tiles.mine[1], tiles.other[1], ld,
+                               {in_use, keys, heads.width});
         __syncthreads();
         differentiate<TILE, T>(&tiles, heads.scale, query, keys);
         __syncthreads();
         kern_tile_add<TILE>(tiles.sums[0], kern_tile_ld<float>(heads.width), tiles.ds, ld_p,
-                            tiles.other[0], ld, heads.width);
+                            tiles.other[0], ld, {in_use, heads.width, keys});
         __syncthreads();
     }
     kern_tile_store<TILE>(a.dqkv + head + first * heads.ld, heads.ld, heads.T - first, heads.D,
@@ -159,7 +161,8 @@ static __global__ void __launch_bounds__(KERN_TILE_THREADS)
     const int row = threadIdx.x / (KERN_TILE_THREADS / TILE), ld = kern_tile_ld<T>(heads.width);
     const int ld_p = kern_tile_ld<T>(TILE), ld_scores = kern_tile_ld<float>(TILE);
     const int ld_sums = kern_tile_ld<float>(heads.width);
-    const int64_t HD = heads.ld / 3, first = place.tile * TILE, keys = heads.T - first;
+    const int64_t HD = heads.ld / 3, first = place.tile * TILE;
+    const int keys = kern_in_tile<TILE>(heads.T - first);
     const int64_t head = place.b * heads.T * heads.ld + place.h * heads.D;
     const int64_t head_rows = (place.b * heads.H + place.h) * heads.T;
     const int64_t at_k = head + HD + first * heads.ld;
@@ -171,7 +174,7 @@ static __global__ void __launch_bounds__(KERN_TILE_THREADS)
     kern_tile_load<TILE>(tiles.mine[1], ld, heads.width, a.qkv + at_k + HD, heads.ld, keys, heads.D,
                          heads.whole);
     for (int64_t t = 0; t < heads.query_count; t += TILE) {
-        const int64_t rows = heads.query_count - t;
+        const int rows = kern_in_tile<TILE>(heads.query_count - t);
         struct query_row query = {0.0f, 0.0f, row < rows};
         if (query.asks) {
             query.lse = a.lse[head_rows + t + row];
@@ -184,15 +187,16 @@ static __global__ void __launch_bounds__(KERN_TILE_THREADS)
                              heads.D, heads.whole);
         __syncthreads();
         kern_tile_scores<TILE>(tiles.scores, ld_scores, tiles.other[0], tiles.mine[0], ld,
-                               heads.width);
-        kern_tile_scores<TILE>(tiles.dp, ld_scores, tiles.other[1], tiles.mine[1], ld, heads.width);
+                               {rows, keys, heads.width});
+        kern_tile_scores<TILE>(tiles.dp, ld_scores, tiles.other[1], tiles.mine[1], ld,
+                               {rows, keys, heads.width});
         __syncthreads();
         differentiate<TILE, T>(&tiles, heads.scale, query, keys);
         __syncthreads();
         kern_tile_add_transposed<TILE>(tiles.sums[0], ld_sums, tiles.p, ld_p, tiles.other[1], ld,
-                                       heads.width);
+                                       {keys, heads.width, rows});
         kern_tile_add_transposed<TILE>(tiles.sums[1], ld_sums, tiles.ds, ld_p, tiles.other[0], ld,
-                                       heads.width);
+                                       {keys, heads.width, rows});
         __syncthreads();
     }
     kern_tile_store<TILE>(a.dqkv + at_k, heads.ld, keys, heads.D, heads.whole, tiles.sums[1],

@@ -53,10 +53,13 @@ struct softmax {
     float top, sum;
 };
 
-/* Scores of TILE keys, of which `keys` are there, to probabilities; out's row follows the new top. */
+/*
+ * Scores of TILE keys, of which `keys` are there, to probabilities; out's row follows the new top. A row
+ * without a query has keys = 0.
+ */
 template <int TILE, typename T>
 static __device__ inline struct softmax follow(const struct forward_tiles<T> *tiles,
-                                               const struct kern_heads *heads, int64_t keys,
+                                               const struct kern_heads *heads, int keys,
                                                struct softmax before, bool is_first)
 {
     constexpr int SHARE = KERN_TILE_THREADS / TILE;
@@ -77,7 +80,7 @@ static __device__ inline struct softmax follow(const struct forward_tiles<T> *ti
         sum += e;
         kern_store(p + j, e);
     }
-    const float keep = expf(before.top - top); /* 0 at first */
+    const float keep = before.top == top ? 1.0f : expf(before.top - top); /* 0 at first */
     for (int c = first; c < heads->width; c += SHARE) {
         out[c] = is_first ? 0.0f : out[c] * keep;
     }
@@ -97,6 +100,7 @@ static __global__ void __launch_bounds__(KERN_TILE_THREADS)
     const T *q = a.qkv + place.b * heads.T * heads.ld + place.h * heads.D;
     const int ld = kern_tile_ld<T>(heads.width), ld_out = kern_tile_ld<float>(heads.width);
     const int ld_scores = kern_tile_ld<float>(TILE), ld_p = kern_tile_ld<T>(TILE);
+    const int row = threadIdx.x / (KERN_TILE_THREADS / TILE), in_use = kern_in_tile<TILE>(rows);
     struct softmax softmax = {-INFINITY, 0.0f};
 
     kern_tile_load<TILE>(tiles.q, ld, heads.width, q + first * heads.ld, heads.ld, rows, heads.D,
@@ -106,16 +110,18 @@ static __global__ void __launch_bounds__(KERN_TILE_THREADS)
         kern_tile_load<TILE>(tiles.kv, ld, heads.width, k, heads.ld, heads.T - key, heads.D,
                              heads.whole);
         __syncthreads();
-        kern_tile_scores<TILE>(tiles.scores, ld_scores, tiles.q, tiles.kv, ld, heads.width);
+        const int columns = kern_in_tile<TILE>(heads.T - key);
+        kern_tile_scores<TILE>(tiles.scores, ld_scores, tiles.q, tiles.kv, ld,
+                               {in_use, columns, heads.width});
         __syncthreads();
         kern_tile_load<TILE>(tiles.kv, ld, heads.width, v, heads.ld, heads.T - key, heads.D,
                              heads.whole);
-        softmax = follow<TILE, T>(&tiles, &heads, heads.T - key, softmax, key == 0);
+        softmax = follow<TILE, T>(&tiles, &heads, row < rows ? columns : 0, softmax, key == 0);
         __syncthreads();
-        kern_tile_add<TILE>(tiles.out, ld_out, tiles.p, ld_p, tiles.kv, ld, heads.width);
+        kern_tile_add<TILE>(tiles.out, ld_out, tiles.p, ld_p, tiles.kv, ld,
+                            {in_use, heads.width, columns});
         __syncthreads();
     }
-    const int row = threadIdx.x / (KERN_TILE_THREADS / TILE);
     if (threadIdx.x % (KERN_TILE_THREADS / TILE) == 0) {
         tiles.scale[row] = 1.0f / softmax.sum;
         if (a.lse != NULL && row < rows) {

@@ -14,7 +14,7 @@
 /* Sizes of a call, and of a block's tiles. */
 struct kern_heads {
     int64_t T, query_count;
-    int H, D, width; /* width: D up to a multiple of 16, the columns of a tile in use */
+    int H, D, width; /* width: the columns of a tile in use, D up to a multiple of 2 packs */
     int64_t ld;      /* 3 H D, of qkv; H D is that of out */
     float scale;
     bool whole;
@@ -31,7 +31,7 @@ static inline struct kern_heads kern_heads_of(const struct kern_attention_shape 
             query_count,
             H,
             D,
-            (D + 15) / 16 * 16,
+            (D + 2 * pack - 1) / (2 * pack) * (2 * pack),
             3 * shape->H * shape->D,
             1.0f / sqrtf((float)D),
             are_aligned && D % pack == 0};

@@ -6,9 +6,12 @@
  * nvcuda::wmma, 16 x 16 elements a warp, with sums in float. All sums run upwards over the inner
  * dimension in pieces that TILE alone decides.
  *
- * Matrices are row-major. `ld` of a float matrix is 4 more than a multiple of 16, of a bfloat16 one
- * 8 more: so are 16-byte accesses of eight neighbouring rows spread over all banks. Matrices
- * begin at 32-byte boundaries. No function here waits for the other threads of the block.
+ * Matrices are row-major. `ld` of a float matrix is 4 more than a multiple of 8, of a bfloat16 one 8
+ * more than one of 16: so are 16-byte accesses of eight neighbouring rows spread over all banks.
+ * Matrices begin at 32-byte boundaries. No function here waits for the other threads of the block.
+ *
+ * Of a tile at the end of a head less is in use: struct kern_extent. In float the inner dimension alone
+ * is cut short, tensor cores skip squares, too: what lies beyond rows and columns is computed or left.
  */
 #ifndef TRAINER_KERNELS_KERN_TILE_CUDA_PRIV_H
 #define TRAINER_KERNELS_KERN_TILE_CUDA_PRIV_H
@@ -20,17 +23,28 @@
 
 enum { KERN_TILE_THREADS = 128, KERN_TILE_WARPS = KERN_TILE_THREADS / KERN_WARP, KERN_WMMA = 16 };
 
-/* C[TILE, TILE] = A[TILE, k] B[TILE, k]^T; k a multiple of 16. */
+/* Rows and columns of C that are wanted, and the inner dimension; beyond that A or B is zero. */
+struct kern_extent {
+    int rows, columns, depth;
+};
+
+/* `left` as far as it lies in a tile. */
+template <int TILE> static __device__ inline int kern_in_tile(int64_t left)
+{
+    return left < TILE ? (int)left : TILE;
+}
+
+/* C[TILE, TILE] = A[TILE, k] B[TILE, k]^T; k a multiple of 8, in bfloat16 of 16. */
 template <int TILE>
 static __device__ inline void kern_tile_scores(float *c, int ld_c, const float *a, const float *b,
-                                               int ld, int k)
+                                               int ld, struct kern_extent extent)
 {
     constexpr int ROWS = TILE / 8, COLUMNS = TILE / 16;
     const int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
     float sums[ROWS][COLUMNS] = {{0}};
 
 #pragma unroll 2
-    for (int at = 0; at < k; at += 4) {
+    for (int at = 0; at < extent.depth; at += 4) {
         float x[ROWS][4], y[COLUMNS][4];
 #pragma unroll
         for (int i = 0; i < ROWS; i++) {
@@ -60,27 +74,22 @@ static __device__ inline void kern_tile_scores(float *c, int ld_c, const float *
     }
 }
 
-/* sums += x of row i times y of column j, for 4 x 4 elements. */
-static __device__ inline void kern_tile_outer(float (&sums)[4][4], const float (&x)[4],
-                                              const float (&y)[4])
+static __device__ inline void kern_tile_scale_add(float (&sums)[4], float x, const float (&y)[4])
 {
 #pragma unroll
-    for (int i = 0; i < 4; i++) {
-#pragma unroll
-        for (int j = 0; j < 4; j++) {
-            sums[i][j] += x[i] * y[j];
-        }
+    for (int j = 0; j < 4; j++) {
+        sums[j] += x * y[j];
     }
 }
 
-/* C[TILE, n] += A[TILE, TILE] B[TILE, n]; n a multiple of 16. */
+/* C[TILE, n] += A[TILE, TILE] B[TILE, n]; n a multiple of 8, in bfloat16 of 16. */
 template <int TILE>
 static __device__ inline void kern_tile_add(float *c, int ld_c, const float *a, int ld_a,
-                                            const float *b, int ld_b, int n)
+                                            const float *b, int ld_b, struct kern_extent extent)
 {
     constexpr int GROUPS = TILE / 4;
 
-    for (int at = threadIdx.x; at < GROUPS * (n / 4); at += KERN_TILE_THREADS) {
+    for (int at = threadIdx.x; at < GROUPS * (extent.columns / 4); at += KERN_TILE_THREADS) {
         const int row = at % GROUPS, column = at / GROUPS * 4;
         float sums[4][4];
 #pragma unroll
@@ -88,7 +97,7 @@ static __device__ inline void kern_tile_add(float *c, int ld_c, const float *a, 
             kern_load_whole<4>(sums[i], c + (row + GROUPS * i) * ld_c + column);
         }
 #pragma unroll 2
-        for (int k = 0; k < TILE; k += 4) {
+        for (int k = 0; k < extent.depth; k += 4) {
             float x[4][4], y[4];
 #pragma unroll
             for (int i = 0; i < 4; i++) {
@@ -96,9 +105,11 @@ static __device__ inline void kern_tile_add(float *c, int ld_c, const float *a, 
             }
 #pragma unroll
             for (int p = 0; p < 4; p++) {
-                const float x_p[4] = {x[0][p], x[1][p], x[2][p], x[3][p]};
                 kern_load_whole<4>(y, b + (k + p) * ld_b + column);
-                kern_tile_outer(sums, x_p, y);
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    kern_tile_scale_add(sums[i], x[i][p], y);
+                }
             }
         }
 #pragma unroll
@@ -111,11 +122,12 @@ static __device__ inline void kern_tile_add(float *c, int ld_c, const float *a, 
 /* C[TILE, n] += A[TILE, TILE]^T B[TILE, n]. */
 template <int TILE>
 static __device__ inline void kern_tile_add_transposed(float *c, int ld_c, const float *a, int ld_a,
-                                                       const float *b, int ld_b, int n)
+                                                       const float *b, int ld_b,
+                                                       struct kern_extent extent)
 {
     constexpr int GROUPS = TILE / 4;
 
-    for (int at = threadIdx.x; at < GROUPS * (n / 4); at += KERN_TILE_THREADS) {
+    for (int at = threadIdx.x; at < GROUPS * (extent.columns / 4); at += KERN_TILE_THREADS) {
         const int row = at % GROUPS * 4, column = at / GROUPS * 4;
         float sums[4][4];
 #pragma unroll
@@ -123,11 +135,14 @@ static __device__ inline void kern_tile_add_transposed(float *c, int ld_c, const
             kern_load_whole<4>(sums[i], c + (row + i) * ld_c + column);
         }
 #pragma unroll 4
-        for (int k = 0; k < TILE; k++) {
+        for (int k = 0; k < extent.depth; k++) {
             float x[4], y[4];
             kern_load_whole<4>(x, a + k * ld_a + row);
             kern_load_whole<4>(y, b + k * ld_b + column);
-            kern_tile_outer(sums, x, y);
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                kern_tile_scale_add(sums[i], x[i], y);
+            }
         }
 #pragma unroll
         for (int i = 0; i < 4; i++) {
@@ -163,41 +178,52 @@ static __device__ inline void kern_wmma_add(float *c, int ld_c, const uint16_t *
 /* The same three in bfloat16. */
 template <int TILE>
 static __device__ inline void kern_tile_scores(float *c, int ld_c, const uint16_t *a,
-                                               const uint16_t *b, int ld, int k)
+                                               const uint16_t *b, int ld, struct kern_extent extent)
 {
     constexpr int BLOCKS = TILE / KERN_WMMA;
 
     for (int at = threadIdx.x / KERN_WARP; at < BLOCKS * BLOCKS; at += KERN_TILE_WARPS) {
         const int row = at / BLOCKS * KERN_WMMA, column = at % BLOCKS * KERN_WMMA;
-        kern_wmma_add<nvcuda::wmma::row_major, nvcuda::wmma::col_major>(
-            c + row * ld_c + column, ld_c, a + row * ld, 1, ld, b + column * ld, 1, ld, k, false);
+        if (row < extent.rows && column < extent.columns) {
+            kern_wmma_add<nvcuda::wmma::row_major, nvcuda::wmma::col_major>(
+                c + row * ld_c + column, ld_c, a + row * ld, 1, ld, b + column * ld, 1, ld,
+                extent.depth, false);
+        }
     }
 }
 
 template <int TILE>
 static __device__ inline void kern_tile_add(float *c, int ld_c, const uint16_t *a, int ld_a,
-                                            const uint16_t *b, int ld_b, int n)
+                                            const uint16_t *b, int ld_b, struct kern_extent extent)
 {
     constexpr int BLOCKS = TILE / KERN_WMMA;
+    const int count = BLOCKS * (extent.columns / KERN_WMMA);
 
-    for (int at = threadIdx.x / KERN_WARP; at < BLOCKS * (n / KERN_WMMA); at += KERN_TILE_WARPS) {
+    for (int at = threadIdx.x / KERN_WARP; at < count; at += KERN_TILE_WARPS) {
         const int row = at % BLOCKS * KERN_WMMA, column = at / BLOCKS * KERN_WMMA;
-        kern_wmma_add<nvcuda::wmma::row_major, nvcuda::wmma::row_major>(
-            c + row * ld_c + column, ld_c, a + row * ld_a, 1, ld_a, b + column, ld_b, ld_b, TILE,
-            true);
+        if (row < extent.rows) {
+            kern_wmma_add<nvcuda::wmma::row_major, nvcuda::wmma::row_major>(
+                c + row * ld_c + column, ld_c, a + row * ld_a, 1, ld_a, b + column, ld_b, ld_b,
+                extent.depth, true);
+        }
     }
 }
 
 template <int TILE>
 static __device__ inline void kern_tile_add_transposed(float *c, int ld_c, const uint16_t *a,
-                                                       int ld_a, const uint16_t *b, int ld_b, int n)
+                                                       int ld_a, const uint16_t *b, int ld_b,
+                                                       struct kern_extent extent)
 {
     constexpr int BLOCKS = TILE / KERN_WMMA;
+    const int count = BLOCKS * (extent.columns / KERN_WMMA);
 
-    for (int at = threadIdx.x / KERN_WARP; at < BLOCKS * (n / KERN_WMMA); at += KERN_TILE_WARPS) {
+    for (int at = threadIdx.x / KERN_WARP; at < count; at += KERN_TILE_WARPS) {
         const int row = at % BLOCKS * KERN_WMMA, column = at / BLOCKS * KERN_WMMA;
-        kern_wmma_add<nvcuda::wmma::col_major, nvcuda::wmma::row_major>(
-            c + row * ld_c + column, ld_c, a + row, ld_a, ld_a, b + column, ld_b, ld_b, TILE, true);
+        if (row < extent.rows) {
+            kern_wmma_add<nvcuda::wmma::col_major, nvcuda::wmma::row_major>(
+                c + row * ld_c + column, ld_c, a + row, ld_a, ld_a, b + column, ld_b, ld_b,
+                extent.depth, true);
+        }
     }
 }
 
