@@ -1,7 +1,7 @@
 /*
  * Throughput of training, inference and exit training: the counterpart of peer/bench_peer.py.
  *
- *      bench_train MODE LAYERS WIDTH HEADS MICRO ROUNDS STEPS [auto|blas] [full|cls]
+ *      bench_train MODE LAYERS WIDTH HEADS MICRO ROUNDS STEPS [auto|blas|cuda] [full|cls]
  *
  *      train    forward, backward, AdamW          fwd      inference
  *      frozen   exit heads and gates on a frozen backbone, which runs in every step
@@ -9,9 +9,10 @@
  *
  * The model is a ViT with patches of 4 on 28x28 images (50 tokens) and an MLP of 4 x WIDTH;
  * the global batch is 128, shared by the ranks of mpirun. `full` computes all rows of the
- * last layer, as the peer does; `cls` only those that are read, as the program does.
- * Prints one line of JSON: images/s of ROUNDS rounds of STEPS steps (median, least, most), the
- * FMA peak of the same minute, and the share of it that the matrix products reach.
+ * last layer, as the peer does; `cls` only those that are read, as the program does. With `cuda`
+ * each rank computes on a CUDA device of its own.
+ * Prints one line of JSON: images/s of ROUNDS rounds of STEPS steps (median, least, most), and of a
+ * CPU the FMA peak of the same minute and the share of it that the matrix products reach.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -24,6 +25,7 @@
 #include "comm/base/rng.h"
 #include "comm/group/comm_group.h"
 #include "exits/exits_step.h"
+#include "trainer/kernels/kern_ops_cuda.h"
 #include "trainer/optim/optim.h"
 #include "trainer/step/step.h"
 
@@ -42,6 +44,8 @@ enum {
 
 struct bench {
     struct comm_group *world, *sums;
+    struct device *device;
+    struct device_stream *stream; /* NULL on a CPU */
     struct kern_ops ops;
     struct model *model;
     struct step *step;
@@ -58,6 +62,7 @@ struct bench {
     int64_t steps_done;
     enum mode mode;
     float *images;
+    void *staged; /* where the device has the images of a pass that is forward only */
     float *pooled, *logits;
     int32_t labels[BATCH];
     int64_t micro, local;
@@ -81,8 +86,24 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void open_model(struct bench *bench, int layers, int width, int heads,
-                       enum kern_matmul matmul, bool full)
+/* The device that `where` names, and its kernels. */
+static void open_device(struct bench *bench, const char *where)
+{
+    if (strcmp(where, "cuda") != 0) {
+        bench->device = device_cpu();
+        die_on(kern_ops_choose(KERN_ISA_AUTO,
+                               strcmp(where, "blas") == 0 ? KERN_MATMUL_BLAS : KERN_MATMUL_AUTO,
+                               &bench->ops));
+        return;
+    }
+    die_on(device_open(DEVICE_CUDA, comm_local_rank(bench->world), comm_local_size(bench->world),
+                       &bench->device));
+    die_on(device_stream_open(bench->device, DEVICE_PRIORITY_NORMAL, &bench->stream));
+    device_use(bench->stream);
+    die_on(kern_ops_cuda(bench->device, &bench->ops));
+}
+
+static void open_model(struct bench *bench, int layers, int width, int heads, bool full)
 {
     const struct model_config config = {.image_size = 28,
                                         .patch_size = 4,
@@ -97,16 +118,18 @@ static void open_model(struct bench *bench, int layers, int width, int heads,
                                         .hidden_act = KERN_GELU_TANH,
                                         .full_last_layer = full};
 
-    die_on(comm_start(&bench->world));
     die_on(comm_duplicate(bench->world, &bench->sums));
-    die_on(kern_ops_choose(KERN_ISA_AUTO, matmul, &bench->ops));
     die_on(model_open(&config, &bench->ops, &bench->model));
     die_on(model_init(bench->model, 1));
     model_pack(bench->model, true);
     bench->local = BATCH / comm_size(bench->world);
     die_on(memory_open_f32(BATCH * PIXELS, "images", &bench->images));
-    die_on(memory_open_f32(BATCH * (int64_t)width, "pooled", &bench->pooled));
-    die_on(memory_open_f32(BATCH * CLASSES, "logits", &bench->logits));
+    die_on(device_memory_open_f32(bench->device, BATCH * (int64_t)width, "pooled", &bench->pooled));
+    die_on(device_memory_open_f32(bench->device, BATCH * CLASSES, "logits", &bench->logits));
+    if (bench->stream != NULL) {
+        die_on(device_memory_open(bench->device, BATCH * PIXELS * sizeof(float), "images",
+                                  &bench->staged));
+    }
     for (int64_t i = 0; i < BATCH * PIXELS; i++) {
         bench->images[i] = (float)rng_normal(1, RNG_TEST, (uint64_t)i, 0);
     }
@@ -216,9 +239,12 @@ static void open_bench(struct bench *bench, int layers, int width)
 static void forward_once(struct bench *bench)
 {
     const int64_t layers = model_config_of(bench->model)->num_hidden_layers;
+    const void *images = NULL;
 
     for (int64_t at = 0; at < bench->local; at += bench->micro) {
-        model_embed_forward(bench->work, bench->images + at * PIXELS, bench->micro);
+        die_on(device_stage(bench->device, bench->staged, bench->images + at * PIXELS,
+                            (size_t)(bench->micro * PIXELS) * sizeof(float), &images));
+        model_embed_forward(bench->work, images, bench->micro);
         for (int64_t layer = 0; layer < layers; layer++) {
             model_block_forward(bench->work, layer);
         }
@@ -269,8 +295,13 @@ static void close_bench(struct bench *bench)
     optim_close(bench->optim);
     model_close(bench->model);
     memory_close(bench->images);
-    memory_close(bench->pooled);
-    memory_close(bench->logits);
+    device_memory_close(bench->device, bench->staged);
+    device_memory_close(bench->device, bench->pooled);
+    device_memory_close(bench->device, bench->logits);
+    kern_ops_cuda_close();
+    device_use(NULL);
+    device_stream_close(bench->stream);
+    device_close(bench->device);
     comm_close(bench->sums);
     comm_stop(bench->world, 1);
 }
@@ -298,12 +329,40 @@ static void measure(struct bench *bench, int rounds, int steps, double rates[ROU
                 step_once(bench);
             }
         }
+        if (bench->stream != NULL) {
+            die_on(device_wait(bench->stream, DEADLINE_MS));
+        }
         die_on(comm_agree_max(bench->world, 0, DEADLINE_MS, &agreed));
         if (round >= 0) { /* the first one warms up */
             rates[round] = BATCH * steps / clock_since_s(start_ns);
         }
     }
     qsort(rates, (size_t)rounds, sizeof(rates[0]), ascending);
+}
+
+static void print_line(const struct bench *bench, const char *mode, const double rates[],
+                       int rounds)
+{
+    const struct model_config *config = model_config_of(bench->model);
+    const int layers = (int)config->num_hidden_layers, width = (int)config->hidden_size;
+    const double flops = 2e-9 * macs(layers, width) * (bench->mode == TRAIN ? 3 : 1);
+    const double gflops = rates[rounds / 2] * flops / comm_size(bench->world);
+
+    printf("{\"program\": \"offramp\", \"mode\": \"%s\", \"layers\": %d, \"width\": %d, "
+           "\"ranks\": %d, \"micro\": %" PRId64 ", \"last_layer\": \"%s\", \"device\": \"%s\", "
+           "\"matmul\": \"%s\", "
+           "\"img_s_median\": %.1f, \"img_s_min\": %.1f, \"img_s_max\": %.1f, ",
+           mode, layers, width, comm_size(bench->world), bench->micro,
+           config->full_last_layer ? "full" : "cls", device_name(bench->device), bench->ops.matmul,
+           rates[rounds / 2], rates[0], rates[rounds - 1]);
+    if (bench->stream != NULL) {
+        printf("\"gflops_per_device\": %.1f, ", gflops);
+    } else {
+        const double peak = kern_fma_peak_gflops(100);
+        printf("\"gflops_per_core\": %.1f, \"fma_peak_gflops\": %.1f, \"peak_share\": %.3f, ",
+               gflops, peak, gflops / peak);
+    }
+    printf("\"peak_rss_mib\": %.0f}\n", (double)memory_peak_bytes() / (1 << 20));
 }
 
 int main(int argc, char **argv)
@@ -316,13 +375,12 @@ int main(int argc, char **argv)
     }
     if (argc < 8 || bench.mode == MODES) {
         fprintf(stderr, "usage: bench_train train|fwd|frozen|cached LAYERS WIDTH HEADS MICRO "
-                        "ROUNDS STEPS [auto|blas] [full|cls]\n");
+                        "ROUNDS STEPS [auto|blas|cuda] [full|cls]\n");
         return 2;
     }
     const int layers = (int)strtol(argv[2], NULL, 10), width = (int)strtol(argv[3], NULL, 10);
     const int rounds = (int)strtol(argv[6], NULL, 10), steps = (int)strtol(argv[7], NULL, 10);
     const int heads = (int)strtol(argv[4], NULL, 10);
-    const bool blas = argc > 8 && strcmp(argv[8], "blas") == 0;
     const bool full = argc > 9 && strcmp(argv[9], "full") == 0;
     bench.micro = strtol(argv[5], NULL, 10);
     if (layers < 1 || layers > MODEL_LAYERS_MAX || rounds < 1 || rounds > ROUNDS_MAX || steps < 1) {
@@ -330,7 +388,9 @@ int main(int argc, char **argv)
                 MODEL_LAYERS_MAX, ROUNDS_MAX);
         return 2;
     }
-    open_model(&bench, layers, width, heads, blas ? KERN_MATMUL_BLAS : KERN_MATMUL_AUTO, full);
+    die_on(comm_start(&bench.world));
+    open_device(&bench, argc > 8 ? argv[8] : "auto");
+    open_model(&bench, layers, width, heads, full);
     if (bench.micro < 1 || bench.micro > bench.local || bench.local % bench.micro != 0 ||
         BATCH % comm_size(bench.world) != 0) {
         fprintf(stderr,
@@ -341,18 +401,8 @@ int main(int argc, char **argv)
     }
     open_bench(&bench, layers, width);
     measure(&bench, rounds, steps, rates);
-    const double peak = kern_fma_peak_gflops(100);
-    const double flops = 2e-9 * macs(layers, width) * (bench.mode == TRAIN ? 3 : 1);
-    const double gflops = rates[rounds / 2] * flops / comm_size(bench.world);
     if (comm_rank(bench.world) == 0) {
-        printf("{\"program\": \"offramp\", \"mode\": \"%s\", \"layers\": %d, \"width\": %d, "
-               "\"ranks\": %d, \"micro\": %" PRId64 ", \"last_layer\": \"%s\", \"matmul\": \"%s\", "
-               "\"img_s_median\": %.1f, \"img_s_min\": %.1f, \"img_s_max\": %.1f, "
-               "\"gflops_per_core\": %.1f, \"fma_peak_gflops\": %.1f, \"peak_share\": %.3f, "
-               "\"peak_rss_mib\": %.0f}\n",
-               argv[1], layers, width, comm_size(bench.world), bench.micro, full ? "full" : "cls",
-               bench.ops.matmul, rates[rounds / 2], rates[0], rates[rounds - 1], gflops, peak,
-               gflops / peak, (double)memory_peak_bytes() / (1 << 20));
+        print_line(&bench, argv[1], rates, rounds);
     }
     close_bench(&bench);
     return 0;
