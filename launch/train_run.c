@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "comm/base/file.h"
+#include "trainer/kernels/kern_cuda.h"
 #include "trainer/kernels/kern_ops_cuda.h"
 #include "trainer/model/model_files.h"
 
@@ -90,6 +91,22 @@ static enum err config_from_options(const struct train_run *run, struct model_co
     return ERR_OK;
 }
 
+/* What a device has no kernel for. */
+static enum err check_heads(const struct train_run *run, const struct model_config *config)
+{
+    const int64_t channels = config->num_attention_heads < 1
+                                 ? 0 /* refused by the model */
+                                 : config->hidden_size / config->num_attention_heads;
+
+    if (device_kind(run->device.device) == DEVICE_CUDA && channels > KERN_CUDA_HEAD_CHANNELS_MAX) {
+        return ERR_FAIL(ERR_CONFIG,
+                        "%" PRId64 " heads of %" PRId64
+                        " channels: on a CUDA device a head has at most %d",
+                        config->num_attention_heads, channels, KERN_CUDA_HEAD_CHANNELS_MAX);
+    }
+    return ERR_OK;
+}
+
 static enum err open_model(struct train_run *run)
 {
     const struct options *options = &run->options->run;
@@ -102,6 +119,7 @@ static enum err open_model(struct train_run *run)
         ERR_TRY(kern_ops_cuda(run->device.device, &run->ops));
     }
     ERR_TRY(config_from_options(run, &config));
+    ERR_TRY(check_heads(run, &config));
     ERR_TRY(model_open(&config, &run->ops, &run->state.model));
     if (options->init_from[0] != '\0') {
         ERR_TRY_AS(model_files_load_weights(run->state.model, options->init_from), "init_from");

@@ -33,6 +33,11 @@ paste -d ' ' cpu.losses one.losses | awk -v most="$tolerance" '{ d = $2 - $4; if
     END { print "worst difference of a loss:", worst + 0, "in", NR, "steps"; exit worst > most }' ||
     fail "losses of CPU and device differ"
 
+code=0
+train 1 wide --set device=cuda --set hidden_size=520 --set num_attention_heads=2 || code=$?
+same "exit code of heads of 260 channels: $(cat wide.err)" $code 78
+grep -q '^offramp: 2 heads of 260 channels: on a CUDA device a head has at most 256' wide.err || fail "$(cat wide.err)"
+
 for ranks in $ranks_compared; do
     # shellcheck disable=SC2086
     train_well "$ranks" "ranks.$ranks" $settings --set device=cuda
