@@ -14,7 +14,7 @@
 #include "tests/support/nccl_case.h"
 #include "tests/support/test_suite.h"
 
-enum { RANKS_MAX = NCCL_CASE_RANKS_MAX, SHORT_MS = 400 };
+enum { RANKS_MAX = NCCL_CASE_RANKS_MAX, SHORT_MS = 400, ORDER_MS = 5000 };
 
 static bool has_devices(int count)
 {
@@ -59,6 +59,13 @@ static enum err expect(enum err found, enum err expected, const char *part)
     return ERR_OK;
 }
 
+/* In vain, or until a rank that waited in vain has left: whose wait is over first, nobody knows. */
+static enum err expect_in_vain(enum err found)
+{
+    return found == ERR_COLLECTIVE ? expect(found, ERR_COLLECTIVE, "remote process exited")
+                                   : expect(found, ERR_TIMEOUT, "in vain");
+}
+
 /* The last rank starts no bucket: the others wait in vain, and then nothing more is done. */
 static enum err wait_in_vain(struct comm_group *group, void *context)
 {
@@ -74,8 +81,9 @@ static enum err wait_in_vain(struct comm_group *group, void *context)
     if (!is_last) {
         const int64_t begin_ms = clock_now_ms();
         ERR_TRY(comm_reduce_start(rank.reduce, GROUP_CASE_BUCKETS - 1, rank.values));
-        ERR_TRY(expect(comm_reduce_wait(rank.reduce, SHORT_MS), ERR_TIMEOUT, "in vain"));
-        if (clock_now_ms() - begin_ms < SHORT_MS) {
+        const enum err waited = comm_reduce_wait(rank.reduce, SHORT_MS);
+        ERR_TRY(expect_in_vain(waited));
+        if (waited == ERR_TIMEOUT && clock_now_ms() - begin_ms < SHORT_MS) {
             return ERR_FAIL(ERR_CORRUPT, "the wait was short");
         }
         ERR_TRY(expect(comm_reduce_start(rank.reduce, 0, rank.values), ERR_COLLECTIVE, "broken"));
@@ -92,6 +100,64 @@ START_TEST(wait__times_out_when_a_rank_never_starts_and_frees_the_device)
 {
     if (has_devices(_i)) {
         local_ranks_run(_i, wait_in_vain, NULL);
+    }
+}
+END_TEST
+
+/* Sums with a wait that a test of what goes wrong has time for. */
+static enum err sum_in_order(struct comm_group *group, void *context)
+{
+    struct comm_group *copy = NULL;
+    struct nccl_case rank;
+
+    (void)context;
+    ERR_TRY(comm_duplicate(group, &copy));
+    ERR_TRY(nccl_case_open_device(group, &rank));
+    ERR_TRY(nccl_case_open_reduce(copy, COMM_REDUCE_TREE, ORDER_MS, &rank));
+    for (int step = 0; step < NCCL_CASE_STEPS; step++) {
+        nccl_case_fill(rank.host, comm_rank(group), step);
+        ERR_TRY(nccl_case_sum(&rank, ORDER_MS));
+    }
+    nccl_case_close(&rank);
+    comm_close(copy);
+    return ERR_OK;
+}
+
+START_TEST(order__of_calls_is_the_same_on_all_ranks)
+{
+    if (has_devices(2)) {
+        local_ranks_run(2, sum_in_order, NULL);
+    }
+}
+END_TEST
+
+/* The last rank starts the buckets the other way round. On a GPU they would wait for each other for ever. */
+static enum err start_in_other_order(struct comm_group *group, void *context)
+{
+    const bool is_last = comm_rank(group) == comm_size(group) - 1;
+    const int first = is_last ? 0 : GROUP_CASE_BUCKETS - 1;
+    struct comm_group *copy = NULL;
+    struct nccl_case rank;
+    int64_t nobody = 0;
+
+    (void)context;
+    ERR_TRY(comm_duplicate(group, &copy));
+    ERR_TRY(nccl_case_open_device(group, &rank));
+    ERR_TRY(nccl_case_open_reduce(copy, COMM_REDUCE_TREE, GROUP_CASE_DEADLINE_MS, &rank));
+    ERR_TRY(comm_reduce_start(rank.reduce, first, rank.values));
+    ERR_TRY(comm_reduce_start(rank.reduce, GROUP_CASE_BUCKETS - 1 - first, rank.values));
+    ERR_TRY(expect_in_vain(comm_reduce_wait(rank.reduce, SHORT_MS)));
+    ERR_TRY(device_wait(rank.stream, GROUP_CASE_DEADLINE_MS));
+    ERR_TRY(comm_agree_max(group, 0, GROUP_CASE_DEADLINE_MS, &nobody));
+    nccl_case_close(&rank);
+    comm_close(copy);
+    return ERR_OK;
+}
+
+START_TEST(order__that_differs_ends_as_an_error_in_time)
+{
+    if (has_devices(_i)) {
+        local_ranks_run(_i, start_in_other_order, NULL);
     }
 }
 END_TEST
@@ -206,5 +272,10 @@ Suite *test_suite(void)
     tcase_add_loop_test(tcase, open__times_out_when_a_rank_does_not_come, 2, 4);
     tcase_add_test(tcase, open__refuses_what_cannot_be_summed);
     suite_add_tcase(suite, tcase);
+    TCase *order = tcase_create("order"); /* by itself for a mutant, with CK_RUN_CASE */
+    tcase_set_timeout(order, 120);
+    tcase_add_test(order, order__of_calls_is_the_same_on_all_ranks);
+    tcase_add_loop_test(order, order__that_differs_ends_as_an_error_in_time, 2, 4);
+    suite_add_tcase(suite, order);
     return suite;
 }

@@ -64,7 +64,7 @@ static inline void nccl_case_close(struct nccl_case *rank)
  * rank->host becomes the sum over the ranks of what is there. The copies are on the stream of the
  * values, and nobody waits for them but the sums.
  */
-static inline enum err nccl_case_sum(struct nccl_case *rank)
+static inline enum err nccl_case_sum(struct nccl_case *rank, int64_t deadline_ms)
 {
     int64_t end = NCCL_CASE_ELEMS;
 
@@ -74,7 +74,7 @@ static inline enum err nccl_case_sum(struct nccl_case *rank)
         ERR_TRY(comm_reduce_start(rank->reduce, b, rank->values + end));
         ERR_TRY(comm_reduce_poll(rank->reduce));
     }
-    ERR_TRY(comm_reduce_wait(rank->reduce, GROUP_CASE_DEADLINE_MS));
+    ERR_TRY(comm_reduce_wait(rank->reduce, deadline_ms));
     if (comm_reduce_under_way(rank->reduce)) {
         return ERR_FAIL(ERR_CORRUPT, "under way after the wait");
     }
@@ -107,7 +107,7 @@ static inline enum err nccl_case_tree(struct comm_group *group, void *context)
         nccl_case_fill(expected, comm_rank(group), step);
         ERR_TRY(group_case_sum(copies[1], COMM_REDUCE_TREE, expected));
         nccl_case_fill(rank.host, comm_rank(group), step);
-        ERR_TRY(nccl_case_sum(&rank));
+        ERR_TRY(nccl_case_sum(&rank, GROUP_CASE_DEADLINE_MS));
         if (memcmp(expected, rank.host, NCCL_CASE_ELEMS * sizeof(float)) != 0) {
             return ERR_FAIL(ERR_CORRUPT, "other bits in step %d", step);
         }
@@ -128,7 +128,7 @@ static inline enum err nccl_case_library(struct comm_group *group, void *context
     ERR_TRY(nccl_case_open_device(group, &rank));
     ERR_TRY(nccl_case_open_reduce(copy, COMM_REDUCE_LIBRARY, GROUP_CASE_DEADLINE_MS, &rank));
     nccl_case_fill(rank.host, comm_rank(group), 0);
-    ERR_TRY(nccl_case_sum(&rank));
+    ERR_TRY(nccl_case_sum(&rank, GROUP_CASE_DEADLINE_MS));
     ERR_TRY(group_case_check_sum(group, rank.host));
     nccl_case_close(&rank);
     comm_close(copy);
