@@ -422,6 +422,10 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
     const struct blaslt_product p = describe(desc, a, b, c, d);
     const cublasStatus_t status = check(&p);
     if (status != CUBLAS_STATUS_SUCCESS) {
+        if (strcmp(sim_setting("CUDASIM_CUBLASLT", "all"), "must") == 0) {
+            cudasim_report("cublasLtMatmulAlgoGetHeuristic() knows no way: %s",
+                           cublasLtGetStatusString(status));
+        }
         return status;
     }
     if (strcmp(sim_setting("CUDASIM_CUBLASLT", "all"), "none") == 0) {

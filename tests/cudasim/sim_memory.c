@@ -5,7 +5,8 @@
  * was freed never becomes valid again. An allocation is followed by a page that nobody may
  * touch; what the page size leaves over is watched byte by byte (sim_watch.c).
  *
- * As CUDA documents it, a copy from or to pageable host memory is not asynchronous.
+ * As CUDA documents it, a copy to pageable host memory is not asynchronous; one from there to the device
+ * has taken the bytes when the call returns, but may bring them there later.
  */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -275,6 +276,38 @@ static enum cudasim_progress run_copy(const void *payload, void **state)
 }
 static const struct cudasim_work copy_work = {.run = run_copy};
 
+/* Bytes on their way to the device, which follow this in the payload. */
+struct staged {
+    void *to;
+    size_t bytes;
+};
+
+static enum cudasim_progress run_staged(const void *payload, void **state)
+{
+    const struct staged *staged = payload;
+
+    (void)state;
+    cudasim_writes(staged->to, staged->bytes);
+    memcpy(staged->to, staged + 1, staged->bytes);
+    return CUDASIM_DONE;
+}
+
+static cudaError_t stage(void *to, const void *from, size_t bytes, cudaStream_t stream)
+{
+    static const struct cudasim_work work = {.run = run_staged};
+    struct staged *staged = malloc(sizeof *staged + bytes);
+
+    if (staged == NULL) {
+        cudasim_report("no memory for a copy of %zu bytes", bytes);
+    }
+    *staged = (struct staged){to, bytes};
+    memcpy(staged + 1, from, bytes);
+    const cudaError_t error =
+        cudasim_enqueue(stream, &work, "a copy to the device", staged, sizeof *staged + bytes);
+    free(staged);
+    return error;
+}
+
 /* Pinned memory that a copy still needs may not go. */
 static void check_unused(const struct range *range, const char *what)
 {
@@ -407,6 +440,9 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
     SIM_TRY(check_kind(to, from, kind));
     const struct copy copy = {to, from, bytes};
     const enum sim_memory_kind to_kind = sim_memory_kind(to);
+    if (to_kind == SIM_DEVICE && sim_memory_kind(from) == SIM_PAGEABLE && stream->capture == NULL) {
+        return sim_error(stage(to, from, bytes, handle));
+    }
     if (to_kind == SIM_PINNED && stream->capture == NULL) {
         poison(to, bytes);
     }

@@ -68,6 +68,21 @@ START_TEST(copy__reads_pinned_memory_when_it_runs)
 }
 END_TEST
 
+START_TEST(copy__has_taken_pageable_memory_when_it_returns)
+{
+    struct rig rig = rig_open();
+    float heap[COUNT] = {0};
+
+    heap[3] = 1.0f;
+    CUDA_OK(cudaMemcpyAsync(rig.x, heap, BYTES, cudaMemcpyHostToDevice, rig.a));
+    heap[3] = 9.0f;
+    ck_assert_int_eq(cudaStreamQuery(rig.a), cudaErrorNotReady);
+    CUDA_OK(cudaMemcpyAsync(heap, rig.x, BYTES, cudaMemcpyDefault, rig.a));
+    ck_assert_float_eq(heap[3], 1.0f);
+    rig_close(&rig);
+}
+END_TEST
+
 START_TEST(copy__refuses_a_direction_that_is_not_so)
 {
     struct rig rig = rig_open();
@@ -337,6 +352,18 @@ static void unregistered_too_soon(const void *unused)
     cudaHostUnregister(memory);
 }
 
+/* The call has taken the bytes, but nobody has waited until the device has them. */
+static void staged_copy_of_another_stream(const void *unused)
+{
+    float heap[COUNT] = {1.0f};
+    struct rig rig = rig_open();
+
+    (void)unused;
+    cudaMemcpyAsync(rig.x, heap, BYTES, cudaMemcpyDefault, rig.a);
+    launch_scale(rig.y, rig.x, COUNT, 2.0f, rig.b);
+    cudaDeviceSynchronize();
+}
+
 static void copy_too_long(const void *unused)
 {
     struct rig rig = rig_open();
@@ -360,13 +387,14 @@ START_TEST(mistake__is_named)
         {destroyed_event, "cudaEventRecord of an event that was destroyed", "test_sim_stream.c:"},
         {freed_memory, "out of bounds: kernel fill", "freed, allocated at test_sim_stream.c:"},
         {unregistered_too_soon, "cudaHostUnregister() of memory that a copy", "still uses"},
+        {staged_copy_of_another_stream, "race: ", "and no event or wait orders the two"},
         {copy_too_long, "out of bounds: a copy from the device reads 1024 bytes",
          "byte 4 of the 1024 bytes"},
     };
     sim_expect_report(mistakes[_i].program, NULL, mistakes[_i].first, mistakes[_i].second);
 }
 END_TEST
-#define MISTAKE_COUNT 7
+#define MISTAKE_COUNT 8
 
 static void leak(const void *argument)
 {
@@ -432,6 +460,7 @@ Suite *test_suite(void)
 
     tcase_add_test(tcase, copy__has_not_happened_before_somebody_waits);
     tcase_add_test(tcase, copy__reads_pinned_memory_when_it_runs);
+    tcase_add_test(tcase, copy__has_taken_pageable_memory_when_it_returns);
     tcase_add_test(tcase, copy__refuses_a_direction_that_is_not_so);
     tcase_add_test(tcase, order__early_runs_work_without_being_asked);
     tcase_add_test(tcase, order__late_puts_nothing_off_for_ever);
