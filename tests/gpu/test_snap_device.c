@@ -349,15 +349,19 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("snap_device");
-    TCase *tcase = tcase_create("snap_device");
+    TCase *one_rank = tcase_create("one_rank"); /* by itself for a mutant, with CK_RUN_CASE */
+    TCase *ranks = tcase_create("ranks");
 
-    tcase_set_timeout(tcase, 120);
-    tcase_add_checked_fixture(tcase, set_up, tear_down);
-    tcase_add_loop_test(tcase, snapshot__is_of_the_state_before_the_fence, 0, SIZE_COUNT);
-    tcase_add_loop_test(tcase, snapshot__of_many_ranks_is_of_the_state_before_the_fence, 0,
+    tcase_set_timeout(one_rank, 120);
+    tcase_add_checked_fixture(one_rank, set_up, tear_down);
+    tcase_add_loop_test(one_rank, snapshot__is_of_the_state_before_the_fence, 0, SIZE_COUNT);
+    suite_add_tcase(suite, one_rank);
+    tcase_set_timeout(ranks, 120);
+    tcase_add_checked_fixture(ranks, set_up, tear_down);
+    tcase_add_loop_test(ranks, snapshot__of_many_ranks_is_of_the_state_before_the_fence, 0,
                         SMALL_COUNT);
-    tcase_add_loop_test(tcase, snapshot__that_is_begun_behind_another_is_whole_or_skipped, 0,
+    tcase_add_loop_test(ranks, snapshot__that_is_begun_behind_another_is_whole_or_skipped, 0,
                         SMALL_COUNT);
-    suite_add_tcase(suite, tcase);
+    suite_add_tcase(suite, ranks);
     return suite;
 }

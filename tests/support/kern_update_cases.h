@@ -114,6 +114,22 @@ START_TEST(all__give_the_bits_of_the_portable_version_at_every_count)
 }
 END_TEST
 
+/* The norm of a gradient is that of several vectors, one after the other. */
+START_TEST(sum_squares__adds_to_what_is_there)
+{
+    for (int v = 0; v < KERN_CASES_COUNT; v++) {
+        const struct float_block x = float_block_normal(1000, 5);
+        double sum = 3.0;
+        VERSIONS[v].sum_squares(&sum, x.data, x.count);
+        const double expected = 3.0 + sum_squares(&VERSIONS[v], x.data, x.count);
+        ck_assert_double_le(fabs(sum - expected), 1e-12 * expected);
+        VERSIONS[v].sum_squares(&sum, x.data, 0);
+        ck_assert_double_le(fabs(sum - expected), 1e-12 * expected);
+        float_block_close(&x);
+    }
+}
+END_TEST
+
 /* torch.optim.AdamW's single-tensor update, in double, in its order. */
 static void adamw_in_double(double *w, double *m, double *v, double gradient,
                             const struct kern_adamw_args *args)
@@ -297,6 +313,7 @@ Suite *test_suite(void)
 
     tcase_add_loop_test(tcase, all__give_the_bits_of_the_portable_version_at_every_count, 0,
                         COUNT_COUNT);
+    tcase_add_test(tcase, sum_squares__adds_to_what_is_there);
     tcase_add_test(tcase, adamw__follows_double_over_many_updates);
     tcase_add_test(tcase, adamw__does_three_updates_as_by_hand);
     tcase_add_test(tcase, sgd__does_three_updates_as_by_hand);
