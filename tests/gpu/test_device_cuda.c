@@ -10,6 +10,7 @@
 
 #include "comm/base/clock.h"
 #include "comm/device/device_cuda_priv.h"
+#include "comm/device/device_replay.h"
 #include "tests/support/bytes_from_seed.h"
 #include "tests/support/err_expect.h"
 #include "tests/support/test_suite.h"
@@ -37,6 +38,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
+    device_use(NULL); /* a case that failed may have left it */
     device_pinned_close(device, host);
     device_memory_close(device, memory);
     device_event_close(event);
@@ -262,6 +264,45 @@ START_TEST(use__turns_every_thread_to_the_device_of_the_rank)
 }
 END_TEST
 
+/* Zeroes so many bytes as it was called times; the first time it allocates, which no record may. */
+static enum err zero_some(void *self, const void *arguments)
+{
+    int *calls = self;
+    void *block = NULL;
+
+    (void)arguments;
+    if ((*calls)++ == 0) {
+        ERR_TRY(device_memory_open(device, 1, "what is kept", &block));
+        device_memory_close(device, block);
+    }
+    return device_zero(stream, memory, (size_t)*calls);
+}
+
+START_TEST(replay__does_the_work_then_records_it_then_launches_the_record)
+{
+    struct device_replay replay = {0};
+    int calls = 0;
+
+    device_use(stream);
+    for (int run = 1; run <= 4; run++) {
+        memset(host, 1, 8);
+        EXPECT_OK(device_copy(stream, memory, host, 8));
+        EXPECT_OK(device_wait(stream, DEADLINE_MS));
+        EXPECT_OK(device_replay_run(&replay, device, zero_some, &calls, NULL));
+        EXPECT_OK(device_read(device, host, memory, 8, DEADLINE_MS));
+        ck_assert_int_eq(calls, run < 2 ? run : 2);
+        for (int i = 0; i < 8; i++) {
+            ck_assert_int_eq(host[i], i < calls ? 0 : 1);
+        }
+    }
+    device_replay_close(&replay);
+    EXPECT_OK(device_replay_run(&replay, device, zero_some, &calls, NULL));
+    ck_assert_int_eq(calls, 3);
+    EXPECT_OK(device_wait(stream, DEADLINE_MS));
+    device_replay_close(&replay);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("device_cuda");
@@ -279,6 +320,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, wait__tells_what_failed_before_once);
     tcase_add_test(tcase, graph__does_its_work_again_at_every_launch);
     tcase_add_test(tcase, use__turns_every_thread_to_the_device_of_the_rank);
+    tcase_add_test(tcase, replay__does_the_work_then_records_it_then_launches_the_record);
     suite_add_tcase(suite, tcase);
     return suite;
 }
