@@ -83,69 +83,6 @@ static uint64_t tile_place(const struct snap_group *group, int64_t tile, uint64_
            (uint64_t)(tile % tiles) * SNAP_TILE_BYTES;
 }
 
-/* This rank's slice into the slot, tile by tile, each hashed while it is in the cache. */
-static enum err copy_from_host(struct snap *snap, const struct snap_group *group,
-                               const struct snap_rows *rows, int64_t tile_count)
-{
-    const struct snap_member *member = &snap->layout->members[comm_rank(snap->control)];
-
-    for (int64_t t = 0; t < tile_count; t++) {
-        uint64_t bytes = 0;
-        const uint64_t at = tile_place(group, t, &bytes);
-        bool hashed = false;
-        FAULT_POINT_FAIL(FAULT_SNAP_TILE, ERR_IO);
-        ERR_TRY(
-            copy_tile(snap, member, at, rows->data + at, bytes, &hashed, &rows->data_hashes[t]));
-        if (!hashed) {
-            rows->data_hashes[t] = snap_tile_hash(rows->data + at, bytes);
-        }
-    }
-    return ERR_OK;
-}
-
-/* All copies are put on the device's stream; then each bucket is hashed when it has landed. */
-static enum err copy_from_device(struct snap *snap, const struct snap_group *group,
-                                 const struct snap_rows *rows, int64_t tile_count)
-{
-    const struct snap_member *member = &snap->layout->members[comm_rank(snap->control)];
-
-    ERR_TRY(snap_device_follow(snap->device));
-    for (int64_t t = 0; t < tile_count; t++) {
-        uint64_t bytes = 0;
-        const uint64_t at = tile_place(group, t, &bytes);
-        const bool is_last = t + 1 == tile_count;
-        bool hashed = false;
-        FAULT_POINT_FAIL(FAULT_SNAP_TILE, ERR_IO);
-        ERR_TRY(
-            copy_tile(snap, member, at, rows->data + at, bytes, &hashed, &rows->data_hashes[t]));
-        if (is_last || (t + 1) % SNAP_BUCKET_TILES == 0) {
-            ERR_TRY(snap_device_end_bucket(snap->device, t / SNAP_BUCKET_TILES, is_last));
-        }
-    }
-    tell_copied(snap); /* the fence is an event of the device's */
-    for (int64_t t = 0; t < tile_count; t++) {
-        uint64_t bytes = 0;
-        const uint64_t at = tile_place(group, t, &bytes);
-        if (t % SNAP_BUCKET_TILES == 0) {
-            ERR_TRY(
-                snap_device_wait(snap->device, t / SNAP_BUCKET_TILES, snap->options.deadline_ms));
-        }
-        rows->data_hashes[t] = snap_tile_hash(rows->data + at, bytes);
-    }
-    return ERR_OK;
-}
-
-static enum err copy_slice(struct snap *snap, int slot)
-{
-    const struct snap_member *member = &snap->layout->members[comm_rank(snap->control)];
-    const struct snap_group *group = &snap->layout->groups[member->group];
-    const struct snap_rows rows = snap_area_rows(snap->area, slot);
-    const int64_t tile_count = snap_tile_count(group) * group->data_count;
-
-    return snap->device == NULL ? copy_from_host(snap, group, &rows, tile_count)
-                                : copy_from_device(snap, group, &rows, tile_count);
-}
-
 /*
  * All replicated bytes, range by range. After the copy, so that what goes wrong in this rank's
  * slice before it is copied is in the hash, too.
@@ -165,6 +102,81 @@ static struct hash hash_replicas(struct snap *snap)
     }
     add_s(snap, &snap->statistics.compare_s, clock_since_s(start_ns));
     return all;
+}
+
+/* From here on protected memory may be written; on a device only behind its fence. */
+static struct hash end_copy(struct snap *snap)
+{
+    const struct hash replicas = hash_replicas(snap);
+
+    tell_copied(snap);
+    return replicas;
+}
+
+/* This rank's slice into the slot, tile by tile, each hashed while it is in the cache. */
+static enum err copy_from_host(struct snap *snap, const struct snap_group *group,
+                               const struct snap_rows *rows, int64_t tile_count,
+                               struct hash *replicas_out)
+{
+    const struct snap_member *member = &snap->layout->members[comm_rank(snap->control)];
+
+    for (int64_t t = 0; t < tile_count; t++) {
+        uint64_t bytes = 0;
+        const uint64_t at = tile_place(group, t, &bytes);
+        bool hashed = false;
+        FAULT_POINT_FAIL(FAULT_SNAP_TILE, ERR_IO);
+        ERR_TRY(
+            copy_tile(snap, member, at, rows->data + at, bytes, &hashed, &rows->data_hashes[t]));
+        if (!hashed) {
+            rows->data_hashes[t] = snap_tile_hash(rows->data + at, bytes);
+        }
+    }
+    *replicas_out = end_copy(snap);
+    return ERR_OK;
+}
+
+/* All copies are put on the device's stream; then each bucket is hashed when it has landed. */
+static enum err copy_from_device(struct snap *snap, const struct snap_group *group,
+                                 const struct snap_rows *rows, int64_t tile_count,
+                                 struct hash *replicas_out)
+{
+    const struct snap_member *member = &snap->layout->members[comm_rank(snap->control)];
+
+    ERR_TRY(snap_device_follow(snap->device));
+    for (int64_t t = 0; t < tile_count; t++) {
+        uint64_t bytes = 0;
+        const uint64_t at = tile_place(group, t, &bytes);
+        const bool is_last = t + 1 == tile_count;
+        bool hashed = false;
+        FAULT_POINT_FAIL(FAULT_SNAP_TILE, ERR_IO);
+        ERR_TRY(
+            copy_tile(snap, member, at, rows->data + at, bytes, &hashed, &rows->data_hashes[t]));
+        if (is_last || (t + 1) % SNAP_BUCKET_TILES == 0) {
+            ERR_TRY(snap_device_end_bucket(snap->device, t / SNAP_BUCKET_TILES, is_last));
+        }
+    }
+    *replicas_out = end_copy(snap);
+    for (int64_t t = 0; t < tile_count; t++) {
+        uint64_t bytes = 0;
+        const uint64_t at = tile_place(group, t, &bytes);
+        if (t % SNAP_BUCKET_TILES == 0) {
+            ERR_TRY(
+                snap_device_wait(snap->device, t / SNAP_BUCKET_TILES, snap->options.deadline_ms));
+        }
+        rows->data_hashes[t] = snap_tile_hash(rows->data + at, bytes);
+    }
+    return ERR_OK;
+}
+
+static enum err copy_slice(struct snap *snap, int slot, struct hash *replicas_out)
+{
+    const struct snap_member *member = &snap->layout->members[comm_rank(snap->control)];
+    const struct snap_group *group = &snap->layout->groups[member->group];
+    const struct snap_rows rows = snap_area_rows(snap->area, slot);
+    const int64_t tile_count = snap_tile_count(group) * group->data_count;
+
+    return snap->device == NULL ? copy_from_host(snap, group, &rows, tile_count, replicas_out)
+                                : copy_from_device(snap, group, &rows, tile_count, replicas_out);
 }
 
 /* Names of the ranges whose hashes are not the same on all ranks. Collective. */
@@ -301,6 +313,7 @@ enum err snap_take(struct snap *snap, const struct snap_request *request, bool *
     const int slot = request->skips ? SNAP_NO_SLOT : snap_slots_free(&slots, request->version);
     struct snap_slot_header header = {0};
     const int64_t start_ns = clock_now_ns();
+    struct hash replicas = {0, 0};
     bool all = false;
 
     *committed_out = false;
@@ -311,9 +324,7 @@ enum err snap_take(struct snap *snap, const struct snap_request *request, bool *
     snap_slots_begin(&slots, slot, request->version);
     set_state(snap, slot, &slots, &header);
     FAULT_POINT_FAIL(FAULT_SNAP_COPY, ERR_IO);
-    ERR_TRY(copy_slice(snap, slot));
-    const struct hash replicas = hash_replicas(snap);
-    tell_copied(snap);
+    ERR_TRY(copy_slice(snap, slot, &replicas));
     add_s(snap, &snap->statistics.copy_s, clock_since_s(start_ns));
     header.state = slots.slots[slot];
     const struct snap_rows rows = snap_area_rows(snap->area, slot);

@@ -88,11 +88,12 @@ static void node_folder(char path[FILE_PATH_BYTES_MAX], int node)
     snprintf(path, FILE_PATH_BYTES_MAX, "%.4000s/node%d", folder.path, node);
 }
 
-/* ---- the state ---- */
+/* ---- the state; what comes behind a version is another on every rank, and nobody may see it ---- */
 
 static void make_bytes(const struct rank *rank, int part, uint64_t version, uint8_t *bytes)
 {
-    const uint64_t own = parts[part].kind == SNAP_PRIVATE ? (uint64_t)rank->number + 1 : 0;
+    const bool is_own = parts[part].kind == SNAP_PRIVATE || version > LATER;
+    const uint64_t own = is_own ? (uint64_t)rank->number + 1 : 0;
 
     bytes_from_seed(bytes, rank->plan->bytes[part], version * 1000 + (uint64_t)part * 10 + own);
 }
@@ -210,6 +211,7 @@ static enum err open_and_train(struct rank *rank, struct comm_group *world, stru
                                          .folder = path,
                                          .job_key = hash_bytes("test", 4),
                                          .deadline_ms = DEADLINE_MS,
+                                         .compare = true,
                                          .device = rank->device};
 
     node_folder(path, rank->number);
