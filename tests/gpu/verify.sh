@@ -208,8 +208,9 @@ run_tests() { # NAME...
 
 part_kernels() {
     # shellcheck disable=SC2086 # a word a test
-    run_tests ${VERIFY_TESTS:-device_cuda kern_ops_cuda kern_attention_cuda kern_gelu_cuda
-        kern_layernorm_cuda kern_linear_cuda kern_rows_cuda kern_update_cuda kern_xent_cuda}
+    run_tests ${VERIFY_TESTS:-device_cuda run_device snap_device step_cuda exits_judge_cuda
+        kern_ops_cuda kern_attention_cuda kern_bf16_cuda kern_gelu_cuda kern_layernorm_cuda kern_linear_cuda
+        kern_rows_cuda kern_update_cuda kern_xent_cuda}
 }
 
 part_nccl() {
