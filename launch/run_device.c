@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "trainer/kernels/kern_ops_cuda.h"
+#include "trainer/kernels/kern_cuda.h"
 
 static enum err open_own(const struct comm_group *world, struct run_device *device)
 {
@@ -69,7 +69,7 @@ enum err run_device_open(enum device_kind wanted, struct comm_group *world, int6
 void run_device_close(struct run_device *device)
 {
     if (device->stream != NULL) {
-        kern_ops_cuda_close();
+        kern_cuda_close();
         device_use(NULL);
         device_stream_close(device->stream);
     }

@@ -15,6 +15,7 @@
 
 #include "comm/base/clock.h"
 #include "comm/base/rng.h"
+#include "trainer/kernels/kern_cuda.h"
 #include "trainer/kernels/kern_ops_cuda.h"
 
 enum { ROUNDS = 15, ROUNDS_MAX = 1000, SAMPLE_MS = 10, CALLS_MAX = 10000, WAIT_MS = 120000 };
@@ -217,7 +218,7 @@ static void close_all(void)
     for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++) {
         device_memory_close(device, blocks[i]);
     }
-    kern_ops_cuda_close();
+    kern_cuda_close();
     device_use(NULL);
     device_stream_close(stream);
     device_close(device);

@@ -25,6 +25,7 @@
 #include "comm/base/rng.h"
 #include "comm/group/comm_group.h"
 #include "exits/exits_step.h"
+#include "trainer/kernels/kern_cuda.h"
 #include "trainer/kernels/kern_ops_cuda.h"
 #include "trainer/optim/optim.h"
 #include "trainer/step/step.h"
@@ -298,7 +299,7 @@ static void close_bench(struct bench *bench)
     device_memory_close(bench->device, bench->staged);
     device_memory_close(bench->device, bench->pooled);
     device_memory_close(bench->device, bench->logits);
-    kern_ops_cuda_close();
+    kern_cuda_close();
     device_use(NULL);
     device_stream_close(bench->stream);
     device_close(bench->device);

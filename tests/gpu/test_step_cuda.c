@@ -11,6 +11,7 @@
 #include "tests/support/err_expect.h"
 #include "tests/support/model_case.h"
 #include "tests/support/test_suite.h"
+#include "trainer/kernels/kern_cuda.h"
 #include "trainer/kernels/kern_ops_cuda.h"
 #include "trainer/step/step.h"
 
@@ -77,7 +78,7 @@ static void close_place(struct place *place)
 {
     model_close(place->model);
     if (place->stream != NULL) {
-        kern_ops_cuda_close();
+        kern_cuda_close();
         device_use(NULL);
         device_stream_close(place->stream);
     }

@@ -41,8 +41,3 @@ enum err kern_ops_cuda(struct device *device, struct kern_ops *ops_out)
     };
     return ERR_OK;
 }
-
-void kern_ops_cuda_close(void)
-{
-    kern_cuda_close();
-}

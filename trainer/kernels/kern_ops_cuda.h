@@ -12,12 +12,9 @@
 
 /*
  * Fills *ops_out for `device`, a CUDA device. The thread that calls it is the one that computes, and has
- * its stream already (device_use()): kern_cuda_open() is part of this.
+ * its stream already (device_use()): kern_cuda_open() is part of this, kern_cuda_close() ends it.
  * Errors: ERR_CONFIG in a program that was built without CUDA; those of kern_cuda_open().
  */
 ERR_MUST_CHECK enum err kern_ops_cuda(struct device *device, struct kern_ops *ops_out);
-
-/* Frees what the tables of this thread work with, as kern_cuda_close(); without any, nothing. */
-void kern_ops_cuda_close(void);
 
 #endif

@@ -16,7 +16,3 @@ void kern_cuda_close_stream(void)
 void kern_cuda_close(void)
 {
 }
-
-void kern_ops_cuda_close(void)
-{
-}
