@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launch/progress.h"
+
 enum { CHUNK = 256 };
 
 /* Memory for one chunk of rows. */
@@ -77,6 +79,7 @@ static enum err fill_exits(const struct exits_cache *cache, struct device *devic
                 put(outputs, at + i, g, view.loss[i], max_prob, view.predicted[i], labels[at + i]);
             }
         }
+        progress_beat();
     }
     return ERR_OK;
 }

@@ -14,6 +14,7 @@
 #include "exits/exits_threshold.h"
 #include "launch/eval_outputs.h"
 #include "launch/features.h"
+#include "launch/progress.h"
 
 /* One set's outputs on both parts, and what its policies share. */
 struct evaluation {
@@ -108,6 +109,7 @@ static enum err run_pass(struct evaluation *evaluation, const struct exits_polic
         ERR_TRY(exits_infer_run(timing->infer, policy, timing->images, count,
                                 evaluation->timed + at, evaluation->predicted + at));
         *seconds_out += clock_since_s(start_ns);
+        progress_beat();
     }
     return ERR_OK;
 }

@@ -8,6 +8,7 @@
 
 #include "comm/base/file.h"
 #include "comm/base/memory.h"
+#include "launch/progress.h"
 
 /* One rank's pass over part of a set. */
 struct pass {
@@ -113,6 +114,7 @@ static enum err fill(struct train_run *run, const struct features_source *source
         const int64_t n = end - at < pass.samples_max ? end - at : pass.samples_max;
         float *rows = blocks + at * row_elems;
         status = run_batch(&pass, at, n, rows, row_elems);
+        progress_beat();
         for (int64_t i = 0; i < n * row_elems && status == ERR_OK; i++) {
             if (!isfinite(rows[i])) {
                 status = ERR_FAIL(ERR_NOT_FINITE,
@@ -141,7 +143,9 @@ static enum err compute(struct train_run *run, const struct features_source *sou
     float *rows = exits_cache_rows(cache);
     enum err status = fill(run, source, rows, block_rows, row_elems);
     if (status == ERR_OK) {
-        status = comm_allgather(run->world, rows, (size_t)(block_rows * row_elems) * sizeof(float),
+        const int64_t block_bytes = block_rows * row_elems * (int64_t)sizeof(float);
+        progress_moves(block_bytes * ranks, 0);
+        status = comm_allgather(run->world, rows, (size_t)block_bytes,
                                 run->options->run.collective_deadline_ms);
     }
     if (status != ERR_OK) {
@@ -215,6 +219,7 @@ static enum err open_file(struct train_run *run, const struct features_source *s
     ERR_TRY(compute(run, source, shape, &computed));
     enum err status = ERR_OK;
     if (comm_rank(run->world) == 0) {
+        progress_moves(shape->row_count * exits_cache_row_elems(shape) * (int64_t)sizeof(float), 0);
         status = exits_cache_save(computed, key, path);
     }
     exits_cache_close(computed);

@@ -249,17 +249,23 @@ static enum err plan_nodes(const struct arguments *arguments, const struct nodes
     return ERR_OK;
 }
 
-/* Until it is known how long phases take, the ranks' own deadlines are the measure. */
+/*
+ * Until it is known how long phases take. Inside of them ranks give signs, or say how long they will
+ * not; only mpirun, a start-up and a first step have no measure but the ranks' own deadlines.
+ */
 static void set_patience(const struct options *options, int64_t hang_ms,
                          struct detector_limits *limits)
 {
     for (int kind = 0; kind < DETECTOR_KINDS; kind++) {
-        limits->floor_ms[kind] = 3 * hang_ms;
-        limits->first_ms[kind] = at_least(options->serial_deadline_ms, 3 * hang_ms);
+        limits->floor_ms[kind] = limits->first_ms[kind] = 3 * hang_ms;
     }
     limits->floor_ms[DETECTOR_STEP] = hang_ms;
     limits->first_ms[DETECTOR_STEP] = at_least(options->collective_deadline_ms, hang_ms);
     limits->first_ms[DETECTOR_LAUNCH] = at_least(LAUNCH_MS, 3 * hang_ms);
+    limits->first_ms[DETECTOR_START] = at_least(options->serial_deadline_ms, 3 * hang_ms);
+    limits->most_ms =
+        at_least(limits->first_ms[DETECTOR_LAUNCH],
+                 at_least(limits->first_ms[DETECTOR_STEP], limits->first_ms[DETECTOR_START]));
 }
 
 static enum err supervise(const struct arguments *arguments, const struct options_run *run,

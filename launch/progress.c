@@ -40,6 +40,7 @@ enum word {
     FROM,
     STAGE,
     CODE,
+    QUIET_MS,
     AT_NS,
     FIRST_STEP_NS,
     SINCE_NS,
@@ -58,6 +59,9 @@ static_assert(sizeof(struct page) == PAGE_BYTES, "no padding");
 struct progress_view {
     struct page *page;
 };
+
+/* Of the slowest disk or network that is worth training on. */
+static const double mb_per_s_least = 20;
 
 static struct page *told; /* of this process, which is one rank; NULL: nobody listens */
 
@@ -88,6 +92,7 @@ static void end_change(void)
 static void put_phase(enum progress_phase phase)
 {
     put(PHASE, (uint64_t)phase);
+    put(QUIET_MS, 0);
     if (get(told, SINCE_NS + (int)phase) == 0) {
         put(SINCE_NS + (enum word)phase, (uint64_t)clock_now_ns());
     }
@@ -198,6 +203,29 @@ void progress_phase(enum progress_phase phase)
     end_change();
 }
 
+void progress_beat(void)
+{
+    if (told == NULL || get(told, PHASE) == PROGRESS_STEPS) {
+        return;
+    }
+    begin_change();
+    put(QUIET_MS, 0);
+    end_change();
+}
+
+void progress_moves(int64_t bytes, double mb_per_s_max)
+{
+    const bool is_bounded = mb_per_s_max > 0 && mb_per_s_max < mb_per_s_least;
+    const double bytes_per_ms = 1e3 * (is_bounded ? mb_per_s_max : mb_per_s_least);
+
+    if (told == NULL) {
+        return;
+    }
+    begin_change();
+    put(QUIET_MS, (uint64_t)((double)bytes / bytes_per_ms));
+    end_change();
+}
+
 void progress_resumed(uint64_t incarnation, int64_t step)
 {
     if (told == NULL) {
@@ -289,6 +317,7 @@ static void take(const uint64_t words[WORDS], struct progress *progress_out)
         .kept = (int64_t)words[KEPT],
         .from = (int64_t)words[FROM],
         .code = (int)words[CODE] - 1,
+        .quiet_ms = (int64_t)words[QUIET_MS],
         .at_ns = (int64_t)words[AT_NS],
         .first_step_ns = (int64_t)words[FIRST_STEP_NS],
     };

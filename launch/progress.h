@@ -6,10 +6,11 @@
  * no system call, no message, nobody waits. Without the variable nothing is told. The words, 8
  * bytes each in the order of the machine:
  *
- *      0  magic          4  sequence, odd while   8   kept        12  when it told last, ns
- *      1  process           the rest changes      9   from        13  when its first step was done
- *      2  its start      5  beats: all signs      10  stage       14 + phase: when that first
- *      3  incarnation    6  phase   7  step       11  code + 1        began, ns; 0: not yet
+ *      0  magic          4  sequence, odd while   8   kept        12  quiet, ms
+ *      1  process           the rest changes      9   from        13  when it told last, ns
+ *      2  its start      5  beats: all signs      10  stage       14  when its first step was done
+ *      3  incarnation    6  phase   7  step       11  code + 1    15 + phase: when that first began,
+ *                                                                     ns; 0: not yet
  *
  * Times are CLOCK_MONOTONIC. A page outlives its rank: that is how it is known who was there, and
  * whether it left by itself.
@@ -51,6 +52,15 @@ void progress_open(int rank);
 
 void progress_phase(enum progress_phase phase);
 
+/* A sign from inside a phase: for every batch of a pass over a data set. Steps give their own. */
+void progress_beat(void);
+
+/*
+ * So many bytes are read, written or sent now, without a sign until that is done: it may take as
+ * long as they do at 20 MB/s, or at mb_per_s_max where that is less and not 0. Until the next sign.
+ */
+void progress_moves(int64_t bytes, double mb_per_s_max);
+
 /* The state is that of `step`, of start `incarnation` of the run. */
 void progress_resumed(uint64_t incarnation, int64_t step);
 
@@ -71,6 +81,7 @@ struct progress {
     enum progress_phase phase;
     int64_t step, stage, kept, from;   /* -1: not known yet; `from`: what the run went on from */
     int code;                          /* it left with; -1: it did not say so */
+    int64_t quiet_ms;                  /* it may be silent for so long now: progress_moves() */
     int64_t at_ns;                     /* when it told last */
     int64_t since_ns[PROGRESS_PHASES]; /* when each phase first began; 0: not yet */
     int64_t first_step_ns;             /* when the first step of this start was done; 0: not yet */

@@ -72,6 +72,24 @@ static enum err write_checkpoint(struct loop *loop)
     return ERR_OK;
 }
 
+/* Parameters and both moments. */
+static int64_t state_bytes(const struct train_run *run)
+{
+    int64_t elems = 0;
+
+    for (int part = 0; part < TRAIN_PARTS; part++) {
+        elems += train_state_elems(&run->state, (enum train_part)part);
+    }
+    return 3 * elems * (int64_t)sizeof(float);
+}
+
+/* All of it may have to go to disk. */
+static void tell_that_it_saves(const struct train_run *run)
+{
+    progress_phase(PROGRESS_SAVES);
+    progress_moves(state_bytes(run), run->options->run.save_mb_per_s);
+}
+
 /*
  * Saves, unless the step is on disk. With snapshots a disk that cannot be written to is no reason to
  * stop before the end of the run, which `is_last` is.
@@ -85,7 +103,7 @@ static enum err save(struct loop *loop, bool is_last)
     if (loop->saved_step == run->state.step) {
         return ERR_OK;
     }
-    progress_phase(PROGRESS_SAVES);
+    tell_that_it_saves(run);
     ERR_TRY(check_replicas(run));
     if (comm_rank(run->world) == 0 && snapshots_saved_step(run->snapshots) != run->state.step) {
         status = write_checkpoint(loop);
@@ -305,6 +323,7 @@ static enum err run_stage(struct loop *loop, int index, const struct train_resum
     ERR_TRY(train_stage_open(run, index, &stage));
     loop->stage_steps = train_stage_steps(stage);
     if (resumed != NULL && resumed->checkpoint[0] != '\0') {
+        progress_moves(state_bytes(run), 0);
         ERR_GOTO(out, status, train_state_load_optimizers(&run->state, resumed->checkpoint));
     }
     if (resumed != NULL) {
@@ -325,7 +344,7 @@ static enum err run_stage(struct loop *loop, int index, const struct train_resum
             ERR_GOTO(out, status, save(loop, true));
         }
     }
-    progress_phase(PROGRESS_SAVES);
+    tell_that_it_saves(run);
     ERR_GOTO(out, status, snapshots_settle(run->snapshots, loop->metrics));
     const bool is_last = index + 1 == run->options->stage_count || is_over(run) || loop->halts;
     ERR_GOTO(out, status, save(loop, is_last));

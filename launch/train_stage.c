@@ -12,6 +12,7 @@
 #include "exits/exits_step.h"
 #include "launch/features.h"
 #include "launch/halt.h"
+#include "launch/progress.h"
 #include "launch/snapshots.h"
 
 static_assert((int)EXITS_SETS_MAX <= (int)OPTIM_CLIPS_MAX, "each lambda is clipped by itself");
@@ -297,6 +298,7 @@ static enum err run_backbone_passes(struct train_stage *stage, struct train_repo
     for (int64_t m = 0; m < stage->micro_count; m++) {
         ERR_TRY(step_micro_batch(stage->step, batch.images + m * micro * pixels,
                                  batch.labels + m * micro, micro, report->phase));
+        progress_beat();
     }
     return step_finish(stage->step, stage->options->collective_deadline_ms, &report->result);
 }

@@ -19,6 +19,7 @@
 #include "launch/supervisor/supervisor_job.h"
 #include "launch/supervisor/supervisor_place.h"
 #include "launch/supervisor/supervisor_report.h"
+#include "launch/supervisor/supervisor_standing.h"
 #include "launch/train_loop.h"
 #include "snapshot/snap_disk.h"
 
@@ -208,68 +209,13 @@ static void take_user_signals(struct supervisor *supervisor)
     }
 }
 
-/* What all ranks that are seen have told, as one. */
-struct summary {
-    int seen;
-    int64_t step, kept;        /* the newest */
-    uint64_t signs;            /* of all ranks */
-    enum progress_phase phase; /* of the rank that is furthest from the end */
-    int64_t stage;             /* of that rank */
-    bool claimed;
-    struct progress first; /* of a rank that has made a step; process 0: none has */
-};
-
-static void sum_up(const struct job *job, int rank_count, struct summary *sum_out)
-{
-    struct summary sum = {.step = -1, .kept = -1, .phase = PROGRESS_LEAVES};
-    struct progress told;
-
-    for (int r = 0; r < rank_count; r++) {
-        if (!job_progress(job, r, &told)) {
-            continue;
-        }
-        sum.seen++;
-        sum.signs += told.beats;
-        if (told.phase < sum.phase || sum.seen == 1) {
-            sum.phase = told.phase;
-            sum.stage = told.stage;
-        }
-        sum.step = told.step > sum.step ? told.step : sum.step;
-        sum.kept = told.kept > sum.kept ? told.kept : sum.kept;
-        sum.claimed = sum.claimed || told.from >= 0;
-        if (told.first_step_ns != 0 &&
-            (sum.first.process == 0 || told.first_step_ns < sum.first.first_step_ns)) {
-            sum.first = told;
-        }
-    }
-    *sum_out = sum;
-}
-
-static int kind_of(const struct summary *sum)
-{
-    const int64_t stage = sum->stage < 0 ? 0 : sum->stage;
-
-    if (sum->seen == 0) {
-        return DETECTOR_LAUNCH;
-    }
-    switch (sum->phase) {
-    case PROGRESS_RESUMED:
-        return DETECTOR_STAGE +
-               (int)(stage < DETECTOR_STAGES_MAX ? stage : DETECTOR_STAGES_MAX - 1);
-    case PROGRESS_STEPS: return DETECTOR_STEP;
-    case PROGRESS_SAVES: return DETECTOR_SAVE;
-    case PROGRESS_EVALUATES:
-    case PROGRESS_LEAVES: return DETECTOR_EVALUATE;
-    default: return DETECTOR_START;
-    }
-}
-
-static void look_for_hang(struct supervisor *supervisor, const struct summary *sum, int64_t now_ms)
+static void look_for_hang(struct supervisor *supervisor, const struct standing *standing,
+                          int64_t now_ms)
 {
     struct detector *detector = &supervisor->detector;
 
     if (job_dead_rank(supervisor->job) >= 0 ||
-        !detector_observe(detector, kind_of(sum), sum->signs, now_ms)) {
+        !detector_observe(detector, &standing->look, now_ms)) {
         return;
     }
     supervisor->hung_rank = job_slowest(supervisor->job);
@@ -323,7 +269,7 @@ static bool is_finished(const struct supervisor *supervisor)
     return says_so;
 }
 
-static void end_job(struct supervisor *supervisor, const struct summary *sum)
+static void end_job(struct supervisor *supervisor, const struct standing *standing)
 {
     struct job_end end;
 
@@ -335,7 +281,7 @@ static void end_job(struct supervisor *supervisor, const struct summary *sum)
     }
     const bool is_lost = end.signal != 0 || (end.code != EXIT_DONE && end.code != EXIT_REQUEUE);
     if (is_lost) {
-        job_is_lost(supervisor, &end, sum->step);
+        job_is_lost(supervisor, &end, standing->step);
     }
     job_close(supervisor->job);
     supervisor->job = NULL;
@@ -431,24 +377,25 @@ static void look_at_job(struct supervisor *supervisor)
 {
     const int64_t now_ms = clock_now_ms();
     const int64_t looked_ns = supervisor->looked_ns;
-    struct summary sum;
+    struct standing standing;
 
     supervisor->looked_ns = clock_now_ns();
     if (1e-9 * (double)(supervisor->looked_ns - looked_ns) > LATE_S) {
         supervisor->detector.since_ms = now_ms;
     }
     job_look(supervisor->job, now_ms);
-    sum_up(supervisor->job, job_rank_count(supervisor->job), &sum);
-    supervisor->claimed = supervisor->claimed || sum.claimed;
+    standing_of_job(supervisor->job, &standing);
+    supervisor->claimed = supervisor->claimed || standing.claimed;
     if (supervisor->noted_ns == 0 && job_dead_rank(supervisor->job) >= 0) {
         supervisor->noted_ns = clock_now_ns();
     }
-    if (sum.kept >= 0) {
-        tell(supervisor, (struct supervisor_event){.kind = SUPERVISOR_STEP_KEPT, .step = sum.kept});
+    if (standing.kept >= 0) {
+        tell(supervisor,
+             (struct supervisor_event){.kind = SUPERVISOR_STEP_KEPT, .step = standing.kept});
     }
-    if (supervisor->was_lost && !supervisor->is_told && sum.first.process != 0) {
-        report_recovered(supervisor->report, &supervisor->loss, &sum.first, supervisor->over_ns,
-                         supervisor->launched_ns);
+    if (supervisor->was_lost && !supervisor->is_told && standing.first.process != 0) {
+        report_recovered(supervisor->report, &supervisor->loss, &standing.first,
+                         supervisor->over_ns, supervisor->launched_ns);
         supervisor->is_told = true;
     }
     if (job_is_over(supervisor->job)) {
@@ -458,10 +405,10 @@ static void look_at_job(struct supervisor *supervisor)
                 supervisor->noted_ns == 0 ? clock_now_ns() : supervisor->noted_ns;
         }
         if (nodes_are_known(supervisor, supervisor->over_ms)) {
-            end_job(supervisor, &sum);
+            end_job(supervisor, &standing);
         }
     } else {
-        look_for_hang(supervisor, &sum, now_ms);
+        look_for_hang(supervisor, &standing, now_ms);
     }
 }
 

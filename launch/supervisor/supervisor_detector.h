@@ -7,10 +7,14 @@
  *
  *      max(floor, 3 x what was seen)      in that kind of phase
  *
- * and for `first` where that is not known. Of steps it is the 99th percentile of the silences so far,
- * known after 20 of them. Of any other kind it is the longest silence, known when a job has got through
- * such a phase. Kinds learn apart: a start-up or a save is silent for longer than any step, a stage
- * may compute for minutes before its first one, and another stage for longer.
+ * and for `first` where that is not known; and in any case for as long as a rank said that it may be
+ * silent. Of steps what was seen is the 99th percentile of the silences so far, known after 20 of them.
+ * Of any other kind it is the longest silence, known when a job has got through such a phase. Kinds
+ * learn apart: a start-up or a save is silent for longer than any step, a stage may compute for
+ * minutes before its first one, and another stage for longer.
+ *
+ * A job that hung in a phase is allowed four times as much the next time that it is silent there, and
+ * so on up to `most`, until it has got through: who was wronged is not wronged for ever.
  *
  * Silences of steps go into a histogram whose buckets are 1/8 apart, so a percentile is right to that,
  * from above; half of what is known is forgotten every 4096 observations, so that it follows a run
@@ -45,6 +49,14 @@ enum {
 struct detector_limits {
     int64_t floor_ms[DETECTOR_KINDS]; /* >= 1 */
     int64_t first_ms[DETECTOR_KINDS]; /* >= floor_ms */
+    int64_t most_ms;                  /* >= any of these */
+};
+
+/* What is seen of a job. */
+struct detector_look {
+    int kind;         /* of the phase that it is in */
+    uint64_t signs;   /* since its start */
+    int64_t quiet_ms; /* a rank said that it may be silent for so long; 0: none did */
 };
 
 struct detector_histogram {
@@ -56,9 +68,10 @@ struct detector {
     struct detector_limits limits;
     struct detector_histogram steps;
     int64_t longest_ms[DETECTOR_KINDS]; /* -1: not known */
-    int kind;                           /* of the phase that the job is in */
+    int64_t patience[DETECTOR_KINDS];   /* times what is allowed: 1, 4, 16 ... */
     int64_t passing_ms;                 /* the longest in it so far */
-    uint64_t signs;
+    struct detector_look last;
+    bool hangs; /* it was found to */
     int rank_count;
     int64_t since_ms; /* of the last sign */
 };
@@ -68,8 +81,8 @@ void detector_init(struct detector *detector, const struct detector_limits *limi
 /* A job of so many ranks (>= 1) is started at now_ms; what was learned of others stays. */
 void detector_start(struct detector *detector, int rank_count, int64_t now_ms);
 
-/* The job is in a phase of that kind, and has given so many signs since its start. True if it hangs. */
-bool detector_observe(struct detector *detector, int kind, uint64_t signs, int64_t now_ms);
+/* The job is looked at. True if it hangs. */
+bool detector_observe(struct detector *detector, const struct detector_look *look, int64_t now_ms);
 
 /* The longest silence that is allowed in that kind of phase now. */
 int64_t detector_deadline_ms(const struct detector *detector, int kind);

@@ -25,10 +25,10 @@ void watch_line_put(int rank, const struct progress *progress, int64_t now_ns, c
 {
     int used = snprintf(text, text_bytes,
                         " %d:%d:%" PRIu64 ":%" PRIu64 ":%" PRIu64 ":%d:%" PRId64 ":%" PRId64
-                        ":%" PRId64 ":%" PRId64 ":%d:%lld:%lld",
+                        ":%" PRId64 ":%" PRId64 ":%d:%" PRId64 ":%lld:%lld",
                         rank, progress->process, progress->start, progress->incarnation,
                         progress->beats, (int)progress->phase, progress->step, progress->kept,
-                        progress->from, progress->stage, progress->code,
+                        progress->from, progress->stage, progress->code, progress->quiet_ms,
                         age_ms(progress->at_ns, now_ns), age_ms(progress->first_step_ns, now_ns));
 
     for (int phase = PROGRESS_BEGUN; phase < PROGRESS_PHASES; phase++) {
@@ -61,11 +61,11 @@ bool watch_line_next(const char *line, const char **at, int64_t now_ns, int *ran
     if ((*at == NULL && !watch_line_is(line)) ||
         sscanf(text,
                " %d:%d:%" SCNu64 ":%" SCNu64 ":%" SCNu64 ":%d:%" SCNd64 ":%" SCNd64 ":%" SCNd64
-               ":%" SCNd64 ":%d:%lld:%lld%n",
+               ":%" SCNd64 ":%d:%" SCNd64 ":%lld:%lld%n",
                &rank, &told.process, &told.start, &told.incarnation, &told.beats, &phase,
-               &told.step, &told.kept, &told.from, &told.stage, &told.code, &at_age, &first_age,
-               &length) != 13 ||
-        rank < 0 || phase < 0 || phase >= PROGRESS_PHASES) {
+               &told.step, &told.kept, &told.from, &told.stage, &told.code, &told.quiet_ms, &at_age,
+               &first_age, &length) != 14 ||
+        rank < 0 || phase < 0 || phase >= PROGRESS_PHASES || told.quiet_ms < 0) {
         return false;
     }
     text += length;

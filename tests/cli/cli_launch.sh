@@ -150,6 +150,20 @@ silent_s=$(sed -n 's/.*(silent for \([0-9]*\).*/\1/p' stopped.err)
 [ "$silent_s" -lt 5 ] || fail "a stopped rank is noticed after $silent_s s, with --hang-s 1"
 nothing_is_left
 
+# So is one that is stopped in an evaluation, of which there was none before to learn from.
+phase_is() {
+    [ "$("$offramp" status "$out" --field phase 2>/dev/null)" = "$1" ]
+}
+launch judged --hang-s 1 -- --set lambdas="$(seq -s, -f 0.%02g 1 40 | sed 's/.*/[&]/')"
+within 60 phase_is evaluating
+signal_rank STOP 1
+ends_with 0
+silent_s=$(sed -n 's/.* hung at .*(silent for \([0-9]*\).*/\1/p' judged.err)
+[ -n "$silent_s" ] || fail "a rank stopped in the evaluation is told as: $(cat judged.err)"
+[ "$silent_s" -lt 8 ] || fail "it is noticed after $silent_s s, with --hang-s 1"
+same "verdict" "$(value judged/summary.json verdict)" finished
+nothing_is_left
+
 # No more restarts than allowed: the block, and the same in summary.json.
 launch spent --max-restarts 1 --
 within 30 has_come_to 20

@@ -109,6 +109,44 @@ START_TEST(step__is_read_with_all_that_belongs_to_it)
 }
 END_TEST
 
+START_TEST(beat__is_a_sign_but_where_steps_are)
+{
+    progress_open(0);
+    ck_assert_int_eq(progress_view_open(folder, 0, &view), ERR_OK);
+    progress_phase(PROGRESS_EVALUATES);
+    ck_assert(progress_view_read(view, &progress));
+    const uint64_t beats = progress.beats;
+    progress_beat();
+    ck_assert(progress_view_read(view, &progress));
+    ck_assert_uint_eq(progress.beats, beats + 1);
+    ck_assert_int_eq(progress.phase, PROGRESS_EVALUATES);
+    progress_step(1, 0, -1);
+    progress_beat();
+    ck_assert(progress_view_read(view, &progress));
+    ck_assert_uint_eq(progress.beats, beats + 2);
+}
+END_TEST
+
+START_TEST(moves__allows_for_20_mb_a_second_until_the_next_sign)
+{
+    progress_open(0);
+    ck_assert_int_eq(progress_view_open(folder, 0, &view), ERR_OK);
+    progress_phase(PROGRESS_SAVES);
+    progress_moves(400 * 1000 * 1000, 0);
+    ck_assert(progress_view_read(view, &progress));
+    ck_assert_int_eq(progress.quiet_ms, 20000);
+    progress_moves(400 * 1000 * 1000, 5); /* as slowly as is set */
+    ck_assert(progress_view_read(view, &progress));
+    ck_assert_int_eq(progress.quiet_ms, 80000);
+    progress_moves(400 * 1000 * 1000, 500);
+    ck_assert(progress_view_read(view, &progress));
+    ck_assert_int_eq(progress.quiet_ms, 20000);
+    progress_beat();
+    ck_assert(progress_view_read(view, &progress));
+    ck_assert_int_eq(progress.quiet_ms, 0);
+}
+END_TEST
+
 /* A child that is killed at a random moment leaves a page that the next one can use. */
 START_TEST(open__takes_over_the_page_of_a_rank_that_was_killed_while_it_wrote)
 {
@@ -271,6 +309,8 @@ Suite *test_suite(void)
     tcase_add_test(tcase, open__without_a_listener_tells_nothing);
     tcase_add_test(tcase, open__does_without_a_folder_that_cannot_be_made);
     tcase_add_test(tcase, step__is_read_with_all_that_belongs_to_it);
+    tcase_add_test(tcase, beat__is_a_sign_but_where_steps_are);
+    tcase_add_test(tcase, moves__allows_for_20_mb_a_second_until_the_next_sign);
     tcase_add_test(tcase, open__takes_over_the_page_of_a_rank_that_was_killed_while_it_wrote);
     tcase_add_test(tcase, read__never_sees_half_of_a_change);
     tcase_add_test(tcase, tidy__removes_the_folder_when_nobody_is_there);

@@ -9,11 +9,18 @@ enum { STAGE_0 = DETECTOR_STAGE, STAGE_1 = DETECTOR_STAGE + 1 };
 static struct detector_limits limits = {
     .floor_ms = {1000, 1500, 500, 2000, 2500},
     .first_ms = {60000, 70000, 10000, 30000, 40000},
+    .most_ms = 500000,
 };
 
 static struct detector detector;
 static int64_t now_ms;
 static uint64_t mark; /* signs so far */
+
+static bool look(int kind, uint64_t signs, int64_t at_ms)
+{
+    return detector_observe(&detector, &(struct detector_look){.kind = kind, .signs = signs},
+                            at_ms);
+}
 
 /* `count` signs of progress in phases of that kind, so far apart; whether it was thought to hang. */
 static bool signs(int kind, int count, int64_t apart_ms)
@@ -22,10 +29,10 @@ static bool signs(int kind, int count, int64_t apart_ms)
 
     for (int i = 0; i < count; i++) {
         for (int64_t ms = 0; ms < apart_ms; ms += 20) { /* looked at meanwhile */
-            hangs = detector_observe(&detector, detector.kind, mark, now_ms + ms) || hangs;
+            hangs = look(detector.last.kind, mark, now_ms + ms) || hangs;
         }
         now_ms += apart_ms;
-        hangs = detector_observe(&detector, kind, ++mark, now_ms) || hangs;
+        hangs = look(kind, ++mark, now_ms) || hangs;
     }
     return hangs;
 }
@@ -33,11 +40,13 @@ static bool signs(int kind, int count, int64_t apart_ms)
 /* How long a silence from now on is let pass. */
 static int64_t patience_ms(void)
 {
+    const bool hangs = detector.hangs;
     int64_t ms = 0;
 
-    while (!detector_observe(&detector, detector.kind, mark, now_ms + ms)) {
+    while (!look(detector.last.kind, mark, now_ms + ms)) {
         ms++;
     }
+    detector.hangs = hangs; /* it was only asked */
     return ms;
 }
 
@@ -193,11 +202,57 @@ START_TEST(observe__counts_what_happened_between_two_looks)
 {
     begin();
     detector_start(&detector, 4, now_ms);
-    ck_assert(!detector_observe(&detector, DETECTOR_STEP, 4, now_ms + 100));
+    ck_assert(!look(DETECTOR_STEP, 4, now_ms + 100));
     ck_assert_int_eq(detector_deadline_ms(&detector, DETECTOR_STEP), 10000);
-    ck_assert(!detector_observe(&detector, DETECTOR_STEP, 4 + 4 * 30, now_ms + 400));
+    ck_assert(!look(DETECTOR_STEP, 4 + 4 * 30, now_ms + 400));
     ck_assert_int_ge(detector_deadline_ms(&detector, DETECTOR_STEP), 900);
     ck_assert_int_le(detector_deadline_ms(&detector, DETECTOR_STEP), 900 * 9 / 8);
+}
+END_TEST
+
+/* A checkpoint that a rank says will take 100 s; the next sign ends that. */
+START_TEST(observe__lets_a_rank_be_silent_for_as_long_as_it_said)
+{
+    const struct detector_look saves = {.kind = DETECTOR_SAVE, .signs = 101, .quiet_ms = 100000};
+
+    begin();
+    signs(DETECTOR_STEP, 100, 100);
+    ck_assert(!detector_observe(&detector, &saves, now_ms));
+    mark = saves.signs;
+    ck_assert_int_eq(patience_ms(), 100001);
+    signs(DETECTOR_SAVE, 1, 10);
+    ck_assert_int_eq(patience_ms(), 30001);
+}
+END_TEST
+
+/* What takes 130 s without a sign is ended twice, and got through the third time: 30, 120, 480 s. */
+START_TEST(start__is_more_patient_where_the_last_job_was_ended)
+{
+    bool hangs = true;
+    int starts = 0;
+
+    begin();
+    while (hangs && starts < 10) {
+        start();
+        signs(DETECTOR_SAVE, 1, 10);
+        hangs = signs(DETECTOR_SAVE, 1, 130000);
+        starts++;
+    }
+    ck_assert_int_eq(starts, 3);
+    signs(DETECTOR_STEP, 1, 10);
+    signs(DETECTOR_SAVE, 1, 10);
+    ck_assert_int_eq(patience_ms(), 390001); /* known now, and no more than that */
+}
+END_TEST
+
+START_TEST(start__is_never_more_patient_than_is_set)
+{
+    begin();
+    for (int i = 0; i < 40; i++) {
+        ck_assert(look(DETECTOR_LAUNCH, 0, now_ms + 10000000));
+        start();
+    }
+    ck_assert_int_eq(patience_ms(), 500001);
 }
 END_TEST
 
@@ -207,7 +262,7 @@ START_TEST(start__begins_the_silence_anew)
     signs(DETECTOR_STEP, 50, 100);
     now_ms += 5000;
     start();
-    ck_assert(!detector_observe(&detector, DETECTOR_START, 0, now_ms + 10));
+    ck_assert(!look(DETECTOR_START, 0, now_ms + 10));
     ck_assert_int_eq(patience_ms(), 1001);
 }
 END_TEST
@@ -215,12 +270,12 @@ END_TEST
 START_TEST(observe__bears_a_clock_that_stands_and_silences_of_years)
 {
     begin();
-    ck_assert(!detector_observe(&detector, DETECTOR_STEP, 1, now_ms));
-    ck_assert(!detector_observe(&detector, DETECTOR_STEP, 2, now_ms - 5));
-    ck_assert(!detector_observe(&detector, DETECTOR_STEP, 3, INT64_MAX / 2));
+    ck_assert(!look(DETECTOR_STEP, 1, now_ms));
+    ck_assert(!look(DETECTOR_STEP, 2, now_ms - 5));
+    ck_assert(!look(DETECTOR_STEP, 3, INT64_MAX / 2));
     for (uint64_t i = 0; i < DETECTOR_SAMPLES_MIN; i++) {
         now_ms = INT64_MAX / 2;
-        detector_observe(&detector, DETECTOR_STEP, 4 + i, now_ms);
+        look(DETECTOR_STEP, 4 + i, now_ms);
     }
     ck_assert_int_gt(detector_deadline_ms(&detector, DETECTOR_STEP), 10000);
 }
@@ -241,6 +296,9 @@ Suite *test_suite(void)
     tcase_add_test(tcase, observe__follows_a_stage_whose_steps_are_longer);
     tcase_add_test(tcase, observe__forgets_steps_that_were_longer);
     tcase_add_test(tcase, observe__counts_what_happened_between_two_looks);
+    tcase_add_test(tcase, observe__lets_a_rank_be_silent_for_as_long_as_it_said);
+    tcase_add_test(tcase, start__is_more_patient_where_the_last_job_was_ended);
+    tcase_add_test(tcase, start__is_never_more_patient_than_is_set);
     tcase_add_test(tcase, start__begins_the_silence_anew);
     tcase_add_test(tcase, observe__bears_a_clock_that_stands_and_silences_of_years);
     suite_add_tcase(suite, tcase);

@@ -25,6 +25,7 @@ START_TEST(line__is_read_as_it_was_written_on_a_node_with_another_clock)
         .from = -1,
         .stage = 2,
         .code = -1,
+        .quiet_ms = 1500,
         .at_ns = 100 * second_ns,
         .first_step_ns = 90 * second_ns,
         .since_ns = {[PROGRESS_BEGUN] = 80 * second_ns, [PROGRESS_STEPS] = 95 * second_ns},
@@ -51,6 +52,7 @@ START_TEST(line__is_read_as_it_was_written_on_a_node_with_another_clock)
         ck_assert_int_eq(here.from, there.from);
         ck_assert_int_eq(here.stage, there.stage);
         ck_assert_int_eq(here.code, there.code);
+        ck_assert_int_eq(here.quiet_ms, there.quiet_ms);
         ck_assert_int_eq(here.at_ns, 4999 * second_ns);
         ck_assert_int_eq(here.first_step_ns, 4989 * second_ns);
         ck_assert_int_eq(here.since_ns[PROGRESS_BEGUN], 4979 * second_ns);
@@ -64,13 +66,15 @@ END_TEST
 START_TEST(line__of_anything_else_is_refused)
 {
     static const char *const lines[] = {"", "Welcome", "offramp 12", "offramp 2 3:1", "offramp"};
-    static const char *const ranks[] = {"offramp 1",
-                                        "offramp 1 ",
-                                        "offramp 1 x",
-                                        "offramp 1 3:1:2:3:4:5:6:7:8:9:10:11",
-                                        "offramp 1 -3:1:2:3:4:5:6:7:8:9:10:11:12:1,2,3,4,5,6,7,8",
-                                        "offramp 1 3:1:2:3:4:99:6:7:8:9:10:11:12:1,2,3,4,5,6,7,8",
-                                        "offramp 1 3:1:2:3:4:5:6:7:8:9:10:11:12:1,2,3,4"};
+    static const char *const ranks[] = {
+        "offramp 1",
+        "offramp 1 ",
+        "offramp 1 x",
+        "offramp 1 3:1:2:3:4:5:6:7:8:9:10:11:12",
+        "offramp 1 -3:1:2:3:4:5:6:7:8:9:10:11:12:13:1,2,3,4,5,6,7,8",
+        "offramp 1 3:1:2:3:4:5:6:7:8:9:10:-11:12:13:1,2,3,4,5,6,7,8",
+        "offramp 1 3:1:2:3:4:99:6:7:8:9:10:11:12:13:1,2,3,4,5,6,7,8",
+        "offramp 1 3:1:2:3:4:5:6:7:8:9:10:11:12:13:1,2,3,4"};
     struct progress progress;
     int rank = 0;
 
