@@ -69,6 +69,9 @@ static int slot_for(struct restore *restore, struct snap_area *area)
     at = snap_slots_find(&slots, restore->version);
     if (at == SNAP_NO_SLOT) {
         at = snap_slots_clear(&slots, restore->version);
+        if (slots.slots[at].state == SNAP_EMPTY) { /* whatever was there has given way */
+            snap_area_set(area, at, &empty);
+        }
         snap_slots_begin(&slots, at, restore->version);
         const struct snap_slot_header copying = {.state = slots.slots[at]};
         snap_area_set(area, at, &copying);

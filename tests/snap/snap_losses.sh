@@ -38,6 +38,20 @@ for fault in "snap.copy@2#7=kill" "snap.tile@2#49=kill" "snap.tile@2#53=kill" "s
     rm -rf kept
 done
 
+# A node that was away comes back with what it held when it was cut off in the middle of version 7,
+# in whatever state; the job has gone on without it, and takes it in again.
+for fault in "snap.copy@2#7=kill" "snap.after_seal@2#7=kill" "snap.before_commit@2#7=kill" \
+    "snap.after_commit@2#7=kill"; do
+    killed 4 "$fault" -p
+    cp -r "$memory/node2" kept
+    lose 2
+    killed 4 "snap.after_commit@0#3=kill" -p
+    lose 2
+    cp -r kept "$memory/node2"
+    resume 4 "" -p
+    rm -rf kept
+done
+
 # A failure during recovery starts it over, whatever was lost before.
 killed 4 "snap.after_commit@0#6=kill" -p
 cp -r "$memory" kept
