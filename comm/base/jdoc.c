@@ -139,6 +139,16 @@ bool jdoc_is_true(const struct jdoc *doc)
     return doc != NULL && json_is_true(inner(doc));
 }
 
+bool jdoc_is_bool(const struct jdoc *doc)
+{
+    return doc != NULL && json_is_boolean(inner(doc));
+}
+
+bool jdoc_is_null(const struct jdoc *doc)
+{
+    return doc != NULL && json_is_null(inner(doc));
+}
+
 const char *jdoc_as_text(const struct jdoc *doc)
 {
     return json_string_value(inner(doc));

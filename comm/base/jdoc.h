@@ -54,6 +54,8 @@ bool jdoc_is_object(const struct jdoc *doc);
 bool jdoc_is_array(const struct jdoc *doc);
 bool jdoc_is_int(const struct jdoc *doc);
 bool jdoc_is_true(const struct jdoc *doc);
+bool jdoc_is_bool(const struct jdoc *doc);
+bool jdoc_is_null(const struct jdoc *doc); /* written out: not for a member that is not there */
 const char *jdoc_as_text(const struct jdoc *doc);
 int64_t jdoc_as_int(const struct jdoc *doc);
 double jdoc_as_real(const struct jdoc *doc);

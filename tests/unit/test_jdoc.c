@@ -120,6 +120,8 @@ START_TEST(walk__gives_members_in_the_order_of_the_text)
     ck_assert(!jdoc_is_true(jdoc_at(list, 4)) && !jdoc_is_true(jdoc_at(list, 0)));
     ck_assert_ptr_null(jdoc_at(list, 5));
     ck_assert(!jdoc_is_int(jdoc_at(list, 1)));
+    ck_assert(jdoc_is_bool(jdoc_at(list, 3)) && jdoc_is_bool(jdoc_at(list, 4)));
+    ck_assert(!jdoc_is_bool(jdoc_at(list, 0)) && !jdoc_is_null(jdoc_at(list, 4)));
     jdoc_close(doc);
 }
 END_TEST
@@ -134,7 +136,12 @@ START_TEST(getters__accept_null_and_the_wrong_type)
     ck_assert_uint_eq(jdoc_count(NULL), 0);
     ck_assert(!jdoc_is_object(NULL) && !jdoc_is_array(NULL) && !jdoc_is_int(NULL));
     ck_assert(!jdoc_is_true(NULL));
+    ck_assert(!jdoc_is_bool(NULL) && !jdoc_is_null(NULL));
     jdoc_close(NULL);
+
+    struct jdoc *doc = parse("{\"n\": null}");
+    ck_assert(jdoc_is_null(jdoc_get(doc, "n")) && !jdoc_is_null(jdoc_get(doc, "m")));
+    jdoc_close(doc);
 }
 END_TEST
 
