@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/data_wordpiece.h"
+#include "data/data_tokenizer.h"
 #include "tests/text/text_case.h"
 
 enum { IDS_MAX = 16384 };
@@ -27,7 +27,7 @@ static int fail(void)
 
 int main(int argc, char **argv)
 {
-    struct data_wordpiece *tokenizer = NULL;
+    struct data_tokenizer *tokenizer = NULL;
     char *line = NULL;
     size_t room = 0;
 
@@ -41,20 +41,23 @@ int main(int argc, char **argv)
                 IDS_MAX);
         return 2;
     }
-    if (data_wordpiece_open(argv[1], &tokenizer) != ERR_OK) {
+    if (data_tokenizer_open(argv[1], &tokenizer) != ERR_OK) {
         return fail();
     }
     for (ssize_t bytes = getline(&line, &room, stdin); bytes > 0;
          bytes = getline(&line, &room, stdin)) {
         bytes -= line[bytes - 1] == '\n';
         const size_t count = text_case_unescape(line, (size_t)bytes);
-        const int64_t id_count = data_wordpiece_encode(tokenizer, line, count, ids, ids_max);
+        int64_t id_count = 0;
+        if (data_tokenizer_encode(tokenizer, line, count, ids, ids_max, &id_count) != ERR_OK) {
+            return fail();
+        }
         for (int64_t i = 0; i < id_count; i++) {
             printf("%s%" PRId32, i == 0 ? "" : " ", ids[i]);
         }
         putchar('\n');
     }
-    data_wordpiece_close(tokenizer);
+    data_tokenizer_close(tokenizer);
     free(line);
     return 0;
 }
