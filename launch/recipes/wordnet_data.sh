@@ -7,7 +7,8 @@
 #
 # out of Debian's package wordnet-base. A gloss is the definition alone: examples, which stand in double
 # quotes, are taken out, as NLTK does. Of glosses that are equal the first is kept, so none is in both files;
-# every tenth of a class, in the order of the database, is for the test. The same bytes on every machine.
+# every tenth of a class, in the order of the database, is for the test. Then both files are shuffled, so that
+# the first n lines of one are a fair part of it. The same bytes on every machine.
 #
 # Exit codes: 0; 2 command line; 66 the package is missing; 74 OUT cannot be written.
 set -eu
@@ -81,8 +82,9 @@ LIST
 
 # A line of data: offset, file number, ..., " | ", gloss (wndb(5WN)). Lines of the licence begin with blanks.
 cat "$from/data.noun" "$from/data.verb" "$from/data.adj" "$from/data.adv" |
-    awk -v labels="$made/labels.txt" -v train="$made/train.tsv" -v test="$made/test.tsv" '
+    awk -v labels="$made/labels.txt" -v train="$made/train" -v test="$made/test" '
     BEGIN {
+        key = 1
         while ((getline name < labels) > 0)
             names[class_count++] = name
     }
@@ -101,8 +103,13 @@ cat "$from/data.noun" "$from/data.verb" "$from/data.adj" "$from/data.adv" |
             next
         seen[gloss] = 1
         class = $2 + 0
-        print names[class] "\t" gloss > (++count[class] % 10 == 0 ? test : train)
+        # S. Park and K. Miller, "Random Number Generators: Good Ones Are Hard to Find", 1988: no key twice.
+        key = key * 16807 % 2147483647
+        print key "\t" names[class] "\t" gloss > (++count[class] % 10 == 0 ? test : train)
     }' || exit 74
+for part in train test; do
+    sort -n "$made/$part" | cut -f 2- >"$made/$part.tsv" || exit 74
+done
 for file in labels.txt train.tsv test.tsv; do
     mv "$made/$file" "$out/$file" || exit 74
 done
