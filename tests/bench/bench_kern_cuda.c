@@ -87,14 +87,14 @@ static void attention(void)
 {
     const struct kern_attention_shape shape = heads();
 
-    ops.attention_forward(y, saved, x, &shape, s.T);
+    ops.attention_forward(y, saved, x, &shape, s.T, NULL);
 }
 
 static void attention_backward(void)
 {
     const struct kern_attention_shape shape = heads();
 
-    ops.attention_backward(y, gradient, x, saved, &shape, s.T);
+    ops.attention_backward(y, gradient, x, saved, &shape, s.T, NULL);
 }
 
 static void attention_bf16(void)

@@ -62,12 +62,12 @@ struct shape {
 
 static void attention_forward(const struct version *version, const struct shape *shape)
 {
-    version->attention_forward(out, saved, in, &shape->attention, shape->query_count);
+    version->attention_forward(out, saved, in, &shape->attention, shape->query_count, NULL);
 }
 
 static void attention_backward(const struct version *version, const struct shape *shape)
 {
-    version->attention_backward(out, grad, in, saved, &shape->attention, shape->query_count);
+    version->attention_backward(out, grad, in, saved, &shape->attention, shape->query_count, NULL);
 }
 
 static void layernorm_forward(const struct version *version, const struct shape *shape)

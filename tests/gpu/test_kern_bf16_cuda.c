@@ -323,9 +323,9 @@ START_TEST(attention__is_that_of_float_but_for_rounding)
     const struct float_block lse_there = float_block_normal(lse_count, 4);
     struct device_mirror m = device_mirror_begin();
 
-    kern_attention_forward_portable(y.wide.data, lse.data, qkv.wide.data, shape, query_count);
+    kern_attention_forward_portable(y.wide.data, lse.data, qkv.wide.data, shape, query_count, NULL);
     kern_attention_backward_portable(dqkv.wide.data, dout.wide.data, qkv.wide.data, lse.data, shape,
-                                     query_count);
+                                     query_count, NULL);
     uint16_t *y_there = out(&m, &y);
     float *lse_out = device_mirror_out(&m, lse_there.data, lse_count);
     kern_attention_forward_bf16_cuda(y_there, lse_out, in(&m, &qkv), shape, query_count);

@@ -39,7 +39,8 @@ enum { SHAPE_COUNT = sizeof(SHAPES) / sizeof(SHAPES[0]) };
 struct fixture {
     const struct version *version;
     struct kern_attention_shape shape;
-    int64_t rows, width; /* B * T, H * D */
+    int64_t rows, width;                    /* B * T, H * D */
+    const struct kern_attention_mask *mask; /* NULL at first */
     struct float_block qkv, dout, out, saved, dqkv;
 };
 
@@ -73,13 +74,13 @@ static void close_fixture(const struct fixture *fixture)
 static void run_forward(const struct fixture *fixture, int64_t query_count)
 {
     fixture->version->forward(fixture->out.data, fixture->saved.data, fixture->qkv.data,
-                              &fixture->shape, query_count);
+                              &fixture->shape, query_count, fixture->mask);
 }
 
 static void run_backward(const struct fixture *fixture, int64_t query_count)
 {
     fixture->version->backward(fixture->dqkv.data, fixture->dout.data, fixture->qkv.data,
-                               fixture->saved.data, &fixture->shape, query_count);
+                               fixture->saved.data, &fixture->shape, query_count, fixture->mask);
 }
 
 static void check_close(const struct fixture *fixture, const char *what, const float *found,
@@ -101,7 +102,7 @@ static void check_forward(const struct fixture *fixture)
     double *const qkv = float_block_to_f64(&fixture->qkv);
     double *const expected = float_block_to_f64(&fixture->out);
 
-    ref64_attention(expected, qkv, &fixture->shape);
+    ref64_attention(expected, qkv, &fixture->shape, fixture->mask);
     check_close(fixture, "out", fixture->out.data, expected, fixture->out.count);
     free(qkv);
     free(expected);
@@ -113,7 +114,7 @@ static void check_backward(const struct fixture *fixture)
     double *const dout = float_block_to_f64(&fixture->dout);
     double *const expected = float_block_to_f64(&fixture->dqkv);
 
-    ref64_attention_backward(expected, dout, qkv, &fixture->shape);
+    ref64_attention_backward(expected, dout, qkv, &fixture->shape, fixture->mask);
     check_close(fixture, "dqkv", fixture->dqkv.data, expected, fixture->dqkv.count);
     free(qkv);
     free(dout);
@@ -142,7 +143,7 @@ START_TEST(forward__gives_the_same_bits_when_nothing_is_saved)
         run_forward(&fixture, fixture.shape.T);
         const struct float_block again = float_block_open(fixture.out.count);
         fixture.version->forward(again.data, NULL, fixture.qkv.data, &fixture.shape,
-                                 fixture.shape.T);
+                                 fixture.shape.T, NULL);
         ck_assert_mem_eq(again.data, fixture.out.data, (size_t)again.count * sizeof(float));
         float_block_close(&again);
         close_fixture(&fixture);
@@ -284,6 +285,119 @@ START_TEST(forward__passes_nan_and_infinity_on_to_the_rows_that_meet_them)
 }
 END_TEST
 
+/* Lengths that differ between samples, 1 and T among them. */
+static void choose_lengths(int32_t *lengths, const struct kern_attention_shape *shape)
+{
+    for (int64_t b = 0; b < shape->B; b++) {
+        const int64_t choices[] = {(shape->T + 1) / 2, shape->T, 1};
+        lengths[b] = (int32_t)choices[b % 3];
+    }
+}
+
+/* What padding holds: NaN for the versions, which must not read it, 0 for the reference. */
+static void fill_padding(const struct fixture *fixture, const int32_t *lengths, float value)
+{
+    const int64_t T = fixture->shape.T, width = fixture->width;
+
+    for (int64_t row = 0; row < fixture->rows; row++) {
+        if (row % T >= lengths[row / T]) {
+            for (int64_t c = 0; c < 3 * width; c++) {
+                fixture->qkv.data[row * 3 * width + c] = value;
+            }
+            for (int64_t c = 0; c < width; c++) {
+                fixture->dout.data[row * width + c] = value;
+            }
+        }
+    }
+}
+
+static void check_padding_is_zero(const struct fixture *fixture, const int32_t *lengths,
+                                  int64_t query_count)
+{
+    const int64_t T = fixture->shape.T, width = fixture->width;
+
+    for (int64_t row = 0; row < fixture->rows; row++) {
+        for (int64_t c = 0; c < 3 * width && row % T >= lengths[row / T]; c++) {
+            const bool is_out = c < width && row % T < query_count;
+            ck_assert_msg(fixture->dqkv.data[row * 3 * width + c] == 0, "dqkv of padding");
+            ck_assert_msg(!is_out || fixture->out.data[row * width + c] == 0, "out of padding");
+        }
+    }
+}
+
+START_TEST(forward_and_backward__agree_with_double_under_every_mask)
+{
+    const struct kern_attention_shape *shape = &SHAPES[_i];
+    const int64_t query_counts[] = {shape->T, (shape->T + 2) / 3};
+    int32_t lengths[3], whole[3];
+
+    choose_lengths(lengths, shape);
+    for (int64_t b = 0; b < shape->B; b++) {
+        whole[b] = (int32_t)shape->T;
+    }
+    for (int which = 0; which < 4 * KERN_CASES_COUNT; which++) {
+        const bool has_lengths = which % 4 != 3;
+        const struct kern_attention_mask mask = {has_lengths ? lengths : NULL, which % 4 > 1};
+        const int64_t query_count = query_counts[which % 2];
+        const int32_t *there = has_lengths ? lengths : whole;
+        struct fixture fixture;
+        open_fixture(&fixture, which / 4, shape);
+        fixture.mask = &mask;
+        fill_padding(&fixture, there, NAN);
+        silence_rows(&fixture, query_count, NAN);
+        run_forward(&fixture, query_count);
+        run_backward(&fixture, query_count);
+        fill_padding(&fixture, there, 0);
+        silence_rows(&fixture, query_count, 0);
+        if (query_count == shape->T) {
+            check_forward(&fixture);
+        }
+        check_backward(&fixture);
+        check_padding_is_zero(&fixture, there, query_count);
+        close_fixture(&fixture);
+    }
+}
+END_TEST
+
+/* The first `length` tokens of sample 0 of `from`, as those of a batch of one that is T wide. */
+static void copy_sample(struct fixture *to, const struct fixture *from, int64_t length)
+{
+    memcpy(to->qkv.data, from->qkv.data, (size_t)(length * 3 * from->width) * sizeof(float));
+}
+
+START_TEST(forward__gives_a_row_the_same_bits_whatever_stands_behind_what_it_attends_to)
+{
+    static const int64_t widths[] = {9, 16, 50, 96, 104, 300};
+    const int32_t length = 9, longer = 41;
+    const struct kern_attention_mask of_lengths = {&length, false}, causal = {&length, true};
+    const struct kern_attention_mask longer_causal = {&longer, true};
+
+    for (int v = 0; v < KERN_CASES_COUNT; v++) {
+        for (int is_causal = 0; is_causal < 2; is_causal++) {
+            struct fixture first, fixture;
+            open_fixture(&first, v, &(struct kern_attention_shape){1, 9, 2, 16});
+            const size_t bytes = (size_t)(length * first.width) * sizeof(float);
+            first.mask = is_causal ? &causal : NULL;
+            run_forward(&first, 9);
+            for (int w = 0; w < 6; w++) {
+                open_fixture(&fixture, v, &(struct kern_attention_shape){1, widths[w], 2, 16});
+                copy_sample(&fixture, &first, length);
+                fixture.mask = is_causal ? &causal : &of_lengths;
+                run_forward(&fixture, widths[w]);
+                ck_assert_mem_eq(fixture.out.data, first.out.data, bytes);
+                if (is_causal && widths[w] >= longer) {
+                    fixture.mask = &longer_causal;
+                    run_forward(&fixture, widths[w]);
+                    ck_assert_mem_eq(fixture.out.data, first.out.data, bytes);
+                }
+                close_fixture(&fixture);
+            }
+            close_fixture(&first);
+        }
+    }
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("kern_attention");
@@ -297,6 +411,10 @@ Suite *test_suite(void)
                         SHAPE_COUNT);
     tcase_add_loop_test(
         tcase, forward_and_backward__give_a_sample_the_same_bits_alone_and_in_a_batch, 0, 4);
+    tcase_add_loop_test(tcase, forward_and_backward__agree_with_double_under_every_mask, 0,
+                        SHAPE_COUNT);
+    tcase_add_test(tcase,
+                   forward__gives_a_row_the_same_bits_whatever_stands_behind_what_it_attends_to);
     tcase_add_test(tcase, forward__takes_scores_far_beyond_the_range_of_exp);
     tcase_add_test(tcase, forward__passes_nan_and_infinity_on_to_the_rows_that_meet_them);
     suite_add_tcase(suite, tcase);

@@ -2,6 +2,7 @@
 
 #include <check.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 static double *scratch(int64_t count)
@@ -74,9 +75,18 @@ static int64_t token_at(const struct kern_attention_shape *shape, int64_t b, int
     return (b * shape->T + t) * 3 * shape->H * shape->D + h * shape->D;
 }
 
-/* p [T]: the probabilities that query i of head h of sample b gives the keys. */
+/* Whether token i of sample b attends to token j. */
+static bool attends(const struct kern_attention_mask *mask, int64_t b, int64_t i, int64_t j)
+{
+    if (mask != NULL && mask->lengths != NULL && (i >= mask->lengths[b] || j >= mask->lengths[b])) {
+        return false;
+    }
+    return mask == NULL || !mask->is_causal || j <= i;
+}
+
+/* p [T]: the probabilities that query i of head h of sample b gives the keys; all 0 if it is padding. */
 static void attention_row(double *p, const double *qkv, const struct kern_attention_shape *shape,
-                          int64_t b, int64_t h, int64_t i)
+                          const struct kern_attention_mask *mask, int64_t b, int64_t h, int64_t i)
 {
     const int64_t T = shape->T, D = shape->D, HD = shape->H * D;
     const double *const q = qkv + token_at(shape, b, i, h);
@@ -88,25 +98,26 @@ static void attention_row(double *p, const double *qkv, const struct kern_attent
         for (int64_t c = 0; c < D; c++) {
             p[j] += q[c] * k[c] / sqrt((double)D);
         }
-        top = fmax(top, p[j]);
+        top = fmax(top, attends(mask, b, i, j) ? p[j] : -INFINITY);
     }
     for (int64_t j = 0; j < T; j++) {
-        p[j] = exp(p[j] - top);
+        p[j] = attends(mask, b, i, j) ? exp(p[j] - top) : 0;
         total += p[j];
     }
-    for (int64_t j = 0; j < T; j++) {
+    for (int64_t j = 0; j < T && total > 0; j++) {
         p[j] /= total;
     }
 }
 
-void ref64_attention(double *out, const double *qkv, const struct kern_attention_shape *shape)
+void ref64_attention(double *out, const double *qkv, const struct kern_attention_shape *shape,
+                     const struct kern_attention_mask *mask)
 {
     const int64_t T = shape->T, D = shape->D, HD = shape->H * D;
     double *const p = scratch(T);
 
     for (int64_t row = 0; row < shape->B * T * shape->H; row++) {
         const int64_t b = row / shape->H / T, i = row / shape->H % T, h = row % shape->H;
-        attention_row(p, qkv, shape, b, h, i);
+        attention_row(p, qkv, shape, mask, b, h, i);
         for (int64_t c = 0; c < D; c++) {
             double sum = 0;
             for (int64_t j = 0; j < T; j++) {
@@ -119,7 +130,8 @@ void ref64_attention(double *out, const double *qkv, const struct kern_attention
 }
 
 void ref64_attention_backward(double *dqkv, const double *dout, const double *qkv,
-                              const struct kern_attention_shape *shape)
+                              const struct kern_attention_shape *shape,
+                              const struct kern_attention_mask *mask)
 {
     const int64_t T = shape->T, D = shape->D, HD = shape->H * D;
     double *const p = scratch(T), *const dp = scratch(T);
@@ -131,7 +143,7 @@ void ref64_attention_backward(double *dqkv, const double *dout, const double *qk
         const int64_t b = row / shape->H / T, i = row / shape->H % T, h = row % shape->H;
         const int64_t q = token_at(shape, b, i, h);
         double delta = 0;
-        attention_row(p, qkv, shape, b, h, i);
+        attention_row(p, qkv, shape, mask, b, h, i);
         for (int64_t j = 0; j < T; j++) {
             dp[j] = 0;
             for (int64_t c = 0; c < D; c++) {

@@ -31,12 +31,14 @@ void ref64_layernorm(double *y, const double *x, const double *gain, const doubl
 void ref64_layernorm_backward(double *dx, double *dgain, double *dbias, const double *dy,
                               const double *x, const double *gain, const struct ref64_rows *rows);
 
-/* out [B, T, H, D] from qkv [B, T, 3, H, D]; all T tokens ask. */
-void ref64_attention(double *out, const double *qkv, const struct kern_attention_shape *shape);
+/* out [B, T, H, D] from qkv [B, T, 3, H, D]; all T tokens ask. mask NULL: none. */
+void ref64_attention(double *out, const double *qkv, const struct kern_attention_shape *shape,
+                     const struct kern_attention_mask *mask);
 
 /* The gradient of sum(dout * out); dout 0 for a token is as if it had not asked. */
 void ref64_attention_backward(double *dqkv, const double *dout, const double *qkv,
-                              const struct kern_attention_shape *shape);
+                              const struct kern_attention_shape *shape,
+                              const struct kern_attention_mask *mask);
 
 struct ref64_xent {
     double loss, lse;

@@ -122,7 +122,7 @@ static void attend(const struct vit64 *vit, int64_t layer, int64_t n, double *x)
         linear(qkv + part * D, 3 * D, normed, n * T, of_layer(vit, layer, name),
                of_layer(vit, layer, bias), D, D);
     }
-    ref64_attention(normed, qkv, &shape);
+    ref64_attention(normed, qkv, &shape, NULL);
     linear(qkv, D, normed, n * T, of_layer(vit, layer, "attention.output.dense.weight"),
            of_layer(vit, layer, "attention.output.dense.bias"), D, D);
     for (int64_t i = 0; i < n * T * D; i++) {

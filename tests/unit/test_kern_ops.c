@@ -21,6 +21,12 @@ static void check_complete(const struct kern_ops *ops)
     ck_assert(ops->attention_saved_elems != NULL);
     ck_assert(ops->embed_forward != NULL);
     ck_assert(ops->embed_backward != NULL);
+    ck_assert(ops->tokens_forward != NULL);
+    ck_assert(ops->tokens_backward != NULL);
+    ck_assert(ops->token_mean_forward != NULL);
+    ck_assert(ops->token_mean_backward != NULL);
+    ck_assert(ops->token_last_forward != NULL);
+    ck_assert(ops->token_last_backward != NULL);
     ck_assert(ops->gate_forward != NULL);
     ck_assert(ops->gate_backward != NULL);
     ck_assert(ops->zero != NULL);

@@ -98,13 +98,17 @@ START_TEST(layernorm__gives_rows_of_mean_0_and_variance_1)
 END_TEST
 
 static const struct kern_attention_shape SHAPE = {.B = 2, .T = 4, .H = 2, .D = 3};
+static const int32_t LENGTHS[] = {3, 1};
+static const struct kern_attention_mask MASKS[] = {
+    {NULL, false}, {LENGTHS, false}, {NULL, true}, {LENGTHS, true}};
+static int which_mask;
 static double qkv[MAX], dout[MAX];
 
 static double attention_loss(void)
 {
     double out[MAX];
 
-    ref64_attention(out, qkv, &SHAPE);
+    ref64_attention(out, qkv, &SHAPE, &MASKS[which_mask]);
     return inner_product(out, dout, 2 * 4 * 2 * 3);
 }
 
@@ -112,9 +116,10 @@ START_TEST(attention_backward__is_the_gradient)
 {
     double dqkv[MAX];
 
+    which_mask = _i;
     fill(qkv, 2 * 4 * 3 * 2 * 3, 5);
     fill(dout, 2 * 4 * 2 * 3, 6);
-    ref64_attention_backward(dqkv, dout, qkv, &SHAPE);
+    ref64_attention_backward(dqkv, dout, qkv, &SHAPE, &MASKS[which_mask]);
     check_gradient("dqkv", qkv, dqkv, 2 * 4 * 3 * 2 * 3, attention_loss);
 }
 END_TEST
@@ -129,10 +134,21 @@ START_TEST(attention__is_the_mean_of_values_where_all_keys_are_equal)
             qkv[row * 18 + 6 + c] = 1;
         }
     }
-    ref64_attention(out, qkv, &SHAPE);
+    ref64_attention(out, qkv, &SHAPE, NULL);
     for (int64_t c = 0; c < 6; c++) {
         const double *const v = qkv + 12 + c;
         ck_assert_double_eq_tol(out[c], (v[0] + v[18] + v[36] + v[54]) / 4, 1e-12);
+    }
+    ref64_attention(out, qkv, &SHAPE, &MASKS[1]); /* 3 keys; the fourth token is padding */
+    for (int64_t c = 0; c < 6; c++) {
+        const double *const v = qkv + 12 + c;
+        ck_assert_double_eq_tol(out[6 + c], (v[0] + v[18] + v[36]) / 3, 1e-12);
+        ck_assert_double_eq(out[18 + c], 0);
+    }
+    ref64_attention(out, qkv, &SHAPE, &MASKS[2]); /* token 1 sees tokens 0 and 1 */
+    for (int64_t c = 0; c < 6; c++) {
+        const double *const v = qkv + 12 + c;
+        ck_assert_double_eq_tol(out[6 + c], (v[0] + v[18]) / 2, 1e-12);
     }
 }
 END_TEST
@@ -188,7 +204,7 @@ Suite *test_suite(void)
 
     tcase_add_test(tcase, layernorm_backward__is_the_gradient);
     tcase_add_test(tcase, layernorm__gives_rows_of_mean_0_and_variance_1);
-    tcase_add_test(tcase, attention_backward__is_the_gradient);
+    tcase_add_loop_test(tcase, attention_backward__is_the_gradient, 0, 4);
     tcase_add_test(tcase, attention__is_the_mean_of_values_where_all_keys_are_equal);
     tcase_add_test(tcase, xent_backward__is_the_gradient);
     tcase_add_test(tcase, xent__agrees_with_the_log_sum_exp_form);

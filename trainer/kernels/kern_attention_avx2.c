@@ -50,15 +50,16 @@ static _Thread_local struct scratch scratch;
 /* One head of one sample; row t of q, k and v is at t * ld. */
 struct head {
     const float *q, *k, *v;
-    int64_t ld;     /* 3 * H * D */
-    int64_t ld_out; /* H * D */
-    int64_t T, D;
-    int64_t padded; /* T up to a multiple of LANES */
-    int64_t query_count;
-    int64_t saved_at; /* where in `saved` this head's P [T, padded] or lse [T] begins */
-    int64_t next;     /* floats from this head's q to the next head's; 0: there is none */
-    int64_t next_out; /* the same for rows of `out` */
+    int64_t ld;          /* 3 * H * D */
+    int64_t ld_out;      /* H * D */
+    int64_t T, D;        /* T: tokens that are there */
+    int64_t padded;      /* T up to a multiple of LANES */
+    int64_t query_count; /* of those tokens */
+    int64_t saved_at;    /* where in `saved` this head's P [T, padded] or lse [T] begins */
+    int64_t next;        /* floats from this head's q to the next head's; 0: there is none */
+    int64_t next_out;    /* the same for rows of `out` */
     bool saves_p;
+    bool is_causal;
     float scale;
 };
 
@@ -67,27 +68,42 @@ static int64_t padded_keys(int64_t T)
     return (T + LANES - 1) / LANES * LANES;
 }
 
-static bool fits_tiles(const struct kern_attention_shape *shape)
+static bool fits_tiles(int64_t T, int64_t D)
 {
-    return shape->D % LANES == 0 && shape->D <= CHANNELS_MAX && shape->T <= KEYS_MAX &&
-           padded_keys(shape->T) * shape->D <= TILE_ELEMS;
+    return D % LANES == 0 && D <= CHANNELS_MAX && T <= KEYS_MAX && padded_keys(T) * D <= TILE_ELEMS;
+}
+
+/* The floats of a query's row in `saved`, for a shape: P [up to a multiple of LANES], or lse. */
+static int64_t saved_row_elems(const struct kern_attention_shape *shape)
+{
+    const bool saves_p = fits_tiles(shape->T, shape->D) && shape->T <= SAVED_KEYS_MAX;
+
+    return saves_p ? padded_keys(shape->T) : 1;
+}
+
+/* Tokens of sample b that are there. */
+static int64_t length_of(const struct kern_attention_shape *shape,
+                         const struct kern_attention_mask *mask, int64_t b)
+{
+    const bool has_lengths = mask != NULL && mask->lengths != NULL;
+    const int64_t length = has_lengths ? mask->lengths[b] : shape->T;
+
+    assert(length >= 1 && length <= shape->T);
+    return length;
 }
 
 int64_t kern_attention_saved_elems_avx2(const struct kern_attention_shape *shape)
 {
-    if (!fits_tiles(shape)) {
-        return kern_attention_saved_elems_portable(shape);
-    }
-    const int64_t row_elems = shape->T <= SAVED_KEYS_MAX ? padded_keys(shape->T) : 1;
-    return shape->B * shape->H * shape->T * row_elems;
+    return shape->B * shape->H * shape->T * saved_row_elems(shape);
 }
 
 static struct head head_at(const float *qkv, const struct kern_attention_shape *shape,
-                           int64_t query_count, int64_t b, int64_t h)
+                           const struct kern_attention_mask *mask, int64_t query_count, int64_t b,
+                           int64_t h)
 {
     const int64_t T = shape->T, D = shape->D, HD = shape->H * D;
+    const int64_t length = length_of(shape, mask, b), saved_elems = saved_row_elems(shape);
     const float *q = qkv + b * T * 3 * HD + h * D;
-    const bool saves_p = T <= SAVED_KEYS_MAX;
     const bool is_last_of_sample = h == shape->H - 1, is_last = b == shape->B - 1;
     const int64_t back = HD - D; /* from a sample's last head to its first */
 
@@ -97,18 +113,19 @@ static struct head head_at(const float *qkv, const struct kern_attention_shape *
         .v = q + 2 * HD,
         .ld = 3 * HD,
         .ld_out = HD,
-        .T = T,
+        .T = length,
         .D = D,
-        .padded = padded_keys(T),
-        .query_count = query_count,
-        .saved_at = (b * shape->H + h) * T * (saves_p ? padded_keys(T) : 1),
+        .padded = padded_keys(length),
+        .query_count = query_count < length ? query_count : length,
+        .saved_at = (b * shape->H + h) * T * saved_elems,
         .next = !is_last_of_sample ? D
                 : is_last          ? 0
                                    : T * 3 * HD - back,
         .next_out = !is_last_of_sample ? D
                     : is_last          ? 0
                                        : T * HD - back,
-        .saves_p = saves_p,
+        .saves_p = saved_elems > 1,
+        .is_causal = mask != NULL && mask->is_causal,
         .scale = 1.0f / sqrtf((float)D),
     };
 }
@@ -255,16 +272,29 @@ static void copy_across(float *to, const float *from, const struct head *head, f
     }
 }
 
-/*
- * Turns scores s [rows, padded] into probabilities, 0 in the padding. lse [rows]: the
- * rows' log-sum-exps, NULL if not wanted.
- */
-static void softmax_rows(float *s, float *lse, int64_t rows, const struct head *head)
+/* How many keys a query attends to: the first ones. */
+static int64_t keys_of(const struct head *head, int64_t query)
 {
-    const int64_t last = head->padded - LANES;
-    const __m256 tail = _mm256_castsi256_ps(vec_mask(head->T - last));
+    return head->is_causal ? query + 1 : head->T;
+}
 
+/* p[from .. padded) = 0 */
+static void zero_keys(float *p, int64_t from, const struct head *head)
+{
+    for (int64_t j = from; j < head->padded; j += LANES) {
+        _mm256_store_ps(p + j, _mm256_setzero_ps());
+    }
+}
+
+/*
+ * Turns scores s [rows, padded], of query `first` and those that follow, into probabilities, 0 for
+ * keys that are not attended to. lse [rows]: the rows' log-sum-exps, NULL if not wanted.
+ */
+static void softmax_rows(float *s, float *lse, int64_t first, int64_t rows, const struct head *head)
+{
     for (int64_t i = 0; i < rows; i++, s += head->padded) {
+        const int64_t keys = keys_of(head, first + i), last = padded_keys(keys) - LANES;
+        const __m256 tail = _mm256_castsi256_ps(vec_mask(keys - last));
         const __m256 s_last =
             _mm256_blendv_ps(_mm256_set1_ps(-INFINITY), _mm256_load_ps(s + last), tail);
         __m256 peaks = s_last;
@@ -286,6 +316,7 @@ static void softmax_rows(float *s, float *lse, int64_t rows, const struct head *
             _mm256_store_ps(s + j, _mm256_mul_ps(inverse, _mm256_load_ps(s + j)));
         }
         _mm256_store_ps(s + last, _mm256_mul_ps(inverse, e_last));
+        zero_keys(s, last + LANES, head);
         if (lse != NULL) {
             lse[i] = top + logf(sum);
         }
@@ -293,17 +324,18 @@ static void softmax_rows(float *s, float *lse, int64_t rows, const struct head *
 }
 
 /* Turns scores s [rows, padded] into the probabilities whose log-sum-exps are known. */
-static void softmax_rows_again(float *s, const float *lse, int64_t rows, const struct head *head)
+static void softmax_rows_again(float *s, const float *lse, int64_t first, int64_t rows,
+                               const struct head *head)
 {
-    const int64_t last = head->padded - LANES;
-    const __m256 tail = _mm256_castsi256_ps(vec_mask(head->T - last));
-
     for (int64_t i = 0; i < rows; i++, s += head->padded) {
+        const int64_t keys = keys_of(head, first + i), last = padded_keys(keys) - LANES;
+        const __m256 tail = _mm256_castsi256_ps(vec_mask(keys - last));
         const __m256 shift = _mm256_set1_ps(lse[i]);
-        for (int64_t j = 0; j < head->padded; j += LANES) {
+        for (int64_t j = 0; j <= last; j += LANES) {
             _mm256_store_ps(s + j, vec_exp(_mm256_sub_ps(_mm256_load_ps(s + j), shift)));
         }
         _mm256_store_ps(s + last, _mm256_and_ps(tail, _mm256_load_ps(s + last)));
+        zero_keys(s, last + LANES, head);
     }
 }
 
@@ -326,8 +358,11 @@ static void softmax_backward_rows(float *dp, const float *p, int64_t rows, const
     }
 }
 
-/* s [rows, padded] = the scaled scores of `rows` queries; scratch.keys_across is filled. */
-static void score_rows(float *s, const float *q, int64_t ld_q, int64_t rows,
+/*
+ * s [rows, padded] = the scaled scores of `rows` queries with the first `keys` keys, up to a multiple of
+ * LANES; scratch.keys_across is filled.
+ */
+static void score_rows(float *s, const float *q, int64_t ld_q, int64_t rows, int64_t keys,
                        const struct head *head)
 {
     const struct product scores = {.a = q,
@@ -339,7 +374,7 @@ static void score_rows(float *s, const float *q, int64_t ld_q, int64_t rows,
                                    .ld_c = head->padded,
                                    .inner = head->D};
 
-    product_run(&scores, rows, head->padded);
+    product_run(&scores, rows, padded_keys(keys));
 }
 
 /* How many of the queries that are left to take at once. */
@@ -357,7 +392,7 @@ static void forward_head(float *out, float *saved, const struct head *head)
     copy_rows(scratch.rows, head->v, head->ld, head->T, head->D);
     prefetch_next(head);
     for (int64_t row = 0; row < head->query_count; row += ROWS_MAX) {
-        const int64_t rows = rows_at(row, head);
+        const int64_t rows = rows_at(row, head), keys = keys_of(head, row + rows - 1);
         float *p = scratch.p, *lse = NULL;
         if (saved != NULL && head->saves_p) {
             p = saved + head->saved_at + row * padded;
@@ -371,27 +406,58 @@ static void forward_head(float *out, float *saved, const struct head *head)
                                     .ld_b = head->D,
                                     .c = out + row * head->ld_out,
                                     .ld_c = head->ld_out,
-                                    .inner = head->T};
+                                    .inner = keys};
 
-        score_rows(p, head->q + row * head->ld, head->ld, rows, head);
-        softmax_rows(p, lse, rows, head);
+        score_rows(p, head->q + row * head->ld, head->ld, rows, keys, head);
+        softmax_rows(p, lse, row, rows, head);
         product_run(&p_v, rows, head->D);
     }
 }
 
-void kern_attention_forward_avx2(float *out, float *saved, const float *qkv,
-                                 const struct kern_attention_shape *shape, int64_t query_count)
+/* Sample b, which does not fit the tiles, as a batch of its own. */
+struct alone {
+    struct kern_attention_shape shape;
+    struct kern_attention_mask mask;
+    int64_t rows;  /* of `out` and qkv before it */
+    int64_t saved; /* floats before it */
+};
+
+static struct alone alone_of(const struct kern_attention_shape *shape,
+                             const struct kern_attention_mask *mask, int64_t b)
 {
-    if (!fits_tiles(shape)) {
-        kern_attention_forward_portable(out, saved, qkv, shape, query_count);
-        return;
+    struct alone alone = {.shape = *shape, .rows = b * shape->T};
+
+    alone.shape.B = 1;
+    alone.saved = b * shape->H * shape->T;
+    if (mask != NULL) {
+        alone.mask.is_causal = mask->is_causal;
+        alone.mask.lengths = mask->lengths == NULL ? NULL : mask->lengths + b;
     }
-    assert(query_count >= 1 && query_count <= shape->T);
+    return alone;
+}
+
+void kern_attention_forward_avx2(float *out, float *saved, const float *qkv,
+                                 const struct kern_attention_shape *shape, int64_t query_count,
+                                 const struct kern_attention_mask *mask)
+{
+    const int64_t T = shape->T, HD = shape->H * shape->D;
+
+    assert(query_count >= 1 && query_count <= T);
     assert((uintptr_t)saved % ALIGNMENT == 0);
     for (int64_t b = 0; b < shape->B; b++) {
+        if (!fits_tiles(length_of(shape, mask, b), shape->D)) {
+            const struct alone alone = alone_of(shape, mask, b);
+            kern_attention_forward_portable(
+                out + alone.rows * HD, saved == NULL ? NULL : saved + alone.saved,
+                qkv + alone.rows * 3 * HD, &alone.shape, query_count, &alone.mask);
+            continue;
+        }
         for (int64_t h = 0; h < shape->H; h++) {
-            const struct head head = head_at(qkv, shape, query_count, b, h);
-            forward_head(out + (b * shape->T * shape->H + h) * shape->D, saved, &head);
+            const struct head head = head_at(qkv, shape, mask, query_count, b, h);
+            forward_head(out + (b * T * shape->H + h) * shape->D, saved, &head);
+        }
+        for (int64_t t = length_of(shape, mask, b); t < query_count; t++) {
+            memset(out + (b * T + t) * HD, 0, (size_t)HD * sizeof(float));
         }
     }
 }
@@ -451,8 +517,9 @@ static void backward_head(float *dq, const float *dout, const float *saved, cons
         copy_rows(scratch.q, head->q + row * ld, ld, rows, D);
         copy_rows(scratch.dout, dout + row * head->ld_out, head->ld_out, rows, D);
         if (!head->saves_p) {
-            score_rows(scratch.p, scratch.q, D, rows, head);
-            softmax_rows_again(scratch.p, saved + head->saved_at + row, rows, head);
+            const int64_t keys = keys_of(head, row + rows - 1);
+            score_rows(scratch.p, scratch.q, D, rows, keys, head);
+            softmax_rows_again(scratch.p, saved + head->saved_at + row, row, rows, head);
         }
         product_run(&p_do, T, D);
         product_run(&dp, rows, padded);
@@ -467,21 +534,26 @@ static void backward_head(float *dq, const float *dout, const float *saved, cons
 
 void kern_attention_backward_avx2(float *dqkv, const float *dout, const float *qkv,
                                   const float *saved, const struct kern_attention_shape *shape,
-                                  int64_t query_count)
+                                  int64_t query_count, const struct kern_attention_mask *mask)
 {
-    const int64_t T = shape->T, H = shape->H, D = shape->D;
+    const int64_t T = shape->T, H = shape->H, D = shape->D, HD = H * D;
 
-    if (!fits_tiles(shape)) {
-        kern_attention_backward_portable(dqkv, dout, qkv, saved, shape, query_count);
-        return;
-    }
     assert(query_count >= 1 && query_count <= T);
     assert((uintptr_t)saved % ALIGNMENT == 0);
     for (int64_t b = 0; b < shape->B; b++) {
+        if (!fits_tiles(length_of(shape, mask, b), D)) {
+            const struct alone alone = alone_of(shape, mask, b);
+            kern_attention_backward_portable(dqkv + alone.rows * 3 * HD, dout + alone.rows * HD,
+                                             qkv + alone.rows * 3 * HD, saved + alone.saved,
+                                             &alone.shape, query_count, &alone.mask);
+            continue;
+        }
         for (int64_t h = 0; h < H; h++) {
-            const struct head head = head_at(qkv, shape, query_count, b, h);
-            backward_head(dqkv + b * T * 3 * H * D + h * D, dout + (b * T * H + h) * D, saved,
-                          &head);
+            const struct head head = head_at(qkv, shape, mask, query_count, b, h);
+            backward_head(dqkv + b * T * 3 * HD + h * D, dout + (b * T * H + h) * D, saved, &head);
+        }
+        for (int64_t t = length_of(shape, mask, b); t < T; t++) {
+            memset(dqkv + (b * T + t) * 3 * HD, 0, (size_t)(3 * HD) * sizeof(float));
         }
     }
 }

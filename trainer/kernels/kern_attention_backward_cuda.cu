@@ -106,7 +106,9 @@ static __global__ void __launch_bounds__(KERN_TILE_THREADS)
     const struct kern_place place = kern_place_of(a.tiles, heads.H);
     const int row = threadIdx.x / (KERN_TILE_THREADS / TILE), ld = kern_tile_ld<T>(heads.width);
     const int ld_p = kern_tile_ld<T>(TILE), ld_scores = kern_tile_ld<float>(TILE);
-    const int64_t HD = heads.ld / 3, first = place.tile * TILE, rows = heads.query_count - first;
+    const int64_t HD = heads.ld / 3, first = place.tile * TILE;
+    const int64_t length = kern_length(&heads, place.b), left = heads.query_count - first;
+    const int64_t rows = left < length - first ? left : length - first; /* that ask */
     const int64_t head = place.b * heads.T * heads.ld + place.h * heads.D;
     const int64_t at = (place.b * heads.T + first) * HD + place.h * heads.D;
     const int64_t at_row = (place.b * heads.H + place.h) * heads.T + first + row;
@@ -127,9 +129,9 @@ static __global__ void __launch_bounds__(KERN_TILE_THREADS)
             a.delta[at_row] = query.delta;
         }
     }
-    for (int64_t key = 0; key < heads.T && rows > 0; key += TILE) {
+    for (int64_t key = 0; key < length && rows > 0; key += TILE) {
         const T *k = a.qkv + head + HD + key * heads.ld;
-        const int keys = kern_in_tile<TILE>(heads.T - key);
+        const int keys = kern_in_tile<TILE>(length - key);
         kern_tile_load<TILE>(tiles.other[0], ld, heads.width, k, heads.ld, keys, heads.D,
                              heads.whole);
         kern_tile_load<TILE>(tiles.other[1], ld, heads.width, k + HD, heads.ld, keys, heads.D,
@@ -140,7 +142,8 @@ static __global__ void __launch_bounds__(KERN_TILE_THREADS)
         kern_tile_scores<TILE>(tiles.dp, ld_scores, tiles.mine[1], tiles.other[1], ld,
                                {in_use, keys, heads.width});
         __syncthreads();
-        differentiate<TILE, T>(&tiles, heads.scale, query, keys);
+        differentiate<TILE, T>(&tiles, heads.scale, query,
+                               kern_keys_of(&heads, first + row, key, keys));
         __syncthreads();
         kern_tile_add<TILE>(tiles.sums[0], kern_tile_ld<float>(heads.width), tiles.ds, ld_p,
                             tiles.other[0], ld, {in_use, heads.width, keys});
@@ -162,7 +165,10 @@ static __global__ void __launch_bounds__(KERN_TILE_THREADS)
     const int ld_p = kern_tile_ld<T>(TILE), ld_scores = kern_tile_ld<float>(TILE);
     const int ld_sums = kern_tile_ld<float>(heads.width);
     const int64_t HD = heads.ld / 3, first = place.tile * TILE;
-    const int keys = kern_in_tile<TILE>(heads.T - first);
+    const int64_t length = kern_length(&heads, place.b);
+    const int64_t queries = length < heads.query_count ? length : heads.query_count;
+    const int keys = kern_in_tile<TILE>(length - first),
+              to_store = kern_in_tile<TILE>(heads.T - first);
     const int64_t head = place.b * heads.T * heads.ld + place.h * heads.D;
     const int64_t head_rows = (place.b * heads.H + place.h) * heads.T;
     const int64_t at_k = head + HD + first * heads.ld;
@@ -173,8 +179,9 @@ static __global__ void __launch_bounds__(KERN_TILE_THREADS)
                          heads.whole);
     kern_tile_load<TILE>(tiles.mine[1], ld, heads.width, a.qkv + at_k + HD, heads.ld, keys, heads.D,
                          heads.whole);
-    for (int64_t t = 0; t < heads.query_count; t += TILE) {
-        const int rows = kern_in_tile<TILE>(heads.query_count - t);
+    __syncthreads(); /* nothing but padding: the sums are stored as they are */
+    for (int64_t t = 0; t < queries && keys > 0; t += TILE) {
+        const int rows = kern_in_tile<TILE>(queries - t);
         struct query_row query = {0.0f, 0.0f, row < rows};
         if (query.asks) {
             query.lse = a.lse[head_rows + t + row];
@@ -191,7 +198,8 @@ static __global__ void __launch_bounds__(KERN_TILE_THREADS)
         kern_tile_scores<TILE>(tiles.dp, ld_scores, tiles.other[1], tiles.mine[1], ld,
                                {rows, keys, heads.width});
         __syncthreads();
-        differentiate<TILE, T>(&tiles, heads.scale, query, keys);
+        differentiate<TILE, T>(&tiles, heads.scale, query,
+                               kern_keys_of(&heads, t + row, first, keys));
         __syncthreads();
         kern_tile_add_transposed<TILE>(tiles.sums[0], ld_sums, tiles.p, ld_p, tiles.other[1], ld,
                                        {keys, heads.width, rows});
@@ -199,10 +207,10 @@ static __global__ void __launch_bounds__(KERN_TILE_THREADS)
                                        {keys, heads.width, rows});
         __syncthreads();
     }
-    kern_tile_store<TILE>(a.dqkv + at_k, heads.ld, keys, heads.D, heads.whole, tiles.sums[1],
+    kern_tile_store<TILE>(a.dqkv + at_k, heads.ld, to_store, heads.D, heads.whole, tiles.sums[1],
                           ld_sums, NULL);
-    kern_tile_store<TILE>(a.dqkv + at_k + HD, heads.ld, keys, heads.D, heads.whole, tiles.sums[0],
-                          ld_sums, NULL);
+    kern_tile_store<TILE>(a.dqkv + at_k + HD, heads.ld, to_store, heads.D, heads.whole,
+                          tiles.sums[0], ld_sums, NULL);
 }
 
 /* As many samples at a time as the scratch has deltas for. */
@@ -230,15 +238,16 @@ template <typename T, int TILE> static void launch(struct backward_args<T> a, in
         a.dout += count * a.heads.T * HD;
         a.out += count * a.heads.T * HD;
         a.lse += count * rows;
+        a.heads.lengths = a.heads.lengths == NULL ? NULL : a.heads.lengths + count;
     }
 }
 
 void kern_attention_backward_f32(float *dqkv, const float *dout, const float *qkv, const float *out,
                                  const float *lse, const struct kern_attention_shape *shape,
-                                 int64_t query_count)
+                                 int64_t query_count, const struct kern_attention_mask *mask)
 {
     const bool are_aligned = kern_is_aligned(dqkv) && kern_is_aligned(dout) && kern_is_aligned(qkv);
-    const struct kern_heads heads = kern_heads_of(shape, query_count, are_aligned, 4);
+    const struct kern_heads heads = kern_heads_of(shape, query_count, mask, are_aligned, 4);
 
     if (heads.width <= 64) {
         launch<float, 32>({heads, dqkv, dout, qkv, out, lse, NULL, 0}, shape->B);
@@ -253,7 +262,7 @@ void kern_attention_backward_bf16_cuda(uint16_t *dqkv, const uint16_t *dout, con
                                        int64_t query_count)
 {
     const bool are_aligned = kern_is_aligned(dqkv) && kern_is_aligned(dout) && kern_is_aligned(qkv);
-    const struct kern_heads heads = kern_heads_of(shape, query_count, are_aligned, 8);
+    const struct kern_heads heads = kern_heads_of(shape, query_count, NULL, are_aligned, 8);
 
     launch<uint16_t, 32>({heads, dqkv, dout, qkv, out, lse, NULL, 0}, shape->B);
 }

@@ -96,7 +96,8 @@ static __global__ void __launch_bounds__(KERN_TILE_THREADS)
     const struct forward_tiles<T> tiles = cut<TILE, T>(shared, heads.width);
     const struct kern_place place = kern_place_of(a.tiles, heads.H);
     const int64_t HD = heads.ld / 3, first = place.tile * TILE;
-    const int64_t rows = heads.query_count - first;
+    const int64_t length = kern_length(&heads, place.b), left = heads.query_count - first;
+    const int64_t rows = left < length - first ? left : length - first; /* that ask */
     const T *q = a.qkv + place.b * heads.T * heads.ld + place.h * heads.D;
     const int ld = kern_tile_ld<T>(heads.width), ld_out = kern_tile_ld<float>(heads.width);
     const int ld_scores = kern_tile_ld<float>(TILE), ld_p = kern_tile_ld<T>(TILE);
@@ -105,25 +106,26 @@ static __global__ void __launch_bounds__(KERN_TILE_THREADS)
 
     kern_tile_load<TILE>(tiles.q, ld, heads.width, q + first * heads.ld, heads.ld, rows, heads.D,
                          heads.whole);
-    for (int64_t key = 0; key < heads.T; key += TILE) {
+    for (int64_t key = 0; key < length; key += TILE) {
         const T *k = q + HD + key * heads.ld, *v = k + HD;
-        kern_tile_load<TILE>(tiles.kv, ld, heads.width, k, heads.ld, heads.T - key, heads.D,
+        kern_tile_load<TILE>(tiles.kv, ld, heads.width, k, heads.ld, length - key, heads.D,
                              heads.whole);
         __syncthreads();
-        const int columns = kern_in_tile<TILE>(heads.T - key);
+        const int columns = kern_in_tile<TILE>(length - key);
+        const int keys = row < rows ? kern_keys_of(&heads, first + row, key, columns) : 0;
         kern_tile_scores<TILE>(tiles.scores, ld_scores, tiles.q, tiles.kv, ld,
                                {in_use, columns, heads.width});
         __syncthreads();
-        kern_tile_load<TILE>(tiles.kv, ld, heads.width, v, heads.ld, heads.T - key, heads.D,
+        kern_tile_load<TILE>(tiles.kv, ld, heads.width, v, heads.ld, length - key, heads.D,
                              heads.whole);
-        softmax = follow<TILE, T>(&tiles, &heads, row < rows ? columns : 0, softmax, key == 0);
+        softmax = follow<TILE, T>(&tiles, &heads, keys, softmax, key == 0);
         __syncthreads();
         kern_tile_add<TILE>(tiles.out, ld_out, tiles.p, ld_p, tiles.kv, ld,
                             {in_use, heads.width, columns});
         __syncthreads();
     }
     if (threadIdx.x % (KERN_TILE_THREADS / TILE) == 0) {
-        tiles.scale[row] = 1.0f / softmax.sum;
+        tiles.scale[row] = row < rows ? 1.0f / softmax.sum : 0.0f;
         if (a.lse != NULL && row < rows) {
             a.lse[(place.b * heads.H + place.h) * heads.T + first + row] =
                 softmax.top + logf(softmax.sum);
@@ -131,10 +133,10 @@ static __global__ void __launch_bounds__(KERN_TILE_THREADS)
     }
     __syncthreads();
     const int64_t at = (place.b * heads.T + first) * HD + place.h * heads.D;
-    kern_tile_store<TILE>(a.out + at, HD, rows, heads.D, heads.whole, tiles.out, ld_out,
+    kern_tile_store<TILE>(a.out + at, HD, left, heads.D, heads.whole, tiles.out, ld_out,
                           tiles.scale);
     if (a.copy != NULL) {
-        kern_tile_store<TILE>(a.copy + at, HD, rows, heads.D, heads.whole, tiles.out, ld_out,
+        kern_tile_store<TILE>(a.copy + at, HD, left, heads.D, heads.whole, tiles.out, ld_out,
                               tiles.scale);
     }
 }
@@ -163,11 +165,12 @@ int64_t kern_attention_saved_elems_cuda(const struct kern_attention_shape *shape
 }
 
 void kern_attention_forward_cuda(float *out, float *saved, const float *qkv,
-                                 const struct kern_attention_shape *shape, int64_t query_count)
+                                 const struct kern_attention_shape *shape, int64_t query_count,
+                                 const struct kern_attention_mask *mask)
 {
     float *copy = saved == NULL ? NULL : saved + lse_elems(shape);
     const bool are_aligned = kern_is_aligned(out) && kern_is_aligned(copy) && kern_is_aligned(qkv);
-    const struct kern_heads heads = kern_heads_of(shape, query_count, are_aligned, 4);
+    const struct kern_heads heads = kern_heads_of(shape, query_count, mask, are_aligned, 4);
 
     if (heads.width <= 128) {
         launch<float, 32>({heads, out, copy, saved, qkv, 0}, shape->B);
@@ -180,15 +183,15 @@ void kern_attention_forward_bf16_cuda(uint16_t *out, float *lse, const uint16_t 
                                       const struct kern_attention_shape *shape, int64_t query_count)
 {
     const bool are_aligned = kern_is_aligned(out) && kern_is_aligned(qkv);
-    const struct kern_heads heads = kern_heads_of(shape, query_count, are_aligned, 8);
+    const struct kern_heads heads = kern_heads_of(shape, query_count, NULL, are_aligned, 8);
 
     launch<uint16_t, 32>({heads, out, NULL, lse, qkv, 0}, shape->B);
 }
 
 void kern_attention_backward_cuda(float *dqkv, const float *dout, const float *qkv,
                                   const float *saved, const struct kern_attention_shape *shape,
-                                  int64_t query_count)
+                                  int64_t query_count, const struct kern_attention_mask *mask)
 {
     kern_attention_backward_f32(dqkv, dout, qkv, saved + lse_elems(shape), saved, shape,
-                                query_count);
+                                query_count, mask);
 }

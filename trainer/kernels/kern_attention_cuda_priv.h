@@ -17,11 +17,27 @@ struct kern_heads {
     int H, D, width; /* width: the columns of a tile in use, D up to a multiple of 2 packs */
     int64_t ld;      /* 3 H D, of qkv; H D is that of out */
     float scale;
-    bool whole;
+    bool whole, is_causal;
+    const int32_t *lengths; /* [B] or NULL */
 };
 
+/* Tokens of sample b that are there. */
+static __device__ inline int64_t kern_length(const struct kern_heads *heads, int64_t b)
+{
+    return heads->lengths == NULL ? heads->T : heads->lengths[b];
+}
+
+/* How many of the `keys` keys from `key` on query `query` attends to; not above 0: none. */
+static __device__ inline int kern_keys_of(const struct kern_heads *heads, int64_t query,
+                                          int64_t key, int keys)
+{
+    return heads->is_causal && query + 1 - key < keys ? (int)(query + 1 - key) : keys;
+}
+
 static inline struct kern_heads kern_heads_of(const struct kern_attention_shape *shape,
-                                              int64_t query_count, bool are_aligned, int pack)
+                                              int64_t query_count,
+                                              const struct kern_attention_mask *mask,
+                                              bool are_aligned, int pack)
 {
     const int H = (int)shape->H, D = (int)shape->D;
 
@@ -34,7 +50,9 @@ static inline struct kern_heads kern_heads_of(const struct kern_attention_shape 
             (D + 2 * pack - 1) / (2 * pack) * (2 * pack),
             3 * shape->H * shape->D,
             1.0f / sqrtf((float)D),
-            are_aligned && D % pack == 0};
+            are_aligned && D % pack == 0,
+            mask != NULL && mask->is_causal,
+            mask == NULL ? NULL : mask->lengths};
 }
 
 /* The block's tile, head and sample, tiles running fastest. */
@@ -94,6 +112,6 @@ template <typename... A> static inline void kern_allow_shared(void (*kernel)(A..
 /* As kern_attention_backward_bf16_cuda(), in float. */
 void kern_attention_backward_f32(float *dqkv, const float *dout, const float *qkv, const float *out,
                                  const float *lse, const struct kern_attention_shape *shape,
-                                 int64_t query_count);
+                                 int64_t query_count, const struct kern_attention_mask *mask);
 
 #endif

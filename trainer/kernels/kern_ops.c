@@ -43,6 +43,12 @@ static void fill_rows(struct kern_ops *ops)
 {
     ops->embed_forward = kern_embed_forward_cpu;
     ops->embed_backward = kern_embed_backward_cpu;
+    ops->tokens_forward = kern_tokens_forward_portable;
+    ops->tokens_backward = kern_tokens_backward_portable;
+    ops->token_mean_forward = kern_token_mean_forward_portable;
+    ops->token_mean_backward = kern_token_mean_backward_portable;
+    ops->token_last_forward = kern_token_last_forward_portable;
+    ops->token_last_backward = kern_token_last_backward_portable;
     ops->gate_forward = kern_gate_forward_portable;
     ops->gate_backward = kern_gate_backward_portable;
     ops->zero = kern_zero_portable;

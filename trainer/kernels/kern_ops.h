@@ -25,6 +25,7 @@
 #include "trainer/kernels/kern_layernorm.h"
 #include "trainer/kernels/kern_linear.h"
 #include "trainer/kernels/kern_rows.h"
+#include "trainer/kernels/kern_tokens.h"
 #include "trainer/kernels/kern_update.h"
 #include "trainer/kernels/kern_xent.h"
 
@@ -57,6 +58,13 @@ struct kern_ops {
 
     kern_embed_forward_fn *embed_forward;
     kern_embed_backward_fn *embed_backward;
+
+    kern_tokens_forward_fn *tokens_forward;
+    kern_tokens_backward_fn *tokens_backward;
+    kern_token_mean_forward_fn *token_mean_forward;
+    kern_token_mean_backward_fn *token_mean_backward;
+    kern_token_last_forward_fn *token_last_forward;
+    kern_token_last_backward_fn *token_last_backward;
 
     kern_gate_forward_fn *gate_forward;
     kern_gate_backward_fn *gate_backward;

@@ -115,7 +115,7 @@ void model_block_backward(struct model_work *work, int64_t layer, float *gradien
     ops->linear_backward_data(work->dnormed, rows.ld, work->dmiddle, rows.ld, rows.count,
                               &matrices->out, NULL);
     ops->attention_backward(work->dwide, work->dnormed, kept->qkv, kept->attention, &shape,
-                            model_is_cls_only(model, layer) ? 1 : T);
+                            model_is_cls_only(model, layer) ? 1 : T, NULL);
     qkv_backward(work, layer, gradients, accumulate);
     ops->layernorm_backward(
         work->dx, work->dmiddle, model_at(model, gradients, MODEL_norm1_gain, layer),

@@ -69,7 +69,7 @@ void model_block_forward(struct model_work *work, int64_t layer)
                            epsilon);
     project_qkv(work, layer, kept);
     ops->attention_forward(kept->heads, kept->attention, kept->qkv, &shape,
-                           model_is_cls_only(model, layer) ? 1 : T);
+                           model_is_cls_only(model, layer) ? 1 : T, NULL);
     ops->linear_forward(kept->middle, rows.ld, kept->heads, rows.ld, rows.count, &matrices->out,
                         &join_attention);
     ops->layernorm_forward(kept->normed2, kept->mean2, kept->rstd2, kept->middle, rows.ld,
