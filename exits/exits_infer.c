@@ -14,23 +14,16 @@ struct exits_infer {
     const struct exits_net *net;
     struct model_work *work;
     struct exits_work *exits;
-    float *pooled;  /* [n, D], of the device */
-    float *logits;  /* [n, K], final, of the device */
-    float *said;    /* [n, 2] of the device: lse and class of the final classifier */
-    float *heard;   /* the same on the host */
-    void *images;   /* where the device has those of a batch; NULL on a CPU */
-    float *gates;   /* [n, G], of each sample of the batch, as far as it has come */
-    int64_t *place; /* [n], where in the batch the samples that are left came from */
-    uint32_t *kept; /* [n] */
+    float *pooled;             /* [n, D], of the device */
+    float *logits;             /* [n, K], final, of the device */
+    float *said;               /* [n, 2] of the device: lse and class of the final classifier */
+    float *heard;              /* the same on the host */
+    struct model_stage *stage; /* where the device has the samples of a batch */
+    float *gates;              /* [n, G], of each sample of the batch, as far as it has come */
+    int64_t *place;            /* [n], where in the batch the samples that are left came from */
+    uint32_t *kept;            /* [n] */
     int64_t samples_max;
 };
-
-static int64_t pixels_of(const struct exits_infer *infer)
-{
-    const struct model_config *config = model_config_of(infer->model);
-
-    return config->num_channels * config->image_size * config->image_size;
-}
 
 static enum err allocate(struct exits_infer *infer)
 {
@@ -50,10 +43,7 @@ static enum err allocate(struct exits_infer *infer)
     ERR_TRY(device_memory_open_f32(device, 2 * n, "classes", &infer->said));
     ERR_TRY(device_pinned_open(device, (size_t)(2 * n) * sizeof(float), "classes", &pinned));
     infer->heard = pinned;
-    if (device_kind(device) != DEVICE_CPU) {
-        ERR_TRY(device_memory_open(device, (size_t)(n * pixels_of(infer)) * sizeof(float), "images",
-                                   &infer->images));
-    }
+    ERR_TRY(model_stage_open(config, device, n, &infer->stage));
     ERR_TRY(memory_open_f32(n * exits_net_config_of(infer->net)->count, "gates", &infer->gates));
     ERR_TRY(model_work_open(infer->model, n, false, &infer->work));
     return exits_work_open(infer->net, n, &infer->exits);
@@ -88,7 +78,7 @@ void exits_infer_close(struct exits_infer *infer)
     exits_work_close(infer->exits);
     model_work_close(infer->work);
     memory_close(infer->gates);
-    device_memory_close(device, infer->images);
+    model_stage_close(infer->stage);
     device_pinned_close(device, infer->heard);
     device_memory_close(device, infer->said);
     device_memory_close(device, infer->logits);
@@ -198,21 +188,20 @@ static enum err finish(struct exits_infer *infer, int32_t *chosen, int32_t *pred
 }
 
 enum err exits_infer_run(struct exits_infer *infer, const struct exits_policy *policy,
-                         const float *images, int64_t n, int32_t *chosen_out,
+                         const struct model_input *input, int64_t n, int32_t *chosen_out,
                          int32_t *predicted_out)
 {
     const struct exits_net_config *config = exits_net_config_of(infer->net);
     const int64_t layers = model_config_of(infer->model)->num_hidden_layers;
-    const void *staged = NULL;
+    struct model_input staged;
     int exit = 0;
 
     assert(n >= 1 && n <= infer->samples_max);
     for (int64_t i = 0; i < n; i++) {
         infer->place[i] = i;
     }
-    ERR_TRY(device_stage(model_ops(infer->model)->device, infer->images, images,
-                         (size_t)(n * pixels_of(infer)) * sizeof(float), &staged));
-    model_embed_forward(infer->work, staged, n);
+    ERR_TRY(model_stage_put(infer->stage, input, n, &staged));
+    model_embed_forward(infer->work, &staged, n);
     for (int64_t layer = 0; layer < layers; layer++) {
         model_block_forward(infer->work, layer);
         if (exit < config->count && config->layers[exit] == layer) {

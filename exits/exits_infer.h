@@ -40,15 +40,17 @@ ERR_MUST_CHECK enum err exits_infer_open(const struct model *model, const struct
 void exits_infer_close(struct exits_infer *infer); /* NULL is allowed */
 
 /*
- * images        [n, C, height, width]  in, n <= samples_max
+ * input         n samples in the memory of the host, n <= samples_max
  * chosen_out    [n]  the exit each sample left at, G for the end
  * predicted_out [n]  the class it left with
  *
  * An exit with the threshold +inf is not computed and costs nothing, unless scores of later
- * exits follow from its gate (hazards of the direct form). Errors: ERR_NOT_FINITE.
+ * exits follow from its gate (hazards of the direct form). Errors: ERR_NOT_FINITE;
+ * those of model_stage_put().
  */
 ERR_MUST_CHECK enum err exits_infer_run(struct exits_infer *infer,
-                                        const struct exits_policy *policy, const float *images,
-                                        int64_t n, int32_t *chosen_out, int32_t *predicted_out);
+                                        const struct exits_policy *policy,
+                                        const struct model_input *input, int64_t n,
+                                        int32_t *chosen_out, int32_t *predicted_out);
 
 #endif

@@ -105,9 +105,10 @@ static enum err run_pass(struct evaluation *evaluation, const struct exits_polic
         for (int64_t i = 0; i < count; i++) {
             data_render(&timing->render, set, at + i, 0, timing->images + i * set->image_pixels);
         }
+        const struct model_input input = {.images = timing->images};
         const int64_t start_ns = clock_now_ns();
-        ERR_TRY(exits_infer_run(timing->infer, policy, timing->images, count,
-                                evaluation->timed + at, evaluation->predicted + at));
+        ERR_TRY(exits_infer_run(timing->infer, policy, &input, count, evaluation->timed + at,
+                                evaluation->predicted + at));
         *seconds_out += clock_since_s(start_ns);
         progress_beat();
     }

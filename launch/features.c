@@ -17,11 +17,11 @@ struct pass {
     struct data_augment render; /* normalises, changes nothing */
     struct model_work *work;
     int64_t samples_max;
-    float *images; /* [samples_max, pixels], on the host */
-    float *pooled; /* [samples_max, D] */
-    float *logits; /* [samples_max, K] */
-    void *staged;  /* where the device has the images, */
-    float *rows;   /* and makes the rows of the cache; NULL on a CPU */
+    float *images;             /* [samples_max, pixels], on the host */
+    float *pooled;             /* [samples_max, D] */
+    float *logits;             /* [samples_max, K] */
+    struct model_stage *stage; /* where the device has the samples, */
+    float *rows;               /* and makes the rows of the cache; NULL on a CPU */
 };
 
 static void pass_close(struct pass *pass)
@@ -30,7 +30,7 @@ static void pass_close(struct pass *pass)
 
     model_work_close(pass->work);
     device_memory_close(device, pass->rows);
-    device_memory_close(device, pass->staged);
+    model_stage_close(pass->stage);
     device_memory_close(device, pass->logits);
     device_memory_close(device, pass->pooled);
     device_pinned_close(device, pass->images);
@@ -53,10 +53,10 @@ static enum err pass_open(struct train_run *run, const struct features_source *s
     ERR_TRY(
         device_memory_open_f32(device, n * config->hidden_size, "pooled stream", &pass->pooled));
     ERR_TRY(device_memory_open_f32(device, n * config->num_labels, "logits", &pass->logits));
+    ERR_TRY(model_stage_open(config, device, n, &pass->stage));
     if (device_kind(device) == DEVICE_CPU) {
         return ERR_OK;
     }
-    ERR_TRY(device_memory_open(device, image_bytes, "images", &pass->staged));
     return device_memory_open_f32(device, n * row_elems, "rows of the cache", &pass->rows);
 }
 
@@ -72,7 +72,8 @@ static enum err run_batch(struct pass *pass, int64_t first, int64_t n, float *ro
     const struct data_set *set = pass->source->set;
     const int64_t D = config->hidden_size;
     float *to = pass->rows == NULL ? rows : pass->rows;
-    const void *staged = NULL;
+    const struct model_input input = {.images = pass->images};
+    struct model_input staged;
     int exit = 0;
 
     for (int64_t i = 0; i < n; i++) {
@@ -80,9 +81,8 @@ static enum err run_batch(struct pass *pass, int64_t first, int64_t n, float *ro
         data_render(&pass->render, set, samples == NULL ? first + i : samples[first + i], 0,
                     pass->images + i * set->image_pixels);
     }
-    ERR_TRY(device_stage(ops->device, pass->staged, pass->images,
-                         (size_t)(n * set->image_pixels) * sizeof(float), &staged));
-    model_embed_forward(pass->work, staged, n);
+    ERR_TRY(model_stage_put(pass->stage, &input, n, &staged));
+    model_embed_forward(pass->work, &staged, n);
     for (int64_t layer = 0; layer < config->num_hidden_layers; layer++) {
         model_block_forward(pass->work, layer);
         if (exit < exit_count && exits->layers[exit] == layer) {

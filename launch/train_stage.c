@@ -286,7 +286,7 @@ static uint64_t phase_of(const struct train_stage *stage, int64_t step)
 static enum err run_backbone_passes(struct train_stage *stage, struct train_report *report)
 {
     const int64_t micro = stage->options->per_device_train_batch_size;
-    const int64_t pixels = stage->run->train->image_pixels;
+    const struct model_config *config = model_config_of(stage->run->state.model);
     struct data_batch batch;
 
     ERR_TRY(data_stream_next(stage->stream, &batch));
@@ -295,9 +295,11 @@ static enum err run_backbone_passes(struct train_stage *stage, struct train_repo
     if (halt_is_wanted()) {
         step_vote(stage->step);
     }
+    const struct model_input input = {.images = batch.images};
     for (int64_t m = 0; m < stage->micro_count; m++) {
-        ERR_TRY(step_micro_batch(stage->step, batch.images + m * micro * pixels,
-                                 batch.labels + m * micro, micro, report->phase));
+        const struct model_input part = model_input_from(config, &input, m * micro);
+        ERR_TRY(
+            step_micro_batch(stage->step, &part, batch.labels + m * micro, micro, report->phase));
         progress_beat();
     }
     return step_finish(stage->step, stage->options->collective_deadline_ms, &report->result);

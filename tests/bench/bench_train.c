@@ -245,7 +245,7 @@ static void forward_once(struct bench *bench)
     for (int64_t at = 0; at < bench->local; at += bench->micro) {
         die_on(device_stage(bench->device, bench->staged, bench->images + at * PIXELS,
                             (size_t)(bench->micro * PIXELS) * sizeof(float), &images));
-        model_embed_forward(bench->work, images, bench->micro);
+        model_embed_forward(bench->work, &(struct model_input){.images = images}, bench->micro);
         for (int64_t layer = 0; layer < layers; layer++) {
             model_block_forward(bench->work, layer);
         }
@@ -268,8 +268,9 @@ static void step_once(struct bench *bench)
         die_on(exits_step_run(bench->exits_step, bench->samples, phase, DEADLINE_MS, &result));
     } else {
         for (int64_t at = 0; at < bench->local; at += bench->micro) {
-            die_on(step_micro_batch(bench->step, bench->images + at * PIXELS, bench->labels + at,
-                                    bench->micro, phase));
+            die_on(step_micro_batch(bench->step,
+                                    &(struct model_input){.images = bench->images + at * PIXELS},
+                                    bench->labels + at, bench->micro, phase));
         }
         die_on(step_finish(bench->step, DEADLINE_MS, &result));
     }

@@ -151,8 +151,9 @@ static void run_steps(enum device_kind kind, bool taps, const int64_t last[STEPS
             labels[i] = (i * 3 + s) % K;
         }
         for (int64_t m = 0; m < LEAVES; m++) {
-            EXPECT_OK(step_micro_batch(step, images + m * MICRO * PIXELS, labels + m * MICRO,
-                                       m == LEAVES - 1 ? last[s] : MICRO, phases[s]));
+            EXPECT_OK(
+                step_micro_batch(step, &(struct model_input){.images = images + m * MICRO * PIXELS},
+                                 labels + m * MICRO, m == LEAVES - 1 ? last[s] : MICRO, phases[s]));
         }
         EXPECT_OK(step_finish(step, DEADLINE_MS, &result));
         read_outcome(&place, &result, taps, &outcomes[s]);

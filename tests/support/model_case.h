@@ -1,4 +1,4 @@
-/* tests/support/model_case.h - small transformers with parameters worth a test, and images. */
+/* tests/support/model_case.h - small transformers with parameters worth a test, images and texts. */
 #ifndef TESTS_SUPPORT_MODEL_CASE_H
 #define TESTS_SUPPORT_MODEL_CASE_H
 
@@ -75,6 +75,48 @@ static inline float *model_case_images(const struct model_config *config, int64_
         images[i] = (float)rng_normal(3, RNG_TEST, (uint64_t)i, 1000 + sub);
     }
     return images;
+}
+
+/*
+ * n samples of either kind. Texts differ in length, one of them as long as can be, have words that come
+ * again, and what is no word behind their ends. End it with model_case_input_close().
+ */
+static inline struct model_input *model_case_input(const struct model_config *config, int64_t n,
+                                                   uint32_t sub)
+{
+    struct model_input *input = calloc(1, sizeof(*input));
+
+    ck_assert_ptr_nonnull(input);
+    if (config->embedding == MODEL_EMBEDDING_PATCHES) {
+        input->images = model_case_images(config, n, sub);
+        return input;
+    }
+    const int64_t stride = config->max_length + 2;
+    int32_t *tokens = malloc((size_t)(n * stride) * sizeof(int32_t));
+    int32_t *lengths = malloc((size_t)n * sizeof(int32_t));
+    ck_assert(tokens != NULL && lengths != NULL);
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t spread = (i + sub) * 5 % config->max_length;
+        lengths[i] = (int32_t)(i == 1 ? config->max_length : 1 + spread);
+        for (int64_t t = 0; t < stride; t++) {
+            const double u = rng_uniform(3, RNG_TEST, (uint64_t)(i * stride + t), 2000 + sub);
+            tokens[i * stride + t] =
+                t < lengths[i] ? (int32_t)(u * (double)config->vocab_size) : -1;
+        }
+    }
+    *input = (struct model_input){.tokens = tokens,
+                                  .lengths = lengths,
+                                  .token_stride = stride,
+                                  .width = model_config_tokens(config)};
+    return input;
+}
+
+static inline void model_case_input_close(struct model_input *input)
+{
+    free((void *)(uintptr_t)input->images);
+    free((void *)(uintptr_t)input->tokens);
+    free((void *)(uintptr_t)input->lengths);
+    free(input);
 }
 
 #endif

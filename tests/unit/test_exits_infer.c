@@ -70,7 +70,7 @@ static void look_at_all(struct fixture *fixture)
 
     ck_assert_int_eq(model_work_open(fixture->model, N, false, &work), ERR_OK);
     ck_assert_int_eq(exits_work_open(fixture->net, N, &exits), ERR_OK);
-    model_embed_forward(work, fixture->images, N);
+    model_embed_forward(work, &(struct model_input){.images = fixture->images}, N);
     for (int layer = 0; layer < L; layer++) {
         model_block_forward(work, layer);
         if (exit < G && net_config.layers[exit] == layer) {
@@ -141,7 +141,9 @@ static void check_policy(struct fixture *fixture, const struct exits_policy *pol
 
     scores_of(fixture, policy, scores);
     exits_decide_threshold(scores, policy->thresholds, N, G, want);
-    ck_assert_int_eq(exits_infer_run(fixture->infer, policy, fixture->images, N, chosen, predicted),
+    ck_assert_int_eq(exits_infer_run(fixture->infer, policy,
+                                     &(struct model_input){.images = fixture->images}, N, chosen,
+                                     predicted),
                      ERR_OK);
     for (int i = 0; i < N; i++) {
         ck_assert_int_eq(chosen[i], want[i]);
@@ -240,12 +242,16 @@ START_TEST(run__says_the_same_of_a_sample_in_any_batch)
         thresholds[g] = (double)fixture.max_prob[1][7 * G + g];
     }
     const struct exits_policy policy = policy_of(7, thresholds);
-    ck_assert_int_eq(exits_infer_run(fixture.infer, &policy, fixture.images, N, chosen, predicted),
+    ck_assert_int_eq(exits_infer_run(fixture.infer, &policy,
+                                     &(struct model_input){.images = fixture.images}, N, chosen,
+                                     predicted),
                      ERR_OK);
     for (int i = 0; i < N; i++) {
-        ck_assert_int_eq(exits_infer_run(fixture.infer, &policy, fixture.images + i * PIXELS, 1,
-                                         &again, &again_predicted),
-                         ERR_OK);
+        ck_assert_int_eq(
+            exits_infer_run(fixture.infer, &policy,
+                            &(struct model_input){.images = fixture.images + i * PIXELS}, 1, &again,
+                            &again_predicted),
+            ERR_OK);
         ck_assert_int_eq(again, chosen[i]);
         ck_assert_int_eq(again_predicted, predicted[i]);
     }
@@ -264,9 +270,10 @@ START_TEST(run__refuses_what_is_not_finite)
     for (int t = 0; t < 2; t++) {
         const struct exits_policy policy = policy_of(3, t == 0 ? none : high);
         char text[256];
-        ck_assert_int_eq(
-            exits_infer_run(fixture.infer, &policy, fixture.images, N, chosen, predicted),
-            ERR_NOT_FINITE);
+        ck_assert_int_eq(exits_infer_run(fixture.infer, &policy,
+                                         &(struct model_input){.images = fixture.images}, N, chosen,
+                                         predicted),
+                         ERR_NOT_FINITE);
         err_text(text, sizeof(text));
         ck_assert_msg(strstr(text, t == 0 ? "the end" : "layer 1") != NULL, "%s", text);
     }

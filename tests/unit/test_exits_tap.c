@@ -104,10 +104,11 @@ static void run_by_tap(struct fixture *fixture)
 
     ck_assert_int_eq(step_open(&options, &step), ERR_OK);
     for (int64_t m = 0; m < LEAVES; m++) {
-        ck_assert_int_eq(step_micro_batch(step, fixture->images + m * MICRO * PIXELS,
-                                          fixture->labels + m * MICRO, MICRO,
-                                          EXITS_TRAINS_HEADS | EXITS_TRAINS_GATES),
-                         ERR_OK);
+        ck_assert_int_eq(
+            step_micro_batch(
+                step, &(struct model_input){.images = fixture->images + m * MICRO * PIXELS},
+                fixture->labels + m * MICRO, MICRO, EXITS_TRAINS_HEADS | EXITS_TRAINS_GATES),
+            ERR_OK);
     }
     ck_assert_int_eq(step_finish(step, DEADLINE_MS, &fixture->by_tap), ERR_OK);
     fixture->gradients = copy(fixture->by_tap.tap_gradients, tap.gradient_elems);
@@ -130,7 +131,8 @@ static struct exits_cache *open_cache(const struct fixture *fixture)
         const int n = N - at < PASS ? N - at : PASS;
         float *rows = exits_cache_rows(cache) + at * ELEMS;
         int exit = 0;
-        model_embed_forward(work, fixture->images + at * PIXELS, n);
+        model_embed_forward(work, &(struct model_input){.images = fixture->images + at * PIXELS},
+                            n);
         for (int64_t layer = 0; layer < L; layer++) {
             model_block_forward(work, layer);
             if (exit < G && net_config.layers[exit] == layer) {

@@ -125,8 +125,8 @@ START_TEST(mean__is_of_the_tokens_that_are_there)
     for (int64_t i = 0; i < B * D; i++) {
         double want = 0;
         for (int64_t t = 0; t < LENGTHS[i / D]; t++) {
-            const int64_t row = i / D * T + t;
-            want += (double)dx.data[row * D + i % D] / (double)LENGTHS[i / D];
+            const int64_t b = i / D;
+            want += (double)dx.data[(b * T + t) * D + i % D] / (double)LENGTHS[b];
         }
         ck_assert(kern_is_close((double)mean.data[i], want, 1e-6));
     }

@@ -8,13 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/support/backbone64.h"
 #include "tests/support/model_case.h"
 #include "tests/support/test_suite.h"
-#include "tests/support/vit64.h"
 
-enum { SAMPLES = 3, CASES = 6 };
+enum { SAMPLES = 3, CASES = 12 };
 
-/* Widths that fill no vector, heads of one channel, one patch, several image channels. */
+/*
+ * Widths that fill no vector, heads of one channel, one patch, several image channels; DeiT, BERT,
+ * GPT-2, one of which with a classifier tied to its words.
+ */
 static const struct model_config cases[CASES] = {
     {.image_size = 8,
      .patch_size = 4,
@@ -88,6 +91,94 @@ static const struct model_config cases[CASES] = {
      .initializer_range = 0.02,
      .hidden_act = KERN_GELU_TANH,
      .pooling = MODEL_POOLING_CLS},
+    {.hidden_size = 12,
+     .num_hidden_layers = 2,
+     .num_attention_heads = 3,
+     .intermediate_size = 20,
+     .num_labels = 5,
+     .layer_norm_eps = 1e-6,
+     .initializer_range = 0.02,
+     .image_size = 6,
+     .patch_size = 2,
+     .num_channels = 2,
+     .has_distillation_token = true,
+     .hidden_act = KERN_GELU_ERF},
+    {.hidden_size = 8,
+     .num_hidden_layers = 2,
+     .num_attention_heads = 1,
+     .intermediate_size = 20,
+     .num_labels = 5,
+     .layer_norm_eps = 1e-6,
+     .initializer_range = 0.02,
+     .image_size = 6,
+     .patch_size = 3,
+     .num_channels = 1,
+     .has_distillation_token = true,
+     .pooling = MODEL_POOLING_MEAN,
+     .hidden_act = KERN_GELU_ERF},
+    {.hidden_size = 12,
+     .num_hidden_layers = 2,
+     .num_attention_heads = 3,
+     .intermediate_size = 20,
+     .num_labels = 5,
+     .layer_norm_eps = 1e-6,
+     .initializer_range = 0.02,
+     .embedding = MODEL_EMBEDDING_TOKENS,
+     .norm = MODEL_NORM_POST,
+     .mask = MODEL_MASK_LENGTHS,
+     .type_vocab_size = 2,
+     .hidden_act = KERN_GELU_ERF,
+     .vocab_size = 11,
+     .max_position_embeddings = 20,
+     .max_length = 13,
+     .pooling = MODEL_POOLING_MEAN},
+    {.hidden_size = 32,
+     .num_hidden_layers = 2,
+     .num_attention_heads = 2,
+     .intermediate_size = 64,
+     .num_labels = 5,
+     .layer_norm_eps = 1e-12,
+     .initializer_range = 0.02,
+     .embedding = MODEL_EMBEDDING_TOKENS,
+     .norm = MODEL_NORM_POST,
+     .mask = MODEL_MASK_LENGTHS,
+     .type_vocab_size = 2,
+     .hidden_act = KERN_GELU_ERF,
+     .vocab_size = 30,
+     .max_position_embeddings = 15,
+     .max_length = 15,
+     .pooling = MODEL_POOLING_CLS},
+    {.hidden_size = 16,
+     .num_hidden_layers = 2,
+     .num_attention_heads = 2,
+     .intermediate_size = 20,
+     .num_labels = 5,
+     .layer_norm_eps = 1e-6,
+     .initializer_range = 0.02,
+     .embedding = MODEL_EMBEDDING_TOKENS,
+     .norm = MODEL_NORM_PRE,
+     .mask = MODEL_MASK_CAUSAL,
+     .hidden_act = KERN_GELU_TANH,
+     .vocab_size = 9,
+     .max_position_embeddings = 40,
+     .max_length = 37,
+     .pooling = MODEL_POOLING_LAST},
+    {.hidden_size = 12,
+     .num_hidden_layers = 1,
+     .num_attention_heads = 3,
+     .intermediate_size = 20,
+     .num_labels = 13,
+     .layer_norm_eps = 1e-6,
+     .initializer_range = 0.02,
+     .embedding = MODEL_EMBEDDING_TOKENS,
+     .norm = MODEL_NORM_PRE,
+     .mask = MODEL_MASK_CAUSAL,
+     .hidden_act = KERN_GELU_TANH,
+     .vocab_size = 13,
+     .max_position_embeddings = 12,
+     .max_length = 9,
+     .ties_classifier = true,
+     .pooling = MODEL_POOLING_MEAN},
 };
 
 static float *floats(int64_t count)
@@ -105,9 +196,9 @@ static void open_work(const struct model *model, bool keeps, struct model_work *
 
 /* pooled [n, D] and logits [n, K] out. */
 static void run_forward(struct model_work *work, const struct model_config *config,
-                        const float *images, int64_t n, float *pooled, float *logits)
+                        const struct model_input *input, int64_t n, float *pooled, float *logits)
 {
-    model_embed_forward(work, images, n);
+    model_embed_forward(work, input, n);
     for (int64_t layer = 0; layer < config->num_hidden_layers; layer++) {
         model_block_forward(work, layer);
     }
@@ -123,8 +214,8 @@ static void label_samples(const struct model_config *config, int32_t labels[SAMP
 }
 
 /* The gradient of the summed cross entropies, by way of all backward functions. */
-static void run_backward(struct model *model, struct model_work *work, const float *images,
-                         float *gradients, bool accumulate)
+static void run_backward(struct model *model, struct model_work *work,
+                         const struct model_input *input, float *gradients, bool accumulate)
 {
     const struct model_config *config = model_config_of(model);
     const int64_t D = config->hidden_size, K = config->num_labels;
@@ -137,7 +228,7 @@ static void run_backward(struct model *model, struct model_work *work, const flo
     for (int i = 0; i < SAMPLES; i++) {
         weights[i] = 1;
     }
-    run_forward(work, config, images, SAMPLES, pooled, logits);
+    run_forward(work, config, input, SAMPLES, pooled, logits);
     model_ops(model)->xent_forward(&out, logits, NULL, SAMPLES, K);
     model_ops(model)->xent_backward(logits, logits, lse, labels, weights, SAMPLES, K);
     model_head_backward(work, pooled, logits, gradients, accumulate);
@@ -154,7 +245,7 @@ START_TEST(forward__gives_the_logits_of_the_transformer_in_double)
 {
     const struct model_config *config = &cases[_i];
     const int64_t D = config->hidden_size, K = config->num_labels;
-    float *images = model_case_images(config, SAMPLES, 0);
+    struct model_input *input = model_case_input(config, SAMPLES, 0);
     float *pooled = floats(SAMPLES * D), *logits = floats(SAMPLES * K);
     float *unkept = floats(SAMPLES * K);
     double want[SAMPLES * 16];
@@ -162,12 +253,12 @@ START_TEST(forward__gives_the_logits_of_the_transformer_in_double)
     for (int which = 0; which < model_case_ops_count(); which++) {
         struct model *model = model_case_open(config, (enum model_case_ops)which);
         struct model_work *kept_work = NULL, *work = NULL;
-        struct vit64 vit;
-        vit64_open(&vit, config, model_params(model), model_block(model));
-        vit64_forward(&vit, images, SAMPLES, NULL, want);
-        vit64_close(&vit);
+        struct backbone64 net;
+        backbone64_open(&net, config, model_params(model), model_block(model));
+        backbone64_forward(&net, input, SAMPLES, NULL, want);
+        backbone64_close(&net);
         open_work(model, true, &kept_work);
-        run_forward(kept_work, config, images, SAMPLES, pooled, logits);
+        run_forward(kept_work, config, input, SAMPLES, pooled, logits);
         for (int64_t i = 0; i < SAMPLES * K; i++) {
             if (!kern_is_close((double)logits[i], want[i], 1e-5)) {
                 ck_abort_msg("kernels %d: logit %d is %.9g, not %.9g", which, (int)i,
@@ -176,14 +267,14 @@ START_TEST(forward__gives_the_logits_of_the_transformer_in_double)
         }
         model_pack(model, false);
         open_work(model, false, &work);
-        run_forward(work, config, images, SAMPLES, pooled, unkept);
+        run_forward(work, config, input, SAMPLES, pooled, unkept);
         ck_assert_mem_eq(logits, unkept, (size_t)(SAMPLES * K) * sizeof(float));
         ck_assert_int_lt(model_work_bytes(work), model_work_bytes(kept_work));
         model_work_close(kept_work);
         model_work_close(work);
         model_close(model);
     }
-    free(images);
+    model_case_input_close(input);
     free(pooled);
     free(logits);
     free(unkept);
@@ -196,17 +287,17 @@ START_TEST(pool__gives_the_stream_behind_every_layer)
     const int64_t D = config->hidden_size, L = config->num_hidden_layers;
     struct model *model = model_case_open(config, MODEL_CASE_PORTABLE);
     struct model_work *work = NULL;
-    struct vit64 vit;
-    float *images = model_case_images(config, SAMPLES, 0);
+    struct backbone64 net;
+    struct model_input *input = model_case_input(config, SAMPLES, 0);
     float *pooled = floats(SAMPLES * D);
     double logits[SAMPLES * 16];
     double *want = calloc((size_t)(L * SAMPLES * D), sizeof(double));
 
     ck_assert_ptr_nonnull(want);
-    vit64_open(&vit, config, model_params(model), model_block(model));
-    vit64_forward(&vit, images, SAMPLES, want, logits);
+    backbone64_open(&net, config, model_params(model), model_block(model));
+    backbone64_forward(&net, input, SAMPLES, want, logits);
     open_work(model, false, &work);
-    model_embed_forward(work, images, SAMPLES);
+    model_embed_forward(work, input, SAMPLES);
     for (int64_t layer = 0; layer < L; layer++) {
         model_block_forward(work, layer);
         model_pool(work, pooled);
@@ -214,9 +305,9 @@ START_TEST(pool__gives_the_stream_behind_every_layer)
             ck_assert(kern_is_close((double)pooled[i], want[layer * SAMPLES * D + i], 1e-5));
         }
     }
-    vit64_close(&vit);
+    backbone64_close(&net);
     free(want);
-    free(images);
+    model_case_input_close(input);
     free(pooled);
     model_work_close(work);
     model_close(model);
@@ -224,23 +315,23 @@ START_TEST(pool__gives_the_stream_behind_every_layer)
 END_TEST
 
 /* The slope of the loss in double when `param` moves along `direction` [count], of length 1. */
-static double slope_along(struct vit64 *vit, const struct param *param, const double *direction,
-                          const float *images)
+static double slope_along(struct backbone64 *net, const struct param *param,
+                          const double *direction, const struct model_input *input)
 {
     static const double h = 1e-4;
-    double *const at = vit->params + param->offset;
+    double *const at = net->params + param->offset;
     double *saved = malloc((size_t)param->count * sizeof(double));
     double loss[2];
     int32_t labels[SAMPLES];
 
     ck_assert_ptr_nonnull(saved);
     memcpy(saved, at, (size_t)param->count * sizeof(double));
-    label_samples(vit->config, labels);
+    label_samples(net->config, labels);
     for (int side = 0; side < 2; side++) {
         for (int64_t i = 0; i < param->count; i++) {
             at[i] = saved[i] + (side == 0 ? -h : h) * direction[i];
         }
-        loss[side] = vit64_loss(vit, images, labels, SAMPLES);
+        loss[side] = backbone64_loss(net, input, labels, SAMPLES);
     }
     memcpy(at, saved, (size_t)param->count * sizeof(double));
     free(saved);
@@ -281,8 +372,8 @@ static bool choose_direction(int which, const struct param *param, const float *
     return squares > 1e-10;
 }
 
-static void check_tensor(struct vit64 *vit, const struct param *param, float *const gradients[],
-                         const float *images)
+static void check_tensor(struct backbone64 *net, const struct param *param,
+                         float *const gradients[], const struct model_input *input)
 {
     enum { DIRECTIONS = 6 };
     double *direction = malloc((size_t)param->count * sizeof(double));
@@ -292,7 +383,7 @@ static void check_tensor(struct vit64 *vit, const struct param *param, float *co
         if (!choose_direction(d, param, gradients[0], direction)) {
             continue;
         }
-        const double want = slope_along(vit, param, direction, images);
+        const double want = slope_along(net, param, direction, input);
         for (int which = 0; which < model_case_ops_count(); which++) {
             const float *gradient = gradients[which] + param->offset;
             const double limit = 1e-4 * fabs(want) + 1e-5 * norm_of(gradient, param->count) + 1e-6;
@@ -312,38 +403,38 @@ static void check_tensor(struct vit64 *vit, const struct param *param, float *co
 START_TEST(backward__gives_the_slope_of_the_loss_in_double_along_every_tensor)
 {
     const struct model_config *config = &cases[_i];
-    float *images = model_case_images(config, SAMPLES, 0);
+    struct model_input *input = model_case_input(config, SAMPLES, 0);
     struct model *models[MODEL_CASE_OPS] = {NULL};
     float *gradients[MODEL_CASE_OPS] = {NULL};
-    struct vit64 vit;
+    struct backbone64 net;
 
     for (int which = 0; which < model_case_ops_count(); which++) {
         struct model_work *work = NULL;
         models[which] = model_case_open(config, (enum model_case_ops)which);
         gradients[which] = floats(model_params(models[which])->block_elems);
         open_work(models[which], true, &work);
-        run_backward(models[which], work, images, gradients[which], false);
+        run_backward(models[which], work, input, gradients[which], false);
         model_work_close(work);
     }
     const struct param_list *params = model_params(models[0]);
-    vit64_open(&vit, config, params, model_block(models[0]));
+    backbone64_open(&net, config, params, model_block(models[0]));
     for (int64_t t = 0; t < params->count; t++) {
-        check_tensor(&vit, &params->params[t], gradients, images);
+        check_tensor(&net, &params->params[t], gradients, input);
     }
-    vit64_close(&vit);
+    backbone64_close(&net);
     for (int which = 0; which < model_case_ops_count(); which++) {
         free(gradients[which]);
         model_close(models[which]);
     }
-    free(images);
+    model_case_input_close(input);
 }
 END_TEST
 
 START_TEST(backward__overwrites_or_adds_as_asked)
 {
     const struct model_config *config = &cases[_i];
-    float *images = model_case_images(config, SAMPLES, 0);
-    float *others = model_case_images(config, SAMPLES, 1);
+    struct model_input *input = model_case_input(config, SAMPLES, 0);
+    struct model_input *others = model_case_input(config, SAMPLES, 1);
 
     for (int which = 0; which < model_case_ops_count(); which++) {
         struct model *model = model_case_open(config, (enum model_case_ops)which);
@@ -352,10 +443,10 @@ START_TEST(backward__overwrites_or_adds_as_asked)
         float *first = floats(elems), *second = floats(elems), *both = floats(elems);
         struct model_work *work = NULL;
         open_work(model, true, &work);
-        run_backward(model, work, images, first, false);
+        run_backward(model, work, input, first, false);
         run_backward(model, work, others, second, false);
         memset(both, 0xff, (size_t)elems * sizeof(float)); /* NaN, wherever it is read */
-        run_backward(model, work, images, both, false);
+        run_backward(model, work, input, both, false);
         for (int64_t t = 0; t < params->count; t++) {
             const int64_t at = params->params[t].offset;
             ck_assert_mem_eq(both + at, first + at,
@@ -376,8 +467,8 @@ START_TEST(backward__overwrites_or_adds_as_asked)
         free(second);
         free(both);
     }
-    free(images);
-    free(others);
+    model_case_input_close(input);
+    model_case_input_close(others);
 }
 END_TEST
 
@@ -390,7 +481,7 @@ START_TEST(keep_samples__leaves_the_bits_of_those_that_stay)
     const struct model_config *config = &cases[_i];
     const int64_t D = config->hidden_size, K = config->num_labels;
     const int64_t L = config->num_hidden_layers;
-    float *images = model_case_images(config, N, 2);
+    struct model_input *input = model_case_input(config, N, 2);
     float *pooled = floats(N * D), *all = floats(N * K), *few = floats(KEPT * K);
 
     for (int which = 0; which < model_case_ops_count(); which++) {
@@ -400,8 +491,8 @@ START_TEST(keep_samples__leaves_the_bits_of_those_that_stay)
         }
         struct model *model = model_case_open(config, (enum model_case_ops)which);
         ck_assert_int_eq(model_work_open(model, N, false, &work), ERR_OK);
-        run_forward(work, config, images, N, pooled, all);
-        model_embed_forward(work, images, N);
+        run_forward(work, config, input, N, pooled, all);
+        model_embed_forward(work, input, N);
         ck_assert_int_eq(model_keep_samples(work, first, 4), ERR_OK);
         ck_assert_int_eq(model_sample_count(work), 4);
         for (int64_t layer = 0; layer < L; layer++) {
@@ -418,10 +509,46 @@ START_TEST(keep_samples__leaves_the_bits_of_those_that_stay)
         model_work_close(work);
         model_close(model);
     }
-    free(images);
+    model_case_input_close(input);
     free(pooled);
     free(all);
     free(few);
+}
+END_TEST
+
+/* At the full width and at the text's own; with our own kernels, as above. */
+START_TEST(texts__have_the_same_bits_alone_and_in_a_wider_batch)
+{
+    enum { N = 4, TEXT_CASES = 8 };
+    const struct model_config *config = &cases[TEXT_CASES + _i];
+    const int64_t D = config->hidden_size, K = config->num_labels, S = MODEL_TOKENS_STEP;
+    struct model_input *input = model_case_input(config, N, 2);
+    float *pooled = floats(N * D), *all = floats(N * K), *alone = floats(K);
+
+    ck_assert_int_eq(config->embedding, MODEL_EMBEDDING_TOKENS);
+    for (int which = 0; which < model_case_ops_count(); which++) {
+        struct model_work *work = NULL;
+        if (which == MODEL_CASE_BLAS) {
+            continue;
+        }
+        struct model *model = model_case_open(config, (enum model_case_ops)which);
+        open_work(model, false, &work);
+        run_forward(work, config, input, N, pooled, all);
+        for (int64_t i = 0; i < N; i++) {
+            struct model_input one = model_input_from(config, input, i);
+            const int64_t width = (one.lengths[0] + S - 1) / S * S;
+            one.width = width < input->width ? width : input->width;
+            run_forward(work, config, &one, 1, pooled, alone);
+            ck_assert_int_eq(model_token_count(work), one.width);
+            ck_assert_mem_eq(alone, all + i * K, (size_t)K * sizeof(float));
+        }
+        model_work_close(work);
+        model_close(model);
+    }
+    model_case_input_close(input);
+    free(pooled);
+    free(all);
+    free(alone);
 }
 END_TEST
 
@@ -464,6 +591,7 @@ Suite *test_suite(void)
                         0, CASES);
     tcase_add_loop_test(tcase, backward__overwrites_or_adds_as_asked, 0, CASES);
     tcase_add_loop_test(tcase, keep_samples__leaves_the_bits_of_those_that_stay, 0, CASES);
+    tcase_add_loop_test(tcase, texts__have_the_same_bits_alone_and_in_a_wider_batch, 0, 4);
     tcase_add_test(tcase, init__depends_on_the_seed_and_fills_every_matrix);
     suite_add_tcase(suite, tcase);
     return suite;

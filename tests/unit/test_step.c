@@ -9,10 +9,10 @@
 #include <string.h>
 
 #include "comm/group/comm_local.h"
+#include "tests/support/backbone64.h"
 #include "tests/support/model_case.h"
 #include "tests/support/ref64.h"
 #include "tests/support/test_suite.h"
-#include "tests/support/vit64.h"
 #include "trainer/step/step.h"
 
 enum { LEAVES = 12, MICRO = 2, N = LEAVES * MICRO, D = 12, K = 5, L = 3, TAPS = 2, RANKS_MAX = 4 };
@@ -75,13 +75,13 @@ static enum err tap_losses(void *self, const struct step_view *view)
     return ERR_OK;
 }
 
-static double tap_loss64(const struct vit64 *vit)
+static double tap_loss64(const struct backbone64 *net)
 {
     double *pooled = malloc(sizeof(double) * L * N * D);
     double logits[N * K], loss = 0;
 
     ck_assert_ptr_nonnull(pooled);
-    vit64_forward(vit, images, N, pooled, logits);
+    backbone64_forward(net, &(struct model_input){.images = images}, N, pooled, logits);
     for (int i = 0; i < TAPS * N * D; i++) {
         loss += (double)factor(i / (N * D), i % D) * pooled[i];
     }
@@ -92,19 +92,19 @@ static double tap_loss64(const struct vit64 *vit)
     return loss;
 }
 
-static double plain_loss64(const struct vit64 *vit)
+static double plain_loss64(const struct backbone64 *net)
 {
-    return vit64_loss(vit, images, labels, N);
+    return backbone64_loss(net, &(struct model_input){.images = images}, labels, N);
 }
 
 static void check_slopes(struct model *model, const float *gradients,
-                         double (*loss)(const struct vit64 *vit))
+                         double (*loss)(const struct backbone64 *net))
 {
     static const double h = 1e-4;
     const struct param_list *params = model_params(model);
-    struct vit64 vit;
+    struct backbone64 net;
 
-    vit64_open(&vit, &config, params, model_block(model));
+    backbone64_open(&net, &config, params, model_block(model));
     for (int64_t t = 0; t < params->count; t++) {
         const struct param *param = &params->params[t];
         double squares = 0, found = 0, sides[2];
@@ -115,14 +115,14 @@ static void check_slopes(struct model *model, const float *gradients,
             for (int64_t i = 0; i < param->count; i++) {
                 const double v =
                     rng_normal(9, RNG_TEST, (uint64_t)i, (uint32_t)t) / sqrt((double)param->count);
-                vit.params[param->offset + i] =
+                net.params[param->offset + i] =
                     (double)model_block(model)[param->offset + i] + (side == 0 ? -h : h) * v;
                 found += side * v * (double)gradients[param->offset + i];
             }
-            sides[side] = loss(&vit);
+            sides[side] = loss(&net);
         }
         for (int64_t i = 0; i < param->count; i++) {
-            vit.params[param->offset + i] = model_block(model)[param->offset + i];
+            net.params[param->offset + i] = model_block(model)[param->offset + i];
         }
         const double want = (sides[1] - sides[0]) / (2 * h);
         const double limit = 1e-4 * fabs(want) + 1e-5 * sqrt(squares) + 1e-5;
@@ -130,7 +130,7 @@ static void check_slopes(struct model *model, const float *gradients,
             ck_abort_msg("%s: the slope is %.9g, not %.9g", param->name, found, want);
         }
     }
-    vit64_close(&vit);
+    backbone64_close(&net);
 }
 
 /* What one rank makes of its part of the leaves; micro-batches of `sizes`, NULL: all MICRO. */
@@ -168,7 +168,8 @@ static enum err run_rank(struct rank *rank, struct model *model)
     enum err status = ERR_OK;
     for (int64_t m = first; m < first + leaves && status == ERR_OK; m++) {
         const int64_t n = rank->sizes == NULL ? MICRO : rank->sizes[m];
-        status = step_micro_batch(step, images + m * MICRO * 64, labels + m * MICRO, n, 10);
+        status = step_micro_batch(step, &(struct model_input){.images = images + m * MICRO * 64},
+                                  labels + m * MICRO, n, 10);
     }
     if (status == ERR_OK) {
         status = step_finish(step, DEADLINE_MS, &rank->result);
@@ -224,10 +225,10 @@ static void check_sums(const struct step_result *result, const int64_t *sizes)
 {
     struct model *model = model_case_open(&config, MODEL_CASE_PORTABLE);
     double logits[N * K], loss = 0, correct = 0, count = 0;
-    struct vit64 vit;
+    struct backbone64 net;
 
-    vit64_open(&vit, &config, model_params(model), model_block(model));
-    vit64_forward(&vit, images, N, NULL, logits);
+    backbone64_open(&net, &config, model_params(model), model_block(model));
+    backbone64_forward(&net, &(struct model_input){.images = images}, N, NULL, logits);
     for (int i = 0; i < N; i++) {
         struct ref64_xent row;
         ref64_xent(&row, logits + i * K, labels[i], K);
@@ -240,7 +241,7 @@ static void check_sums(const struct step_result *result, const int64_t *sizes)
     ck_assert(result->sample_count == count);
     ck_assert(result->correct == correct);
     ck_assert(kern_is_close(result->loss, loss, 1e-5));
-    vit64_close(&vit);
+    backbone64_close(&net);
     model_close(model);
 }
 
@@ -340,7 +341,8 @@ START_TEST(finish__refuses_logits_that_are_not_finite)
                                          .trains_backbone = true};
     ck_assert_int_eq(step_open(&options, &step), ERR_OK);
     images[64 + 5] = NAN;
-    ck_assert_int_eq(step_micro_batch(step, images, labels, MICRO, 0), ERR_OK);
+    ck_assert_int_eq(
+        step_micro_batch(step, &(struct model_input){.images = images}, labels, MICRO, 0), ERR_OK);
     ck_assert_int_eq(step_finish(step, DEADLINE_MS, &result), ERR_NOT_FINITE);
     err_text(text, sizeof(text));
     ck_assert_msg(strstr(text, "1 of 2 samples") != NULL, "%s", text);

@@ -9,12 +9,16 @@ enum { MATRICES_PER_LAYER_MAX = 5, MATRICES_OUTSIDE_LAYERS = 2, CACHE_LINE_FLOAT
 
 float *model_at(const struct model *model, float *block, enum model_tensor tensor, int64_t layer)
 {
-    return block + model->params.params[model_tensor_index(&model->config, tensor, layer)].offset;
+    assert(model->tensor_at[tensor] >= 0);
+    return block +
+           model->params.params[model->tensor_at[tensor] + layer * model->tensor_step[tensor]]
+               .offset;
 }
 
 bool model_is_cls_only(const struct model *model, int64_t layer)
 {
-    return model->config.pooling == MODEL_POOLING_CLS && !model->config.full_last_layer &&
+    return model->config.embedding == MODEL_EMBEDDING_PATCHES &&
+           model->config.pooling == MODEL_POOLING_CLS && !model->config.full_last_layer &&
            layer == model->config.num_hidden_layers - 1;
 }
 
@@ -34,9 +38,12 @@ static void name_matrices(struct model *model)
     const struct model_config *config = &model->config;
     const int64_t D = config->hidden_size, F = config->intermediate_size;
 
-    name_matrix(model, &model->patches, MODEL_patch_weight, 0, D,
-                model_config_patch_inputs(config));
-    name_matrix(model, &model->classes, MODEL_class_weight, 0, config->num_labels, D);
+    if (config->embedding == MODEL_EMBEDDING_PATCHES) {
+        name_matrix(model, &model->patches, MODEL_patch_weight, 0, D,
+                    model_config_patch_inputs(config));
+    }
+    name_matrix(model, &model->classes, config->ties_classifier ? MODEL_words : MODEL_class_weight,
+                0, config->num_labels, D);
     for (int64_t l = 0; l < config->num_hidden_layers; l++) {
         struct model_layer *layer = &model->layers[l];
         if (model_is_cls_only(model, l)) {
@@ -76,6 +83,22 @@ static enum err place_panels(struct model *model)
     return ERR_OK;
 }
 
+static void find_tensors(struct model *model)
+{
+    const struct model_config *config = &model->config;
+
+    for (int t = 0; t < MODEL_TENSOR_KINDS; t++) {
+        const enum model_tensor tensor = (enum model_tensor)t;
+        model->tensor_at[t] = -1;
+        if (model_has_tensor(config, tensor)) {
+            const int64_t first = model_tensor_index(config, tensor, 0);
+            const bool has_more = config->num_hidden_layers > 1;
+            model->tensor_at[t] = first;
+            model->tensor_step[t] = has_more ? model_tensor_index(config, tensor, 1) - first : 0;
+        }
+    }
+}
+
 static enum err allocate(struct model *model)
 {
     const size_t layers = (size_t)model->config.num_hidden_layers;
@@ -87,6 +110,7 @@ static enum err allocate(struct model *model)
         return ERR_FAIL(ERR_NO_MEMORY, "a list of %zu layers", layers);
     }
     ERR_TRY(model_layout_open(&model->config, &model->params));
+    find_tensors(model);
     ERR_TRY(device_memory_open_f32(model->ops.device, model->params.block_elems, "parameters",
                                    &model->block));
     name_matrices(model);

@@ -4,15 +4,17 @@
  * The model runs one piece at a time, so that whoever drives it (trainer/step, an
  * evaluation that drops samples half-way) can look at the stream between two layers:
  *
- *      model_embed_forward    images -> x                      [n, T, D]
- *      model_block_forward l  x -> x + attention(norm1(x)), then x + mlp(norm2(x))
+ *      model_embed_forward    images or tokens -> x            [n, T, D]
+ *      model_block_forward l  x -> x + attention(norm1(x)), then x + mlp(norm2(x));
+ *                             BERT: norm1(x + attention(x)), then norm2(x + mlp(x))
  *      model_pool             x -> one row a sample            [n, D]
- *      model_head_forward     pooled -> norm -> logits         [n, K]
+ *      model_head_forward     pooled -> norm -> logits         [n, K]; BERT: without a norm
  *
  * and backward in the opposite order, on a gradient stream dx of the same shape:
  * model_head_backward, model_pool_backward, model_block_backward l, model_embed_backward.
  * A. Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021, equations 1-4
- * (pre-norm; GELU; class token).
+ * (pre-norm; GELU; class token); J. Devlin et al., "BERT", NAACL 2019 (arXiv:1810.04805); A. Radford
+ * et al., "Language Models are Unsupervised Multitask Learners", 2019 (GPT-2).
  *
  * A `struct model` is the weights: parameters, and the panels that the matrix kernels
  * read. A `struct model_work` is the memory of one pass of up to samples_max samples;
@@ -23,8 +25,10 @@
  * have been summed. With accumulate = false a gradient is overwritten, which spares
  * clearing the block.
  *
- * With cls pooling nothing reads the last layer's other tokens, so its queries, its
+ * With cls pooling of images nothing reads the last layer's other tokens, so its queries, its
  * output projection and its MLP run on the cls rows alone. The result is the same.
+ *
+ * Rows of the stream that are padding of a text are finite and read by nobody; of its gradient, zero.
  *
  * Threads: a model is read-only between two model_pack(); each work belongs to one thread.
  */
@@ -37,6 +41,7 @@
 #include "comm/base/err.h"
 #include "trainer/kernels/kern_ops.h"
 #include "trainer/model/model_config.h"
+#include "trainer/model/model_input.h"
 #include "trainer/model/model_tensors.h"
 #include "trainer/model/param_list.h"
 
@@ -72,8 +77,11 @@ ERR_MUST_CHECK enum err model_work_open(const struct model *model, int64_t sampl
 void model_work_close(struct model_work *work); /* NULL is allowed */
 int64_t model_work_bytes(const struct model_work *work);
 
-/* images [n, C, height, width] in. Starts a pass: n is the sample count from here on. */
-void model_embed_forward(struct model_work *work, const float *images, int64_t n);
+/*
+ * `input` as model_stage_put() gives it, its tokens lent until the pass ends. Starts a pass: n is the sample
+ * count from here on, and input->width the T of texts.
+ */
+void model_embed_forward(struct model_work *work, const struct model_input *input, int64_t n);
 
 /* Layer 0 .. L-1, in order. */
 void model_block_forward(struct model_work *work, int64_t layer);
@@ -89,6 +97,8 @@ ERR_MUST_CHECK enum err model_keep_samples(struct model_work *work, const uint32
                                            int64_t kept_count);
 
 int64_t model_sample_count(const struct model_work *work);
+int64_t model_token_count(const struct model_work *work); /* T of the pass */
+const float *model_stream(const struct model_work *work); /* x [n, T, D] as it is now, lent */
 
 /* logits [n, K] out; pooled [n, D] in. */
 void model_head_forward(struct model_work *work, float *logits, const float *pooled);
@@ -107,6 +117,7 @@ void model_pool_backward(struct model_work *work, const float *dpooled, bool fir
 void model_block_backward(struct model_work *work, int64_t layer, float *gradients,
                           bool accumulate);
 
+/* The last of a backward pass: a tied classifier has added to the words' gradient before. */
 void model_embed_backward(struct model_work *work, float *gradients, bool accumulate);
 
 #endif

@@ -6,34 +6,50 @@ void model_head_backward(struct model_work *work, float *dpooled, const float *d
                          float *gradients, bool accumulate)
 {
     const struct model *model = work->model;
-    const int64_t D = model->config.hidden_size, K = model->config.num_labels;
+    const struct kern_ops *ops = &model->ops;
+    const struct model_config *config = &model->config;
+    const int64_t D = config->hidden_size, K = config->num_labels;
+    const bool has_norm = config->norm == MODEL_NORM_PRE;
+    const bool has_bias = model_has_tensor(config, MODEL_class_bias);
+    float *dweight =
+        model_at(model, gradients, config->ties_classifier ? MODEL_words : MODEL_class_weight, 0);
+    float *dbias = has_bias ? model_at(model, gradients, MODEL_class_bias, 0) : NULL;
     float *dnormed = work->dquery; /* [n, D], free until the last layer's backward pass */
 
-    model->ops.linear_backward_weight(model_at(model, gradients, MODEL_class_weight, 0),
-                                      model_at(model, gradients, MODEL_class_bias, 0), dlogits, K,
-                                      work->head_normed, D, work->n, K, D, accumulate);
-    model->ops.linear_backward_data(dnormed, D, dlogits, K, work->n, &model->classes, NULL);
-    model->ops.layernorm_backward(dpooled, NULL, model_at(model, gradients, MODEL_final_gain, 0),
-                                  model_at(model, gradients, MODEL_final_bias, 0), dnormed,
-                                  work->head_pooled, D, work->head_mean, work->head_rstd,
-                                  model_at(model, model->block, MODEL_final_gain, 0), work->n, D,
-                                  accumulate);
+    ops->linear_backward_weight(dweight, dbias, dlogits, K, work->head_normed, D, work->n, K, D,
+                                accumulate);
+    ops->linear_backward_data(has_norm ? dnormed : dpooled, D, dlogits, K, work->n, &model->classes,
+                              NULL);
+    if (has_norm) {
+        ops->layernorm_backward(dpooled, NULL, model_at(model, gradients, MODEL_final_gain, 0),
+                                model_at(model, gradients, MODEL_final_bias, 0), dnormed,
+                                work->head_pooled, D, work->head_mean, work->head_rstd,
+                                model_at(model, model->block, MODEL_final_gain, 0), work->n, D,
+                                accumulate);
+    }
 }
 
 void model_pool_backward(struct model_work *work, const float *dpooled, bool first)
 {
     const struct model_config *config = &work->model->config;
     const struct kern_ops *ops = &work->model->ops;
-    const int64_t T = model_config_tokens(config), D = config->hidden_size;
+    const int64_t n = work->n, T = work->T, D = config->hidden_size;
 
     assert(work->keeps);
     if (first) {
-        ops->zero(work->dx, work->n * T * D);
+        ops->zero(work->dx, n * T * D);
     }
-    if (config->pooling == MODEL_POOLING_CLS) {
-        ops->add_rows(work->dx, T * D, dpooled, D, 1, work->n, D);
+    switch (config->pooling) {
+    case MODEL_POOLING_CLS: ops->add_rows(work->dx, T * D, dpooled, D, 1, n, D); return;
+    case MODEL_POOLING_LAST:
+        ops->token_last_backward(work->dx, dpooled, work->lengths, n, T, D);
+        return;
+    case MODEL_POOLING_MEAN: break;
+    }
+    if (config->embedding == MODEL_EMBEDDING_PATCHES) {
+        ops->mean_backward(work->dx, dpooled, n, T, D);
     } else {
-        ops->mean_backward(work->dx, dpooled, work->n, T, D);
+        ops->token_mean_backward(work->dx, dpooled, work->lengths, n, T, D);
     }
 }
 
@@ -57,8 +73,7 @@ static void mlp_backward(struct model_work *work, int64_t layer, float *gradient
                                 kept->normed2, D, rows.count, F, D, accumulate);
     ops->linear_backward_data(work->dnormed, D, work->dwide, F, rows.count, &matrices->up, NULL);
     if (model_is_cls_only(model, layer)) { /* the other rows of the stream got no gradient */
-        const int64_t T = model_config_tokens(&model->config);
-        ops->zero(work->dmiddle, work->n * T * D);
+        ops->zero(work->dmiddle, work->n * work->T * D);
     }
     ops->layernorm_backward(
         work->dmiddle, work->dx, model_at(model, gradients, MODEL_norm2_gain, layer),
@@ -74,7 +89,7 @@ static void qkv_backward(struct model_work *work, int64_t layer, float *gradient
     const struct model_layer *matrices = &model->layers[layer];
     const float *normed = work->layers[layer].normed1;
     const struct kern_ops *ops = &model->ops;
-    const int64_t T = model_config_tokens(&model->config), D = model->config.hidden_size;
+    const int64_t T = work->T, D = model->config.hidden_size;
     const int64_t n = work->n;
     float *dweight = model_at(model, gradients, MODEL_query_weight, layer);
     float *dbias = model_at(model, gradients, MODEL_query_bias, layer);
@@ -96,18 +111,19 @@ static void qkv_backward(struct model_work *work, int64_t layer, float *gradient
     ops->add_rows(work->dnormed, T * D, work->dquery, D, 1, n, D);
 }
 
-void model_block_backward(struct model_work *work, int64_t layer, float *gradients, bool accumulate)
+static void pre_block_backward(struct model_work *work, int64_t layer, float *gradients,
+                               bool accumulate)
 {
     const struct model *model = work->model;
     const struct model_layer *matrices = &model->layers[layer];
     const struct model_kept *kept = &work->layers[layer];
     const struct kern_ops *ops = &model->ops;
-    const int64_t T = model_config_tokens(&model->config), D = model->config.hidden_size;
+    const int64_t T = work->T, D = model->config.hidden_size;
     const int64_t H = model->config.num_attention_heads;
     const struct kern_attention_shape shape = {work->n, T, H, D / H};
     const struct model_rows rows = model_rows_of(work, layer);
+    struct kern_attention_mask mask;
 
-    assert(work->keeps);
     mlp_backward(work, layer, gradients, accumulate);
     ops->linear_backward_weight(model_at(model, gradients, MODEL_out_weight, layer),
                                 model_at(model, gradients, MODEL_out_bias, layer), work->dmiddle,
@@ -115,7 +131,7 @@ void model_block_backward(struct model_work *work, int64_t layer, float *gradien
     ops->linear_backward_data(work->dnormed, rows.ld, work->dmiddle, rows.ld, rows.count,
                               &matrices->out, NULL);
     ops->attention_backward(work->dwide, work->dnormed, kept->qkv, kept->attention, &shape,
-                            model_is_cls_only(model, layer) ? 1 : T, NULL);
+                            model_is_cls_only(model, layer) ? 1 : T, model_mask_of(work, &mask));
     qkv_backward(work, layer, gradients, accumulate);
     ops->layernorm_backward(
         work->dx, work->dmiddle, model_at(model, gradients, MODEL_norm1_gain, layer),
@@ -124,17 +140,12 @@ void model_block_backward(struct model_work *work, int64_t layer, float *gradien
         accumulate);
 }
 
-void model_embed_backward(struct model_work *work, float *gradients, bool accumulate)
+void model_block_backward(struct model_work *work, int64_t layer, float *gradients, bool accumulate)
 {
-    const struct model *model = work->model;
-    const struct kern_embed_shape shape = model_embed_shape(work, work->n);
-    const struct kern_embed_gradients to = {
-        .weight = model_at(model, gradients, MODEL_patch_weight, 0),
-        .bias = model_at(model, gradients, MODEL_patch_bias, 0),
-        .cls = model_at(model, gradients, MODEL_cls_token, 0),
-        .positions = model_at(model, gradients, MODEL_positions, 0),
-    };
-
-    model->ops.embed_backward(&model->ops, &to, work->dx, work->patches, work->dnormed, &shape,
-                              accumulate);
+    assert(work->keeps);
+    if (work->model->config.norm == MODEL_NORM_PRE) {
+        pre_block_backward(work, layer, gradients, accumulate);
+    } else {
+        model_post_block_backward(work, layer, gradients, accumulate);
+    }
 }

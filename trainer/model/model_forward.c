@@ -2,29 +2,12 @@
 
 #include "trainer/model/model_priv.h"
 
-void model_embed_forward(struct model_work *work, const float *images, int64_t n)
-{
-    const struct model *model = work->model;
-    const struct kern_embed_shape shape = model_embed_shape(work, n);
-    const struct kern_embed embed = {
-        .linear = &model->patches,
-        .bias = model_at(model, model->block, MODEL_patch_bias, 0),
-        .cls = model_at(model, model->block, MODEL_cls_token, 0),
-        .positions = model_at(model, model->block, MODEL_positions, 0),
-    };
-
-    assert(n >= 1 && n <= work->samples_max);
-    work->n = n;
-    work->stream = work->layers[0].x;
-    model->ops.embed_forward(&model->ops, work->stream, work->patches, images, &embed, &shape);
-}
-
 /* q, k and v of all tokens; of the last layer of a cls model, q of the cls rows alone. */
 static void project_qkv(const struct model_work *work, int64_t layer, const struct model_kept *kept)
 {
     const struct model *model = work->model;
     const struct model_layer *matrices = &model->layers[layer];
-    const int64_t T = model_config_tokens(&model->config), D = model->config.hidden_size;
+    const int64_t T = work->T, D = model->config.hidden_size;
     const float *bias = model_at(model, model->block, MODEL_query_bias, layer);
     const struct kern_linear_epilogue all = {.bias = bias};
     const struct kern_linear_epilogue keys_values = {.bias = bias + D};
@@ -40,19 +23,20 @@ static void project_qkv(const struct model_work *work, int64_t layer, const stru
                               &matrices->keys_values, &keys_values);
 }
 
-void model_block_forward(struct model_work *work, int64_t layer)
+static void pre_block_forward(struct model_work *work, int64_t layer)
 {
     const struct model *model = work->model;
     const struct model_config *config = &model->config;
     const struct model_layer *matrices = &model->layers[layer];
     const struct model_kept *kept = &work->layers[layer];
     const struct kern_ops *ops = &model->ops;
-    const int64_t T = model_config_tokens(config), D = config->hidden_size;
+    const int64_t T = work->T, D = config->hidden_size;
     const int64_t F = config->intermediate_size, H = config->num_attention_heads;
     const struct kern_attention_shape shape = {work->n, T, H, D / H};
     const struct model_rows rows = model_rows_of(work, layer);
     const float epsilon = (float)config->layer_norm_eps;
     float *output = model_output_of(work, layer);
+    struct kern_attention_mask mask;
     const struct kern_linear_epilogue join_attention = {
         .bias = model_at(model, model->block, MODEL_out_bias, layer), .residual = kept->x};
     const struct kern_linear_epilogue activate = {
@@ -69,7 +53,7 @@ void model_block_forward(struct model_work *work, int64_t layer)
                            epsilon);
     project_qkv(work, layer, kept);
     ops->attention_forward(kept->heads, kept->attention, kept->qkv, &shape,
-                           model_is_cls_only(model, layer) ? 1 : T, NULL);
+                           model_is_cls_only(model, layer) ? 1 : T, model_mask_of(work, &mask));
     ops->linear_forward(kept->middle, rows.ld, kept->heads, rows.ld, rows.count, &matrices->out,
                         &join_attention);
     ops->layernorm_forward(kept->normed2, kept->mean2, kept->rstd2, kept->middle, rows.ld,
@@ -81,30 +65,52 @@ void model_block_forward(struct model_work *work, int64_t layer)
     work->stream = output;
 }
 
+void model_block_forward(struct model_work *work, int64_t layer)
+{
+    if (work->model->config.norm == MODEL_NORM_PRE) {
+        pre_block_forward(work, layer);
+    } else {
+        model_post_block_forward(work, layer);
+    }
+}
+
 void model_pool(const struct model_work *work, float *pooled)
 {
     const struct model_config *config = &work->model->config;
     const struct kern_ops *ops = &work->model->ops;
-    const int64_t T = model_config_tokens(config), D = config->hidden_size;
+    const int64_t n = work->n, T = work->T, D = config->hidden_size;
 
-    if (config->pooling == MODEL_POOLING_CLS) {
-        ops->copy_rows(pooled, D, work->stream, T * D, work->n, D);
+    switch (config->pooling) {
+    case MODEL_POOLING_CLS: ops->copy_rows(pooled, D, work->stream, T * D, n, D); return;
+    case MODEL_POOLING_LAST:
+        ops->token_last_forward(pooled, work->stream, work->lengths, n, T, D);
+        return;
+    case MODEL_POOLING_MEAN: break;
+    }
+    if (config->embedding == MODEL_EMBEDDING_PATCHES) {
+        ops->mean_forward(pooled, work->stream, n, T, D);
     } else {
-        ops->mean_forward(pooled, work->stream, work->n, T, D);
+        ops->token_mean_forward(pooled, work->stream, work->lengths, n, T, D);
     }
 }
 
 void model_head_forward(struct model_work *work, float *logits, const float *pooled)
 {
     const struct model *model = work->model;
+    const struct kern_ops *ops = &model->ops;
     const int64_t D = model->config.hidden_size, K = model->config.num_labels;
+    const bool has_bias = model_has_tensor(&model->config, MODEL_class_bias);
     const struct kern_linear_epilogue epilogue = {
-        .bias = model_at(model, model->block, MODEL_class_bias, 0)};
+        .bias = has_bias ? model_at(model, model->block, MODEL_class_bias, 0) : NULL};
 
-    model->ops.layernorm_forward(work->head_normed, work->head_mean, work->head_rstd, pooled, D,
-                                 model_at(model, model->block, MODEL_final_gain, 0),
-                                 model_at(model, model->block, MODEL_final_bias, 0), work->n, D,
-                                 (float)model->config.layer_norm_eps);
-    model->ops.copy_rows(work->head_pooled, D, pooled, D, work->n, D);
-    model->ops.linear_forward(logits, K, work->head_normed, D, work->n, &model->classes, &epilogue);
+    if (model->config.norm == MODEL_NORM_PRE) {
+        ops->layernorm_forward(work->head_normed, work->head_mean, work->head_rstd, pooled, D,
+                               model_at(model, model->block, MODEL_final_gain, 0),
+                               model_at(model, model->block, MODEL_final_bias, 0), work->n, D,
+                               (float)model->config.layer_norm_eps);
+        ops->copy_rows(work->head_pooled, D, pooled, D, work->n, D);
+    } else {
+        ops->copy_rows(work->head_normed, D, pooled, D, work->n, D);
+    }
+    ops->linear_forward(logits, K, work->head_normed, D, work->n, &model->classes, &epilogue);
 }

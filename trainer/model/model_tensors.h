@@ -15,13 +15,14 @@
 #ifndef TRAINER_MODEL_MODEL_TENSORS_H
 #define TRAINER_MODEL_MODEL_TENSORS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "comm/base/err.h"
 #include "trainer/model/model_config.h"
 #include "trainer/model/param_list.h"
 
-/* A tensor's place in the list of model_tensors.def; of LAYER tensors, in layer 0. */
+/* The tensors of model_tensors.def. A backbone has not all of them. */
 enum model_tensor {
 #define TENSOR(part, name, ...) MODEL_##name,
 #include "trainer/model/model_tensors.def"
@@ -34,9 +35,15 @@ enum model_tensor {
 ERR_MUST_CHECK enum err model_layout_open(const struct model_config *config,
                                           struct param_list *list_out);
 
-/* The index of a tensor in the list; `layer` is ignored for those outside the layers. */
+/* Whether a backbone has such a tensor. */
+bool model_has_tensor(const struct model_config *config, enum model_tensor tensor);
+
+/* The index in the list of a tensor that is there; `layer` is ignored for those outside the layers. */
 int64_t model_tensor_index(const struct model_config *config, enum model_tensor tensor,
                            int64_t layer);
+
+/* A name or pattern of one with %d in it, for a layer. name [PARAM_NAME_BYTES] out. */
+void model_tensor_name(char *name, const char *pattern, int64_t layer);
 
 int64_t model_part_count(const struct model_config *config); /* L + 2 */
 

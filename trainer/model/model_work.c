@@ -19,14 +19,51 @@ static float *carve(struct carver *carver, int64_t elems)
     return piece;
 }
 
+/* The most that attention saves at any width. */
+static int64_t attention_elems(const struct model_work *work)
+{
+    const struct model_config *config = &work->model->config;
+    const int64_t H = config->num_attention_heads, D = config->hidden_size / H;
+    const int64_t widest = model_config_tokens(config);
+    struct kern_attention_shape shape = {work->samples_max, widest, H, D};
+    int64_t most = work->model->ops.attention_saved_elems(&shape);
+
+    for (shape.T = MODEL_TOKENS_STEP;
+         config->embedding == MODEL_EMBEDDING_TOKENS && shape.T < widest;
+         shape.T += MODEL_TOKENS_STEP) {
+        const int64_t elems = work->model->ops.attention_saved_elems(&shape);
+        most = elems > most ? elems : most;
+    }
+    return most;
+}
+
+/* What the embedding keeps. */
+static void carve_embedding(struct model_work *work, struct carver *carver)
+{
+    const struct model_config *config = &work->model->config;
+    const int64_t n = work->samples_max, T = model_config_tokens(config);
+
+    if (config->embedding == MODEL_EMBEDDING_PATCHES) {
+        work->patches =
+            carve(carver, n * model_config_patches(config) * model_config_patch_inputs(config));
+        return;
+    }
+    work->lengths = (int32_t *)(void *)carve(carver, n);
+    if (config->norm == MODEL_NORM_POST) {
+        work->embedded = carve(carver, n * T * config->hidden_size);
+    }
+    if (config->norm == MODEL_NORM_POST && work->keeps) {
+        work->embed_mean = carve(carver, n * T);
+        work->embed_rstd = carve(carver, n * T);
+    }
+}
+
 static void carve_layer(const struct model_work *work, struct carver *carver,
                         struct model_kept *kept)
 {
     const struct model_config *config = &work->model->config;
     const int64_t n = work->samples_max, T = model_config_tokens(config);
     const int64_t D = config->hidden_size, F = config->intermediate_size;
-    const int64_t H = config->num_attention_heads;
-    const struct kern_attention_shape shape = {n, T, H, D / H};
 
     kept->x = carve(carver, n * T * D);
     kept->normed1 = carve(carver, n * T * D);
@@ -44,7 +81,7 @@ static void carve_layer(const struct model_work *work, struct carver *carver,
     kept->rstd1 = carve(carver, n * T);
     kept->mean2 = carve(carver, n * T);
     kept->rstd2 = carve(carver, n * T);
-    kept->attention = carve(carver, work->model->ops.attention_saved_elems(&shape));
+    kept->attention = carve(carver, attention_elems(work));
 }
 
 static void carve_all(struct model_work *work, struct carver *carver)
@@ -60,8 +97,7 @@ static void carve_all(struct model_work *work, struct carver *carver)
             work->layers[l] = work->layers[0];
         }
     }
-    work->patches =
-        carve(carver, n * model_config_patches(config) * model_config_patch_inputs(config));
+    carve_embedding(work, carver);
     work->head_normed = carve(carver, n * D);
     work->head_pooled = carve(carver, n * D);
     work->head_mean = carve(carver, n);
@@ -136,10 +172,28 @@ int64_t model_sample_count(const struct model_work *work)
     return work->n;
 }
 
+int64_t model_token_count(const struct model_work *work)
+{
+    return work->T;
+}
+
+const float *model_stream(const struct model_work *work)
+{
+    return work->stream;
+}
+
+const struct kern_attention_mask *model_mask_of(const struct model_work *work,
+                                                struct kern_attention_mask *mask)
+{
+    const enum model_mask kind = work->model->config.mask;
+
+    *mask = (struct kern_attention_mask){work->lengths, kind == MODEL_MASK_CAUSAL};
+    return kind == MODEL_MASK_NONE ? NULL : mask;
+}
+
 struct model_rows model_rows_of(const struct model_work *work, int64_t layer)
 {
-    const int64_t T = model_config_tokens(&work->model->config);
-    const int64_t D = work->model->config.hidden_size;
+    const int64_t T = work->T, D = work->model->config.hidden_size;
 
     if (model_is_cls_only(work->model, layer)) {
         return (struct model_rows){work->n, T * D};
@@ -169,14 +223,17 @@ float *model_output_of(const struct model_work *work, int64_t layer)
 enum err model_keep_samples(struct model_work *work, const uint32_t kept[], int64_t kept_count)
 {
     const struct kern_ops *ops = &work->model->ops;
-    const int64_t elems =
-        model_config_tokens(&work->model->config) * work->model->config.hidden_size;
+    const int64_t elems = work->T * work->model->config.hidden_size;
     const void *staged = NULL;
 
     assert(!work->keeps && kept_count <= work->n);
     ERR_TRY(
         device_stage(ops->device, work->kept, kept, (size_t)kept_count * sizeof(*kept), &staged));
     ops->keep_rows(work->stream, work->layers[0].normed1, staged, kept_count, elems);
+    if (work->lengths != NULL) { /* as floats, of which only the bytes are moved */
+        ops->keep_rows((float *)(void *)work->lengths, work->layers[0].normed1, staged, kept_count,
+                       1);
+    }
     work->n = kept_count;
     return ERR_OK;
 }

@@ -21,7 +21,7 @@ struct step {
     int piece_count; /* of a micro-batch's work: parts of the backward pass, then the forward one */
     int64_t leaf;    /* the micro-batch that is next */
     uint64_t phase;  /* that the work was recorded with */
-    bool is_irregular; /* a micro-batch was smaller than others: nothing is recorded any more */
+    bool is_irregular;      /* micro-batches differ in size: nothing is recorded any more */
     int64_t backbone_elems; /* 0 if it is frozen */
     int64_t vector_elems;
     int part_count;           /* buckets: the backbone's parts, then the tap, then the statistics */
@@ -32,9 +32,10 @@ struct step {
     float *dlogits;           /* [n, K] */
     float *loss, *lse, *ones; /* [n] */
     int32_t *predicted;       /* [n] */
-    void *images, *labels;    /* where the device has those of a micro-batch; NULL on a CPU */
-    float *sums;              /* [SUM_COUNT + statistic_count], on the host: those of the step */
-    float **features;         /* [layer_count] of [n, D] */
+    struct model_stage *stage; /* where the device has the samples of a micro-batch, */
+    void *labels;              /* and their labels; NULL on a CPU */
+    float *sums;               /* [SUM_COUNT + statistic_count], on the host: those of the step */
+    float **features;          /* [layer_count] of [n, D] */
     float **dfeatures;
 };
 
@@ -89,17 +90,15 @@ static enum err open_exchange(struct step *step)
 {
     const struct model_config *config = model_config_of(step->options.model);
     const size_t n = (size_t)step->options.micro_samples;
-    const size_t pixels = (size_t)(config->num_channels * config->image_size * config->image_size);
     const size_t sums = (size_t)(SUM_COUNT + step->tap.statistic_count);
     void *pinned = NULL;
 
     ERR_TRY(device_pinned_open(device_of(step), sums * sizeof(float), "sums of a step", &pinned));
     step->sums = pinned;
+    ERR_TRY(model_stage_open(config, device_of(step), step->options.micro_samples, &step->stage));
     if (device_kind(device_of(step)) == DEVICE_CPU) {
         return ERR_OK;
     }
-    ERR_TRY(
-        device_memory_open(device_of(step), n * pixels * sizeof(float), "images", &step->images));
     return device_memory_open(device_of(step), n * sizeof(int32_t), "labels", &step->labels);
 }
 
@@ -155,6 +154,8 @@ enum err step_open(const struct step_options *options, struct step **step_out)
         return ERR_FAIL(ERR_NO_MEMORY, "a step");
     }
     step->options = *options;
+    /* Texts are as wide as they are long: no two micro-batches have the same work. */
+    step->is_irregular = model_config_of(options->model)->embedding == MODEL_EMBEDDING_TOKENS;
     if (options->tap != NULL) {
         step->tap = *options->tap;
     }
@@ -183,7 +184,7 @@ void step_close(struct step *step)
     free(step->replays);
     model_work_close(step->work);
     device_memory_close(device_of(step), step->labels);
-    device_memory_close(device_of(step), step->images);
+    model_stage_close(step->stage);
     device_pinned_close(device_of(step), step->sums);
     device_memory_close(device_of(step), step->rows);
     free(step->features);
@@ -197,12 +198,12 @@ int64_t step_bytes(const struct step *step)
 }
 
 /* Runs all layers; fills features, pooled and logits. */
-static void forward(struct step *step, const float *images, int64_t n)
+static void forward(struct step *step, const struct model_input *input, int64_t n)
 {
     const int64_t layers = model_config_of(step->options.model)->num_hidden_layers;
     int tapped = 0;
 
-    model_embed_forward(step->work, images, n);
+    model_embed_forward(step->work, input, n);
     for (int64_t layer = 0; layer < layers; layer++) {
         model_block_forward(step->work, layer);
         if (tapped < step->tap.layer_count && step->tap.layers[tapped] == layer) {
@@ -231,7 +232,7 @@ static void final_loss(struct step *step, const int32_t *labels, int64_t n, floa
 
 /* What the pieces of a micro-batch's work are about. */
 struct micro_batch {
-    const float *images; /* of the device */
+    struct model_input input; /* of the device */
     const int32_t *labels;
     int64_t n;
     uint64_t phase;
@@ -248,7 +249,7 @@ static enum err forward_and_losses(void *self, const void *arguments)
     float *tap_gradients = micro->vector + step->backbone_elems;
     float *sums = tap_gradients + step->tap.gradient_elems;
 
-    forward(step, micro->images, micro->n);
+    forward(step, &micro->input, micro->n);
     final_loss(step, micro->labels, micro->n, sums);
     if (step->tap.losses == NULL) {
         return ERR_OK;
@@ -330,13 +331,11 @@ static enum err backward(struct step *step, struct micro_batch *micro)
     return step_sum_ready(step->sum, 0);
 }
 
-/* Images and labels to where the device finds them; sums to where the leaf begins. */
-static enum err begin_micro_batch(struct step *step, const float *images, const int32_t *labels,
-                                  struct micro_batch *micro)
+/* Samples and labels to where the device finds them; sums to where the leaf begins. */
+static enum err begin_micro_batch(struct step *step, const struct model_input *input,
+                                  const int32_t *labels, struct micro_batch *micro)
 {
     const struct kern_ops *ops = model_ops(step->options.model);
-    const struct model_config *config = model_config_of(step->options.model);
-    const int64_t pixels = config->num_channels * config->image_size * config->image_size;
     float *sums = micro->vector + step->backbone_elems + step->tap.gradient_elems;
     const void *staged = NULL;
 
@@ -345,17 +344,15 @@ static enum err begin_micro_batch(struct step *step, const float *images, const 
     }
     ops->count(&sums[SUM_SAMPLES], (float)micro->n, step->votes ? 1 : 0);
     step->votes = false;
-    ERR_TRY(device_stage(ops->device, step->images, images,
-                         (size_t)(micro->n * pixels) * sizeof(float), &staged));
-    micro->images = staged;
+    ERR_TRY(model_stage_put(step->stage, input, micro->n, &micro->input));
     ERR_TRY(device_stage(ops->device, step->labels, labels, (size_t)micro->n * sizeof(*labels),
                          &staged));
     micro->labels = staged;
     return ERR_OK;
 }
 
-enum err step_micro_batch(struct step *step, const float *images, const int32_t *labels, int64_t n,
-                          uint64_t phase)
+enum err step_micro_batch(struct step *step, const struct model_input *input, const int32_t *labels,
+                          int64_t n, uint64_t phase)
 {
     struct micro_batch micro = {.n = n, .phase = phase};
 
@@ -366,7 +363,7 @@ enum err step_micro_batch(struct step *step, const float *images, const int32_t 
         step->phase = phase;
         step->is_irregular = step->is_irregular || n != step->options.micro_samples;
     }
-    ERR_TRY(begin_micro_batch(step, images, labels, &micro));
+    ERR_TRY(begin_micro_batch(step, input, labels, &micro));
     if (step->tap.prepare != NULL) {
         ERR_TRY(step->tap.prepare(step->tap.self));
     }

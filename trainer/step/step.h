@@ -69,11 +69,11 @@ ERR_MUST_CHECK enum err step_open(const struct step_options *options, struct ste
 void step_close(struct step *step); /* NULL is allowed */
 
 /*
- * Adds one micro-batch: images [n, C, height, width], labels [n], 1 <= n <= micro_samples.
+ * Adds one micro-batch: the host's samples and labels [n], 1 <= n <= micro_samples.
  * model_pack() has been called since the last change of the parameters.
- * Errors: the tap's; ERR_COLLECTIVE.
+ * Errors: those of model_stage_put(); the tap's; ERR_COLLECTIVE.
  */
-ERR_MUST_CHECK enum err step_micro_batch(struct step *step, const float *images,
+ERR_MUST_CHECK enum err step_micro_batch(struct step *step, const struct model_input *input,
                                          const int32_t *labels, int64_t n, uint64_t phase);
 
 /*
