@@ -29,7 +29,7 @@ static int64_t gate_cost(const struct exits_cost_shape *shape)
     const int64_t inputs = 4;
     const int64_t features = 9 * shape->classes + 1; /* K + (K + 1) + 2 K + 5 K */
 
-    if (!shape->has_gates) {
+    if (!shape->has_gates || shape->gate == EXITS_GATE_NONE) {
         return 0;
     }
     if (shape->gate == EXITS_GATE_MLP) {

@@ -115,9 +115,8 @@ static enum err check(const float *values, int64_t stride, int64_t n, int64_t la
  */
 static bool is_skipped(const struct exits_policy *policy, int exit)
 {
-    const bool counts_later = policy->score == EXITS_SCORE_HAZARD && policy->form == EXITS_DIRECT;
-
-    return policy->thresholds[exit] == (double)INFINITY && !counts_later;
+    return policy->thresholds[exit] == (double)INFINITY &&
+           !exits_score_accumulates(policy->score, policy->form);
 }
 
 /* The score of the i-th sample that is left. */
@@ -126,16 +125,10 @@ static float score_of(struct exits_infer *infer, const struct exits_policy *poli
 {
     const int G = exits_net_config_of(infer->net)->count;
     float *gates = infer->gates + infer->place[i] * G;
-    float hazards[MODEL_LAYERS_MAX];
 
-    switch (policy->score) {
-    case EXITS_SCORE_MAX_PROB: return view->features[i * KERN_XENT_FEATURES];
-    case EXITS_SCORE_CERTAINTY: return -view->gate[i];
-    case EXITS_SCORE_HAZARD: break;
-    }
     gates[exit] = view->gate[i];
-    exits_hazards(policy->form, gates, exit + 1, hazards);
-    return hazards[exit];
+    return exits_score_at(policy->score, policy->form, gates,
+                          view->features[i * KERN_XENT_FEATURES], exit);
 }
 
 /* Lets the samples whose score reaches the threshold leave; moves the rest together. */

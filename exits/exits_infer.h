@@ -15,19 +15,12 @@
 
 #include "comm/base/err.h"
 #include "exits/exits_net.h"
-#include "exits/exits_probability.h"
+#include "exits/exits_score.h"
 #include "trainer/model/model.h"
-
-/* What the threshold is compared with; all grow with certainty. */
-enum exits_score {
-    EXITS_SCORE_HAZARD,    /* the probability to leave here, of those that came here */
-    EXITS_SCORE_CERTAINTY, /* minus the gate's logit, for gates that predict uncertainty */
-    EXITS_SCORE_MAX_PROB,  /* the head's largest probability */
-};
 
 struct exits_policy {
     int set;
-    enum exits_score score;
+    enum exits_score score;   /* what the threshold is compared with */
     enum exits_form form;     /* of HAZARD */
     const double *thresholds; /* [G]; a sample leaves if score >= threshold; +inf: nobody does */
 };

@@ -19,29 +19,29 @@
 #include <stdint.h>
 
 #include "exits/exits_gate_loss.h"
-#include "exits/exits_probability.h"
+#include "exits/exits_method.h"
 #include "exits/exits_target.h"
 #include "exits/exits_uncertainty.h"
 #include "exits/exits_weight.h"
 #include "trainer/kernels/kern_fn.h"
 
-enum exits_loss { EXITS_LOSS_JEI, EXITS_LOSS_UNCERTAINTY, EXITS_LOSS_UNIFORM };
-
 struct exits_judge {
     int G;
-    int trained; /* heads that are weighed: G, or G + 1 with the final classifier */
-    enum exits_loss loss;
+    int trained;            /* heads that are weighed: G, or G + 1 with the final classifier */
+    enum exits_weigh weigh; /* of the heads; */
+    enum exits_teach teach; /* the gates; */
+    enum exits_score score; /* where they let a sample leave: exits_method.h */
     enum exits_form form;
     enum exits_target_kind target;
-    bool is_equal;            /* all heads weigh the same, whatever `loss` says */
-    double loss_floor;        /* of JEI */
-    double uncertainty_floor; /* of UNCERTAINTY */
+    double loss_floor;        /* of PROBABILITY */
+    double uncertainty_floor; /* of CERTAINTY */
     double lambda;
     float set_share; /* 1 / number of sets */
     int64_t n;
 
     /* Arrays in the device's memory; those of exit g begin g strides further. */
     const double *costs;        /* [G + 1], of leaving at each */
+    const float *fixed;         /* [G + 1], weights that are the same for all samples */
     const float *balance;       /* [G], weights of open targets; NULL: 1 */
     const float *loss_of;       /* [n] each: cross entropies */
     const float *gate_of;       /* [n] each: logits of the gates */
@@ -117,13 +117,19 @@ KERN_FN void exits_judge_heads(const struct exits_judge *judge, const struct exi
 {
     const int G = judge->G, count = judge->trained;
 
-    if (judge->is_equal || judge->loss == EXITS_LOSS_UNIFORM) {
+    if (judge->weigh == EXITS_WEIGH_EQUAL) {
         exits_weight_uniform(count, judged->weights);
         return;
     }
-    if (judge->loss == EXITS_LOSS_JEI) {
+    if (judge->weigh == EXITS_WEIGH_PROBABILITY) {
         exits_probability(judge->form, judged->gates, G, judged->values);
         exits_weight_jei(judged->values, count, judge->loss_floor, judged->weights);
+        return;
+    }
+    if (judge->weigh != EXITS_WEIGH_CERTAINTY) {
+        for (int g = 0; g < count; g++) {
+            judged->weights[g] = judge->fixed[g];
+        }
         return;
     }
     for (int g = 0; g < G; g++) {
@@ -138,27 +144,19 @@ KERN_FN double exits_judge_gates(const struct exits_judge *judge, const struct e
 {
     const int G = judge->G;
 
-    if (judge->loss == EXITS_LOSS_UNCERTAINTY) {
+    if (judge->teach == EXITS_TEACH_NOTHING) {
+        for (int g = 0; g < G; g++) {
+            judged->targets[g] = judged->dgates[g] = 0;
+        }
+        return 0;
+    }
+    if (judge->teach == EXITS_TEACH_DOUBT) {
         exits_uncertainty_targets(judged->loss, G, judged->targets);
         return exits_uncertainty_loss(judged->gates, judged->targets, G, judged->dgates);
     }
     exits_objectives(judged->loss, judge->costs, judge->lambda, G, judged->objectives);
     exits_targets(judge->target, judged->objectives, G, judged->targets);
     return exits_gate_loss(judged->gates, judged->targets, judge->balance, G, judged->dgates);
-}
-
-/* Where the gates let the sample leave. Those that predict uncertainty leave when it is low. */
-KERN_FN int exits_judge_exit(const struct exits_judge *judge, const struct exits_judged *judged)
-{
-    int exit = 0;
-
-    if (judge->loss != EXITS_LOSS_UNCERTAINTY) {
-        return exits_hard_exit(judge->form, judged->gates, judge->G);
-    }
-    while (exit < judge->G && judged->gates[exit] > 0) {
-        exit++;
-    }
-    return exit;
 }
 
 /* All of sample i but the sums. */
@@ -174,7 +172,7 @@ KERN_FN void exits_judge_sample(const struct exits_judge *judge, int64_t i)
     judged.loss[G] = judge->final_loss[i];
     exits_judge_heads(judge, &judged);
     *judged.gate_loss = (float)exits_judge_gates(judge, &judged);
-    *judged.left = (float)exits_judge_exit(judge, &judged);
+    *judged.left = (float)exits_score_exit(judge->score, judge->form, judged.gates, G);
     for (int g = 0; g < G; g++) {
         judge->weights[g * judge->n + i] = judged.weights[g];
         judge->dgates[g * judge->n + i] = judged.dgates[g];

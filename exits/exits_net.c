@@ -21,6 +21,8 @@ bool exits_net_has(const struct exits_net_config *config, enum exits_tensor tens
     case UP_BIAS: return config->head == EXITS_HEAD_NORM_MLP;
     case GATE_UP_WEIGHT:
     case GATE_UP_BIAS: return config->gate == EXITS_GATE_MLP;
+    case GATE_WEIGHT:
+    case GATE_BIAS: return config->gate != EXITS_GATE_NONE;
     default: return true;
     }
 }
@@ -211,7 +213,7 @@ enum err exits_net_init(struct exits_net *net, uint64_t seed, const double prior
                              (size_t)net->params.block_elems * sizeof(float), &view));
     float *block = view.host;
     param_list_init(&net->params, block, unused_std, seed, SALT);
-    for (int g = 0; g < net->config.count; g++) {
+    for (int g = 0; g < net->config.count && exits_net_has(&net->config, GATE_BIAS); g++) {
         block[net->exits[g].at[GATE_BIAS]] = (float)log(prior[g] / (1 - prior[g]));
     }
     for (int set = 1; set < net->config.set_count; set++) {

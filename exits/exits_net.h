@@ -12,6 +12,7 @@
  *      features f = (p_max, H(p) / ln K, margin, H(q) / ln K) of z      (kern_xent.h)
  *      gate     LINEAR       a = w f + b
  *               MLP          a = w relu(U f + c) + b
+ *               NONE         there is none; a = 0
  *
  * JEI-DNN, section 4 (Regol et al., ICLR 2024), with the two entropies standardised by
  * their maximum, so that all four features lie in 0 .. 1 for any number of classes. The
@@ -27,12 +28,12 @@
 #include <stdint.h>
 
 #include "comm/base/err.h"
+#include "exits/exits_method.h"
 #include "trainer/kernels/kern_ops.h"
 #include "trainer/model/model_config.h"
 #include "trainer/model/param_list.h"
 
 enum exits_head_kind { EXITS_HEAD_LINEAR, EXITS_HEAD_NORM_LINEAR, EXITS_HEAD_NORM_MLP };
-enum exits_gate_kind { EXITS_GATE_LINEAR, EXITS_GATE_MLP };
 
 /* Which learning rate a tensor follows: param.group. Group 0 is the backbone's; param.part
  * is the set. */

@@ -64,4 +64,7 @@ struct exits_work {
 /* Whether exits of this kind have that tensor. */
 bool exits_net_has(const struct exits_net_config *config, enum exits_tensor tensor);
 
+/* The gate of the i-th exit, counted over all sets, behind its head: fills rows[i].gate. */
+void exits_gate_forward(struct exits_work *work, int i);
+
 #endif

@@ -1,5 +1,3 @@
-#include <assert.h>
-#include <math.h>
 #include <stdlib.h>
 
 #include "exits/exits_net_priv.h"
@@ -119,21 +117,6 @@ static const float *head_forward(const struct exits_net *net, const struct exits
     return rows->wide;
 }
 
-/* The gate of an exit in a block of this layout. */
-static struct kern_gate gate_in(const struct exits_net *net, const struct exits_places *places,
-                                float *block)
-{
-    struct kern_gate gate = {.out = block + places->at[GATE_WEIGHT],
-                             .bias = block + places->at[GATE_BIAS]};
-
-    if (net->config.gate == EXITS_GATE_MLP) {
-        gate.hidden = net->config.gate_hidden;
-        gate.up = block + places->at[GATE_UP_WEIGHT];
-        gate.up_bias = block + places->at[GATE_UP_BIAS];
-    }
-    return gate;
-}
-
 void exits_forward(struct exits_work *work, int set, int exit, const float *features, int64_t n,
                    const int32_t *labels, float *bad)
 {
@@ -148,15 +131,13 @@ void exits_forward(struct exits_work *work, int set, int exit, const float *feat
                                       .features = rows->features,
                                       .predicted = rows->predicted,
                                       .bad = bad};
-    const float entropy_scale = 1.0f / logf((float)config->classes);
-    const struct kern_gate gate = gate_in(net, places, net->block);
 
     rows->n = n;
     const float *inputs = head_forward(net, places, rows, features);
     net->ops.linear_forward(rows->logits, config->classes, inputs, places->head.K, n, &places->head,
                             &classify);
     net->ops.xent_forward(&out, rows->logits, labels, n, config->classes);
-    net->ops.gate_forward(rows->gate, rows->hidden, rows->features, entropy_scale, &gate, n);
+    exits_gate_forward(work, i);
 }
 
 struct exits_view exits_view_of(const struct exits_work *work, int set, int exit)
@@ -230,16 +211,4 @@ void exits_head_backward(struct exits_work *work, int set, int exit, const float
                                 gradients + places->at[NORM_BIAS], dnormed, features, D, rows->mean,
                                 rows->rstd, net->block + places->at[NORM_GAIN], n, D, accumulate);
     }
-}
-
-void exits_gate_backward(struct exits_work *work, int set, int exit, const float *dgate,
-                         float *gradients, bool accumulate)
-{
-    const struct exits_net *net = work->net;
-    const int i = set * net->config.count + exit;
-    const struct exits_rows *rows = &work->rows[i];
-    const struct kern_gate gate = gate_in(net, &net->exits[i], net->block);
-    const struct kern_gate to = gate_in(net, &net->exits[i], gradients);
-
-    net->ops.gate_backward(&to, dgate, rows->hidden, rows->features, &gate, rows->n, accumulate);
 }

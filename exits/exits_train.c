@@ -7,17 +7,23 @@
 
 #include "comm/device/device.h"
 
+/* Weights that are functions of the step: of the method, and of its warm-up. */
+enum { FIXED, FIXED_WARM_UP, FIXED_COUNT };
+
 struct exits_trainer {
     const struct exits_net *net;
     struct exits_train_config config;
+    struct exits_method method;
+    struct exits_moment at;
     const struct exits_balance *balance;
     const struct kern_ops *ops;
     struct exits_work *work;
     exits_judge_fn *judge;
-    double *costs;            /* [G + 1], of the device */
-    float *open_weights;      /* [S, G], on the host: of open targets, in this step */
-    void *staging;            /* where the device gets them; NULL on a CPU */
-    const float *balances;    /* where it finds them */
+    double *costs;       /* [G + 1], of the device */
+    float *step_weights; /* on the host, in this step: fixed [FIXED_COUNT, G + 1], and of open */
+    void *staging;       /* targets [S, G]; where the device gets them, NULL on a CPU; */
+    const float *fixed;  /* and where it finds both */
+    const float *balances;
     float *block;             /* one allocation for what follows, of the device */
     float *scratch;           /* [n, exits_judge_scratch_elems()] */
     float *weights;           /* [G, n], of the heads' cross entropies in one set */
@@ -91,11 +97,18 @@ static enum err open_costs(struct exits_trainer *trainer)
     return device_view_close(&view, true);
 }
 
+static int64_t step_weight_count(const struct exits_trainer *trainer)
+{
+    const struct exits_net_config *config = exits_net_config_of(trainer->net);
+
+    return FIXED_COUNT * (config->count + 1) + config->set_count * config->count;
+}
+
 static enum err allocate(struct exits_trainer *trainer)
 {
     const struct exits_net_config *config = exits_net_config_of(trainer->net);
     const int64_t n = trainer->samples_max, G = config->count;
-    const size_t weight_bytes = (size_t)(config->set_count * G) * sizeof(float);
+    const size_t weight_bytes = (size_t)step_weight_count(trainer) * sizeof(float);
     void *pinned = NULL;
 
     ERR_TRY(device_memory_open_f32(
@@ -111,10 +124,10 @@ static enum err allocate(struct exits_trainer *trainer)
     trainer->final_predicted = (int32_t *)(void *)(trainer->final_lse + n);
     trainer->dfeatures = trainer->final_lse + 2 * n;
     ERR_TRY(open_costs(trainer));
-    ERR_TRY(device_pinned_open(device_of(trainer), weight_bytes, "weights of targets", &pinned));
-    trainer->open_weights = pinned;
+    ERR_TRY(device_pinned_open(device_of(trainer), weight_bytes, "weights of a step", &pinned));
+    trainer->step_weights = pinned;
     if (device_kind(device_of(trainer)) != DEVICE_CPU) {
-        ERR_TRY(device_memory_open(device_of(trainer), weight_bytes, "weights of targets",
+        ERR_TRY(device_memory_open(device_of(trainer), weight_bytes, "weights of a step",
                                    &trainer->staging));
     }
     return exits_work_open(trainer->net, n, &trainer->work);
@@ -131,6 +144,8 @@ enum err exits_trainer_open(const struct exits_net *net, const struct exits_trai
     }
     trainer->net = net;
     trainer->config = *config;
+    trainer->method = exits_method_with(config->loss, exits_net_config_of(net)->gate);
+    trainer->at = (struct exits_moment){0, 1};
     trainer->balance = balance;
     trainer->ops = exits_net_ops(net);
     trainer->samples_max = samples_max;
@@ -152,30 +167,51 @@ void exits_trainer_close(struct exits_trainer *trainer)
     }
     exits_work_close(trainer->work);
     device_memory_close(device_of(trainer), trainer->staging);
-    device_pinned_close(device_of(trainer), trainer->open_weights);
+    device_pinned_close(device_of(trainer), trainer->step_weights);
     device_memory_close(device_of(trainer), trainer->costs);
     device_memory_close(device_of(trainer), trainer->block);
     free(trainer);
 }
 
-/* How much open targets count in this step. */
+void exits_trainer_at(struct exits_trainer *trainer, struct exits_moment at)
+{
+    assert(at.step >= 0 && at.step_count > 0);
+    trainer->at = at;
+}
+
+static bool is_fixed(enum exits_weigh weigh)
+{
+    return weigh >= EXITS_WEIGH_LINEAR;
+}
+
+/* How much heads count, and open targets, in this step. */
 static enum err prepare(void *self)
 {
     struct exits_trainer *trainer = self;
     const struct exits_net_config *config = exits_net_config_of(trainer->net);
-    const int exit_count = config->set_count * config->count;
+    const enum exits_weigh weighs[FIXED_COUNT] = {trainer->method.weigh, trainer->config.warm_up};
+    float *open_weights = trainer->step_weights + FIXED_COUNT * (config->count + 1);
+    struct exits_schedule schedule = trainer->config.schedule;
     const void *staged = NULL;
 
-    if (!trainer->config.balances) {
+    if (!trainer->config.balances && !is_fixed(weighs[FIXED]) && !is_fixed(weighs[FIXED_WARM_UP])) {
         return ERR_OK;
     }
-    for (int i = 0; i < exit_count; i++) {
-        trainer->open_weights[i] =
+    schedule.G = config->count;
+    memcpy(schedule.layers, config->layers, sizeof(schedule.layers));
+    for (int f = 0; f < FIXED_COUNT; f++) {
+        schedule.weigh = weighs[f];
+        exits_schedule_weights(&schedule, trainer->at,
+                               trainer->step_weights + f * (config->count + 1));
+    }
+    for (int i = 0; i < config->set_count * config->count; i++) {
+        open_weights[i] =
             exits_balance_weight(trainer->balance->open[i], trainer->balance->sample_count);
     }
-    ERR_TRY(device_stage(device_of(trainer), trainer->staging, trainer->open_weights,
-                         (size_t)exit_count * sizeof(float), &staged));
-    trainer->balances = staged;
+    ERR_TRY(device_stage(device_of(trainer), trainer->staging, trainer->step_weights,
+                         (size_t)step_weight_count(trainer) * sizeof(float), &staged));
+    trainer->fixed = staged;
+    trainer->balances = trainer->fixed + FIXED_COUNT * (config->count + 1);
     return ERR_OK;
 }
 
@@ -186,19 +222,24 @@ static void judge_set(struct exits_trainer *trainer, int set, const struct step_
     const struct exits_net_config *net = exits_net_config_of(trainer->net);
     const struct exits_view first = exits_view_of(trainer->work, set, 0);
     const struct exits_strides strides = exits_strides_of(trainer->work);
+    const bool warms_up = (view->phase & EXITS_WARMS_UP) != 0;
     const struct exits_judge judge = {
         .G = net->count,
         .trained = view->dlogits != NULL ? net->count + 1 : net->count,
-        .loss = config->loss,
+        .weigh = warms_up ? config->warm_up : trainer->method.weigh,
+        .teach = trainer->method.teach,
+        .score = trainer->method.score,
         .form = config->form,
         .target = config->target,
-        .is_equal = (view->phase & EXITS_WARMS_UP) != 0,
         .loss_floor = config->loss_floor,
         .uncertainty_floor = config->uncertainty_floor,
         .lambda = config->lambdas[set],
         .set_share = 1.0f / (float)net->set_count,
         .n = view->n,
         .costs = trainer->costs,
+        .fixed = trainer->fixed == NULL
+                     ? NULL
+                     : trainer->fixed + (warms_up ? FIXED_WARM_UP : FIXED) * (net->count + 1),
         .balance = config->balances ? trainer->balances + set * net->count : NULL,
         .loss_of = first.loss,
         .gate_of = first.gate,

@@ -4,8 +4,8 @@
  * For every set s (a lambda) and sample, with the cross entropies CE_0 .. CE_G of all
  * exits and of the final classifier, and the gates' logits a_0 .. a_{G-1}:
  *
- *      heads   sum_l W_l CE_l, W a constant: by exit probability, by certainty, or equal
- *              (exits_weight.h)
+ *      heads   sum_l W_l CE_l, W a constant: by exit probability, by certainty, equal
+ *              (exits_weight.h), or a function of depth and step (exits_schedule.h)
  *      gates   sum_l BCE(a_l, t_l) on targets from J_l = CE_l + lambda c_l
  *              (exits_target.h), or sum_l (sigmoid(a_l) - uhat_l)^2 (exits_uncertainty.h)
  *
@@ -26,13 +26,16 @@
 #include "comm/base/err.h"
 #include "exits/exits_judge.h"
 #include "exits/exits_net.h"
+#include "exits/exits_schedule.h"
 #include "trainer/step/step.h"
 
 /* What a step trains: the `phase` of step_micro_batch(), a sum of these. */
-enum { EXITS_TRAINS_HEADS = 1, EXITS_TRAINS_GATES = 2, EXITS_WARMS_UP = 4 /* heads, equally */ };
+enum { EXITS_TRAINS_HEADS = 1, EXITS_TRAINS_GATES = 2, EXITS_WARMS_UP = 4 /* heads alone */ };
 
 struct exits_train_config {
-    enum exits_loss loss;
+    enum exits_loss loss;     /* the method: with the net's kind of gate, exits_method_with() */
+    enum exits_weigh warm_up; /* EQUAL or DESCENDING */
+    struct exits_schedule schedule; /* weigh, G and layers need not be filled in */
     enum exits_form form;
     enum exits_target_kind target;
     bool balances;            /* weights of open targets from class counts */
@@ -78,6 +81,9 @@ ERR_MUST_CHECK enum err exits_trainer_open(const struct exits_net *net,
                                            const struct exits_balance *balance, int64_t samples_max,
                                            struct exits_trainer **trainer_out);
 void exits_trainer_close(struct exits_trainer *trainer); /* NULL is allowed */
+
+/* Where the next step is in its stage; step 0 of 1 if it is never told. */
+void exits_trainer_at(struct exits_trainer *trainer, struct exits_moment at);
 
 /* The trainer as a tap of a backbone's step. Lends from the trainer. */
 struct step_tap exits_trainer_tap(struct exits_trainer *trainer);

@@ -192,20 +192,25 @@ static struct jdoc *report_row(const struct evaluation *evaluation, const char *
     return row;
 }
 
-/* Scores of the learned gates, in the sense of `score`; and the thresholds that go with them. */
+/* The method that was trained, with the gates that stand there. */
+static struct exits_method method_of(const struct evaluation *evaluation)
+{
+    return exits_method_with(evaluation->run->exits.loss,
+                             exits_net_config_of(evaluation->run->state.net)->gate);
+}
+
+/* Scores of the learned gates. */
 static void gate_scores(const struct evaluation *evaluation, const struct eval_outputs *outputs,
                         float *scores)
 {
     const int G = outputs->G;
-    const enum exits_form form = evaluation->run->exits.form;
+    const enum exits_score score = method_of(evaluation).score;
 
     for (int64_t i = 0; i < outputs->n; i++) {
-        if (evaluation->run->exits.loss == EXITS_LOSS_UNCERTAINTY) {
-            for (int g = 0; g < G; g++) {
-                scores[i * G + g] = -outputs->gates[i * G + g];
-            }
-        } else {
-            exits_hazards(form, outputs->gates + i * G, G, scores + i * G);
+        for (int g = 0; g < G; g++) {
+            scores[i * G + g] =
+                exits_score_at(score, evaluation->run->exits.form, outputs->gates + i * G,
+                               outputs->max_prob[i * G + g], g);
         }
     }
 }
@@ -229,17 +234,18 @@ static enum err solve(const struct evaluation *evaluation, const float *scores, 
 }
 
 /*
- * Thresholds of the learned gates. Hazards have one by definition; gates that predict
- * uncertainty get theirs from the validation samples, for the price lambda.
+ * Thresholds of the learned gates. Hazards have one by definition; other scores get theirs
+ * from the validation samples, for the price lambda.
  */
 static enum err gate_thresholds(const struct evaluation *evaluation, const float *held_out_scores,
                                 double *thresholds_out)
 {
     struct exits_point point;
+    double threshold = 0;
 
-    if (evaluation->run->exits.loss != EXITS_LOSS_UNCERTAINTY) {
+    if (exits_score_threshold(method_of(evaluation).score, &threshold)) {
         for (int g = 0; g < evaluation->G; g++) {
-            thresholds_out[g] = 0.5;
+            thresholds_out[g] = threshold;
         }
         return ERR_OK;
     }
@@ -300,7 +306,7 @@ static void keep_best(struct evaluation *evaluation, const struct exits_tally *h
 static enum err report_gates(struct evaluation *evaluation, struct jdoc *rows,
                              double *held_out_cost_out)
 {
-    const bool uncertain = evaluation->run->exits.loss == EXITS_LOSS_UNCERTAINTY;
+    const bool has_gates = evaluation->run->cost_shape.gate != EXITS_GATE_NONE;
     const int64_t most =
         evaluation->test.n > evaluation->held_out.n ? evaluation->test.n : evaluation->held_out.n;
     struct exits_tally held_out, test;
@@ -322,9 +328,8 @@ static enum err report_gates(struct evaluation *evaluation, struct jdoc *rows,
     *held_out_cost_out = held_out.mean_cost;
     gate_scores(evaluation, &evaluation->test, scores);
     ERR_GOTO(out, status,
-             report_policy(evaluation, "gate",
-                           uncertain ? EXITS_SCORE_CERTAINTY : EXITS_SCORE_HAZARD, scores,
-                           evaluation->gate_macs, &test, &row));
+             report_policy(evaluation, has_gates ? "gate" : "price", method_of(evaluation).score,
+                           scores, evaluation->gate_macs, &test, &row));
     jdoc_append(rows, row);
     keep_best(evaluation, &held_out, &test);
 out:

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "comm/base/file.h"
+#include "exits/exits_method.h"
 #include "launch/options_schema.h"
 
 static const char COMMAND_LINE[] = "--set";
@@ -394,6 +395,28 @@ static void print_reference_row(const struct options_schema *schema)
            schema->initial, schema->help);
 }
 
+static void print_methods(void)
+{
+    static const char *const gates[] = {
+        [EXITS_GATE_LINEAR] = "linear", [EXITS_GATE_MLP] = "mlp", [EXITS_GATE_NONE] = "none"};
+    static const char *const scores[] = {[EXITS_SCORE_HAZARD] = "hazard",
+                                         [EXITS_SCORE_CERTAINTY] = "certainty",
+                                         [EXITS_SCORE_MAX_PROB] = "largest probability"};
+
+    printf(
+        "\n## Methods\n\nRows of `exits/exits_method.def`. A sample leaves by the score; with "
+        "another "
+        "`exit_gate` than the\nmethod's own, gates learn the cheapest exit and leave by hazard, or "
+        "without any by the largest probability.\n\n| `exit_loss` | trains | its gate | leaves by "
+        "| "
+        "source |\n|---|---|---|---|---|\n");
+    for (int loss = 0; loss < EXITS_LOSS_COUNT; loss++) {
+        const struct exits_method *method = exits_method_of((enum exits_loss)loss);
+        printf("| `%s` | %s | `%s` | %s | %s |\n", method->name, method->about, gates[method->gate],
+               scores[method->score], method->paper);
+    }
+}
+
 void options_print_reference(void)
 {
     printf("# Settings\n\nMade from `launch/options.def` by `offramp config --reference`. Settings "
@@ -406,4 +429,5 @@ void options_print_reference(void)
 #include "launch/options.def"
 #undef OPTION
 #undef SECTION
+    print_methods();
 }

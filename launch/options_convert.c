@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "exits/exits_method.h"
 #include "launch/options_schema.h"
 
 const struct options_schema options_schemas[OPTIONS_COUNT] = {

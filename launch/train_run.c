@@ -163,6 +163,31 @@ static enum err fill_exit_layers(const struct options *options, int64_t layer_co
     return ERR_OK;
 }
 
+/* What of the heads' weights follows from the step. */
+static enum err fill_schedule(const struct options *options, const struct model_config *model,
+                              int exit_count, struct exits_train_config *config)
+{
+    const struct options_f64s *peaks = &options->exit_peaks;
+
+    if (peaks->count != 0 && peaks->count != exit_count) {
+        return ERR_FAIL(ERR_CONFIG, "exit_peaks has %d values, there are %d exits", peaks->count,
+                        exit_count);
+    }
+    config->schedule = (struct exits_schedule){
+        .layer_count = model->num_hidden_layers,
+        .ramp = (enum exits_ramp)options->exit_ramp,
+        .ramp_steps = options->exit_ramp_steps,
+        .scale = (enum exits_scale)options->exit_scale,
+        .scale_share = options->exit_scale_share,
+        .curriculum = (enum exits_curriculum)options->exit_curriculum,
+        .rotation = options->exit_rotation,
+    };
+    for (int g = 0; g < exit_count; g++) {
+        config->schedule.peaks[g] = (float)(peaks->count > 0 ? peaks->values[g] : config->costs[g]);
+    }
+    return ERR_OK;
+}
+
 /* Costs of the exits, and what the losses need besides. */
 static void fill_train_config(struct train_run *run, const struct exits_net_config *net)
 {
@@ -194,6 +219,7 @@ static void fill_train_config(struct train_run *run, const struct exits_net_conf
         .balances = options->gate_balance,
         .loss_floor = options->exit_loss_floor,
         .uncertainty_floor = options->uncertainty_floor,
+        .warm_up = options->exit_warmup_weights == 0 ? EXITS_WEIGH_EQUAL : EXITS_WEIGH_DESCENDING,
     };
     exits_cost_shares(run->macs, net->count, run->exits.costs);
     for (int set = 0; set < net->set_count; set++) {
@@ -219,6 +245,12 @@ static enum err load_exits(struct train_run *run)
     return ERR_OK;
 }
 
+static enum exits_gate_kind gate_kind(const struct options *options)
+{
+    return options->exit_gate == 0 ? exits_method_of((enum exits_loss)options->exit_loss)->gate
+                                   : (enum exits_gate_kind)(options->exit_gate - 1);
+}
+
 static enum err open_exits(struct train_run *run)
 {
     const struct options *options = &run->options->run;
@@ -229,7 +261,7 @@ static enum err open_exits(struct train_run *run)
         .classes = model->num_labels,
         .head = (enum exits_head_kind)options->exit_head,
         .head_hidden = options->exit_head_hidden,
-        .gate = (enum exits_gate_kind)options->exit_gate,
+        .gate = gate_kind(options),
         .gate_hidden = options->exit_gate_hidden,
         .layer_norm_eps = (float)model->layer_norm_eps,
     };
@@ -238,6 +270,12 @@ static enum err open_exits(struct train_run *run)
     if (!has_exits(run->options)) {
         return ERR_OK;
     }
+    if (!exits_method_allows((enum exits_loss)options->exit_loss, config.gate)) {
+        return ERR_FAIL(ERR_CONFIG,
+                        "exit_loss %s cannot be trained with this exit_gate: auto is what it "
+                        "is published with",
+                        exits_method_of((enum exits_loss)options->exit_loss)->name);
+    }
     if (options->lambdas.count > EXITS_SETS_MAX) {
         return ERR_FAIL(ERR_CONFIG, "lambdas has %d values, at most %d are possible",
                         options->lambdas.count, EXITS_SETS_MAX);
@@ -245,6 +283,7 @@ static enum err open_exits(struct train_run *run)
     ERR_TRY(fill_exit_layers(options, model->num_hidden_layers, &config));
     ERR_TRY(exits_net_open(&config, &run->ops, &run->state.net));
     fill_train_config(run, &config);
+    ERR_TRY(fill_schedule(options, model, config.count, &run->exits));
     for (int g = 0; g < config.count; g++) { /* every exit equally probable at first */
         prior[g] = run->exits.form == EXITS_HAZARD ? 1.0 / (config.count + 1 - g)
                                                    : 1.0 / (config.count + 1);

@@ -339,6 +339,13 @@ static void plan_update(const struct train_stage *stage, uint64_t phase,
         trains_exits(stage) && (phase & EXITS_TRAINS_GATES) != 0, factor * gates, 0};
 }
 
+static bool teaches_targets(const struct train_stage *stage)
+{
+    const struct exits_net_config *config = exits_net_config_of(stage->run->state.net);
+
+    return exits_method_with(stage->run->exits.loss, config->gate).teach == EXITS_TEACH_TARGET;
+}
+
 static enum err update(struct train_stage *stage, struct train_report *report)
 {
     struct train_state *state = &stage->run->state;
@@ -356,7 +363,7 @@ static enum err update(struct train_stage *stage, struct train_report *report)
         ERR_TRY(optim_update(state->exits_optim, exits_net_block(state->net), result->tap_gradients,
                              result->sample_count, exits));
         memcpy(&report->groups[1], &exits[1], sizeof(exits) - sizeof(exits[0]));
-        if (stage->run->exits.loss != EXITS_LOSS_UNCERTAINTY) { /* whose targets are no counts */
+        if (teaches_targets(stage)) { /* those of others are no counts */
             exits_balance_add(&state->balance, state->net, result->tap_statistics,
                               result->sample_count);
         }
@@ -375,6 +382,10 @@ enum err train_stage_step(struct train_stage *stage, struct train_report *report
     const int64_t start_ns = clock_now_ns();
 
     *report_out = (struct train_report){.phase = phase_of(stage, stage->run->state.stage_step)};
+    if (stage->trainer != NULL) {
+        exits_trainer_at(stage->trainer,
+                         (struct exits_moment){stage->run->state.stage_step, stage->step_count});
+    }
     ERR_TRY(stage->cache != NULL ? run_cached_passes(stage, report_out)
                                  : run_backbone_passes(stage, report_out));
     ERR_TRY(update(stage, report_out));

@@ -16,7 +16,8 @@ enum { COUNT_COUNT = sizeof(counts) / sizeof(counts[0]) };
 /* All arrays of a struct exits_judge, larger than any case. */
 struct arrays {
     double costs[G_MAX + 1];
-    float balance[G_MAX], loss_of[G_MAX * N_MAX], gate_of[G_MAX * N_MAX], final_loss[N_MAX];
+    float balance[G_MAX], fixed[G_MAX + 1], final_loss[N_MAX];
+    float loss_of[G_MAX * N_MAX], gate_of[G_MAX * N_MAX];
     int32_t class_of[G_MAX * N_MAX], final_class[N_MAX], labels[N_MAX];
     _Alignas(8) float scratch[N_MAX * SCRATCH];
     float weights[G_MAX * N_MAX], dgates[G_MAX * N_MAX], final_weights[N_MAX], sums[SUMS];
@@ -59,6 +60,7 @@ static void fill(struct arrays *a)
     }
     for (int g = 0; g < G_MAX; g++) {
         a->balance[g] = 0.5f + (float)g;
+        a->fixed[g] = 0.3f + 0.2f * (float)g;
     }
 }
 
@@ -73,6 +75,7 @@ static struct exits_judge judge_of(struct arrays *a, int G, int64_t n)
         .set_share = 0.5f,
         .n = n,
         .costs = a->costs,
+        .fixed = a->fixed,
         .loss_of = a->loss_of,
         .gate_of = a->gate_of,
         .stride = N_MAX,
@@ -96,6 +99,7 @@ static void judge_there(const struct exits_judge *judge)
 
     there.costs = device_mirror_of(&m, judge->costs, sizeof(double) * (G_MAX + 1), false);
     there.balance = device_mirror_in(&m, judge->balance, G_MAX);
+    there.fixed = device_mirror_in(&m, judge->fixed, G_MAX + 1);
     there.loss_of = device_mirror_in(&m, judge->loss_of, G_MAX * N_MAX);
     there.gate_of = device_mirror_in(&m, judge->gate_of, G_MAX * N_MAX);
     there.class_of = device_mirror_in_i32(&m, judge->class_of, G_MAX * N_MAX);
@@ -130,12 +134,13 @@ static void judge_both(const struct exits_judge *wanted)
         struct arrays *a = device == 1 ? &there : &here;
         fill(a);
         judge = judge_of(a, wanted->G, wanted->n);
-        judge.loss = wanted->loss;
+        judge.weigh = wanted->weigh;
+        judge.teach = wanted->teach;
+        judge.score = wanted->score;
         judge.form = wanted->form;
         judge.target = wanted->target;
-        judge.is_equal = wanted->is_equal;
         judge.trained = wanted->trained;
-        judge.balance = wanted->is_equal ? NULL : a->balance;
+        judge.balance = wanted->G == 5 ? NULL : a->balance;
         (device == 1 ? judge_there : exits_judge_cpu)(&judge);
     }
     check("weights", there.weights, here.weights, G_MAX * N_MAX);
@@ -147,14 +152,16 @@ static void judge_both(const struct exits_judge *wanted)
 START_TEST(judge__says_what_a_cpu_says_of_any_number_of_samples)
 {
     for (int G = 1; G <= G_MAX; G += 2) {
-        for (int loss = EXITS_LOSS_JEI; loss <= EXITS_LOSS_UNIFORM; loss++) {
+        for (int loss = 0; loss < EXITS_LOSS_COUNT; loss++) {
+            const struct exits_method *method = exits_method_of((enum exits_loss)loss);
             judge_both(&(struct exits_judge){.G = G,
                                              .n = counts[_i],
                                              .trained = G + loss % 2,
-                                             .loss = (enum exits_loss)loss,
+                                             .weigh = method->weigh,
+                                             .teach = method->teach,
+                                             .score = method->score,
                                              .form = (enum exits_form)(loss % 2),
-                                             .target = (enum exits_target_kind)(G / 2 % 2),
-                                             .is_equal = G == 5});
+                                             .target = (enum exits_target_kind)(G / 2 % 2)});
         }
     }
 }

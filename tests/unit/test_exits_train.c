@@ -14,7 +14,7 @@
 
 #include "exits/exits_train.h"
 
-enum { N = 9, D = 6, K = 4, G = 3, SETS = 2, LOSSES = 4, BOTH = 3 };
+enum { N = 9, D = 6, K = 4, G = 3, SETS = 2, LOSSES = 5, BOTH = 3 };
 
 static const double costs[G + 1] = {0.2, 0.5, 0.7, 1};
 static const double lambdas[SETS] = {0.1, 0.6};
@@ -34,6 +34,7 @@ static struct exits_train_config config_of(int loss)
     struct exits_train_config config = {
         .loss = loss == 2   ? EXITS_LOSS_UNCERTAINTY
                 : loss == 3 ? EXITS_LOSS_UNIFORM
+                : loss == 4 ? EXITS_LOSS_LINEAR
                             : EXITS_LOSS_JEI,
         .form = loss == 1 ? EXITS_DIRECT : EXITS_HAZARD,
         .target = loss == 1 ? EXITS_CUMULATIVE : EXITS_NO_LATER_CHEAPER,
@@ -173,9 +174,10 @@ static void hold_sample(const struct exits_train_config *config, int set, int tr
     held->left[i] = spread(config, held->gate[i], p);
     for (int g = 0; g <= G; g++) {
         objective[g] = held->loss[i][g] + lambdas[set] * costs[g];
-        held->weight[i][g] = config->loss == EXITS_LOSS_UNIFORM ? 1.0 / trained
-                             : config->loss == EXITS_LOSS_JEI   ? 0.9 * p[g] + 0.1 / trained
-                             : g == G                           ? 1
+        held->weight[i][g] = config->loss == EXITS_LOSS_UNIFORM  ? 1.0 / trained
+                             : config->loss == EXITS_LOSS_LINEAR ? (g + 1) / 10.0
+                             : config->loss == EXITS_LOSS_JEI    ? 0.9 * p[g] + 0.1 / trained
+                             : g == G                            ? 1
                                       : fmax(0.3, 1 - sigmoid(held->gate[i][g]));
     }
     for (int g = 0; g < G; g++) {
@@ -443,6 +445,30 @@ START_TEST(warm_up__weighs_all_heads_equally)
 }
 END_TEST
 
+/* The earliest most, as published with jei; the final classifier 1. */
+START_TEST(warm_up__weighs_early_heads_most_if_it_is_told_to)
+{
+    struct exits_train_config falling = config_of(0);
+    const struct exits_train_config even = config_of(3);
+    struct fixture warm, plain;
+
+    falling.warm_up = EXITS_WEIGH_DESCENDING;
+    open_fixture(&warm, &falling);
+    open_fixture(&plain, &even);
+    ck_assert_int_eq(run(&warm, EXITS_TRAINS_HEADS | EXITS_WARMS_UP, true, false), ERR_OK);
+    ck_assert_int_eq(run(&plain, EXITS_TRAINS_HEADS, true, false), ERR_OK);
+    for (int g = 0; g < G; g++) { /* each weighed 1 / (G + 1) there */
+        for (int i = 0; i < N * D; i++) {
+            const double expected =
+                (double)plain.batch.dfeatures[g][i] * (G + 1) * (double)(G + 1 - g);
+            ck_assert(kern_is_close((double)warm.batch.dfeatures[g][i], expected, 1e-5));
+        }
+    }
+    close_fixture(&warm);
+    close_fixture(&plain);
+}
+END_TEST
+
 START_TEST(targets__open_where_leaving_is_free_and_everywhere_for_a_huge_price)
 {
     struct exits_train_config config = config_of(_i == 0 ? 0 : 1);
@@ -525,6 +551,7 @@ Suite *test_suite(void)
     tcase_add_loop_test(tcase, statistics__are_the_sums_over_the_samples, 0, LOSSES);
     tcase_add_test(tcase, phases__give_the_gradients_of_one_group_and_zero_for_the_other);
     tcase_add_test(tcase, warm_up__weighs_all_heads_equally);
+    tcase_add_test(tcase, warm_up__weighs_early_heads_most_if_it_is_told_to);
     tcase_add_loop_test(tcase, targets__open_where_leaving_is_free_and_everywhere_for_a_huge_price,
                         0, 2);
     tcase_add_test(tcase, losses__name_the_exit_whose_logits_are_not_finite);

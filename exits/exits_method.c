@@ -1,0 +1,50 @@
+#include "exits/exits_method.h"
+
+#include <assert.h>
+
+static const struct exits_method methods[EXITS_LOSS_COUNT] = {
+#define METHOD(ENUM, name, weigh, teach, gate, score, needs, paper, about)                         \
+    [EXITS_LOSS_##ENUM] = {#name,                                                                  \
+                           paper,                                                                  \
+                           about,                                                                  \
+                           EXITS_WEIGH_##weigh,                                                    \
+                           EXITS_TEACH_##teach,                                                    \
+                           EXITS_GATE_##gate,                                                      \
+                           EXITS_SCORE_##score,                                                    \
+                           (needs)},
+#include "exits/exits_method.def"
+#undef METHOD
+};
+
+const char exits_method_choices[] =
+#define METHOD(ENUM, name, ...) "|" #name
+#include "exits/exits_method.def"
+#undef METHOD
+    ;
+
+const struct exits_method *exits_method_of(enum exits_loss loss)
+{
+    assert(loss < EXITS_LOSS_COUNT);
+    return &methods[loss];
+}
+
+struct exits_method exits_method_with(enum exits_loss loss, enum exits_gate_kind gate)
+{
+    struct exits_method method = *exits_method_of(loss);
+
+    if (gate == EXITS_GATE_NONE) {
+        method.teach = EXITS_TEACH_NOTHING;
+        method.score = EXITS_SCORE_MAX_PROB;
+    } else if (method.score == EXITS_SCORE_MAX_PROB) { /* it has gates by choice of the settings */
+        method.score = EXITS_SCORE_HAZARD;
+    }
+    return method;
+}
+
+bool exits_method_allows(enum exits_loss loss, enum exits_gate_kind gate)
+{
+    const enum exits_weigh weigh = methods[loss].weigh;
+
+    return gate != EXITS_GATE_NONE ||
+           (weigh != EXITS_WEIGH_PROBABILITY && weigh != EXITS_WEIGH_CERTAINTY);
+}
