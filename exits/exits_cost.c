@@ -26,13 +26,16 @@ static int64_t head_cost(const struct exits_cost_shape *shape)
 
 static int64_t gate_cost(const struct exits_cost_shape *shape)
 {
-    const int64_t inputs = 4;
-    const int64_t features = 9 * shape->classes + 1; /* K + (K + 1) + 2 K + 5 K */
+    const bool is_hidden = shape->gate == EXITS_GATE_HIDDEN_LINEAR ||
+                           shape->gate == EXITS_GATE_HIDDEN_MLP || shape->gate == EXITS_GATE_SHARED;
+    const bool is_deep = shape->gate == EXITS_GATE_MLP || shape->gate == EXITS_GATE_HIDDEN_MLP;
+    const int64_t inputs = is_hidden ? shape->width : 4;
+    const int64_t features = is_hidden ? 0 : 9 * shape->classes + 1; /* K + (K + 1) + 2 K + 5 K */
 
     if (!shape->has_gates || shape->gate == EXITS_GATE_NONE) {
         return 0;
     }
-    if (shape->gate == EXITS_GATE_MLP) {
+    if (is_deep) {
         return features + (inputs + 1) * shape->gate_hidden + shape->gate_hidden + 1;
     }
     return features + inputs + 1;

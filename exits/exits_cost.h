@@ -6,7 +6,8 @@
  *      embedding  patches * inputs of a patch * D
  *      block      N (4 D^2 + 2 D F) + 2 N^2 D
  *      head       D K, or D hidden + hidden K with a hidden layer; of the pooled row only
- *      gate       features 9 K + 1, and (inputs + 1) * outputs of each of its linear layers
+ *      gate       features 9 K + 1 if it reads them, and (inputs + 1) * outputs of each of its
+ *                 linear layers
  *
  * The cost of exit l is cumulative: the blocks up to it and the heads and gates of all exits
  * up to and including l, since a sample that leaves at l has been refused by the others.
@@ -43,7 +44,7 @@ struct exits_cost_shape {
     enum exits_head_kind head;
     int64_t head_hidden; /* of NORM_MLP */
     enum exits_gate_kind gate;
-    int64_t gate_hidden;        /* of MLP */
+    int64_t gate_hidden;        /* of MLP and HIDDEN_MLP */
     int exit_count;             /* G >= 0 */
     const int64_t *exit_layers; /* [G] ascending, 0 .. L-2; lent for the call */
 };

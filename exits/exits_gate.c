@@ -17,7 +17,31 @@ static struct kern_gate gate_in(const struct exits_net *net, const struct exits_
     return gate;
 }
 
-void exits_gate_forward(struct exits_work *work, int i)
+static void forward_hidden(struct exits_work *work, int i, const float *features)
+{
+    const struct exits_net *net = work->net;
+    const struct exits_places *places = &net->exits[i];
+    const struct exits_rows *rows = &work->rows[i];
+    const int64_t D = net->config.width, H = net->config.gate_hidden;
+    const float *inputs = rows->gate_normed;
+    const struct kern_linear_epilogue decide = {.bias = net->block + places->at[GATE_BIAS]};
+
+    net->ops.layernorm_forward(rows->gate_normed, rows->gate_mean, rows->gate_rstd, features, D,
+                               net->block + places->at[GATE_NORM_GAIN],
+                               net->block + places->at[GATE_NORM_BIAS], rows->n, D,
+                               net->config.layer_norm_eps);
+    if (net->config.gate == EXITS_GATE_HIDDEN_MLP) {
+        const struct kern_linear_epilogue activate = {.bias = net->block + places->at[GATE_UP_BIAS],
+                                                      .gelu = KERN_GELU_TANH,
+                                                      .slope = rows->gate_slope};
+        net->ops.linear_forward(rows->hidden, H, inputs, D, rows->n, &places->gate_up, &activate);
+        inputs = rows->hidden;
+    }
+    net->ops.linear_forward(rows->gate, 1, inputs, places->gate_out.K, rows->n, &places->gate_out,
+                            &decide);
+}
+
+void exits_gate_forward(struct exits_work *work, int i, const float *features)
 {
     const struct exits_net *net = work->net;
     const struct exits_rows *rows = &work->rows[i];
@@ -27,18 +51,58 @@ void exits_gate_forward(struct exits_work *work, int i)
         net->ops.zero(rows->gate, rows->n);
         return;
     }
+    if (exits_gate_is_hidden(net->config.gate)) {
+        forward_hidden(work, i, features);
+        return;
+    }
     const struct kern_gate gate = gate_in(net, &net->exits[i], net->block);
     net->ops.gate_forward(rows->gate, rows->hidden, rows->features, entropy_scale, &gate, rows->n);
 }
 
-void exits_gate_backward(struct exits_work *work, int set, int exit, const float *dgate,
-                         float *gradients, bool accumulate)
+static void backward_hidden(struct exits_work *work, int i, const float *features,
+                            const float *dgate, float *gradients, bool accumulate)
+{
+    const struct exits_net *net = work->net;
+    const struct kern_ops *ops = &net->ops;
+    const struct exits_places *places = &net->exits[i];
+    const struct exits_rows *rows = &work->rows[i];
+    const int64_t n = rows->n, D = net->config.width, H = net->config.gate_hidden;
+    const bool is_deep = net->config.gate == EXITS_GATE_HIDDEN_MLP;
+
+    ops->linear_backward_weight(gradients + places->at[GATE_WEIGHT],
+                                gradients + places->at[GATE_BIAS], dgate, 1,
+                                is_deep ? rows->hidden : rows->gate_normed, places->gate_out.K, n,
+                                1, places->gate_out.K, accumulate);
+    if (is_deep) {
+        ops->linear_backward_data(work->dhidden, H, dgate, 1, n, &places->gate_out,
+                                  rows->gate_slope);
+        ops->linear_backward_weight(gradients + places->at[GATE_UP_WEIGHT],
+                                    gradients + places->at[GATE_UP_BIAS], work->dhidden, H,
+                                    rows->gate_normed, D, n, H, D, accumulate);
+        ops->linear_backward_data(work->dnormed, D, work->dhidden, H, n, &places->gate_up, NULL);
+    } else {
+        ops->linear_backward_data(work->dnormed, D, dgate, 1, n, &places->gate_out, NULL);
+    }
+    /* Nobody wants the gradient by the stream. */
+    ops->layernorm_backward(work->dnormed, NULL, gradients + places->at[GATE_NORM_GAIN],
+                            gradients + places->at[GATE_NORM_BIAS], work->dnormed, features, D,
+                            rows->gate_mean, rows->gate_rstd,
+                            net->block + places->at[GATE_NORM_GAIN], n, D, accumulate);
+}
+
+void exits_gate_backward(struct exits_work *work, int set, int exit, const float *features,
+                         const float *dgate, float *gradients, bool accumulate)
 {
     const struct exits_net *net = work->net;
     const int i = set * net->config.count + exit;
     const struct exits_rows *rows = &work->rows[i];
 
     if (net->config.gate == EXITS_GATE_NONE) {
+        return;
+    }
+    if (exits_gate_is_hidden(net->config.gate)) {
+        const bool adds = accumulate || (net->config.gate == EXITS_GATE_SHARED && exit > 0);
+        backward_hidden(work, i, features, dgate, gradients, adds);
         return;
     }
     const struct kern_gate gate = gate_in(net, &net->exits[i], net->block);

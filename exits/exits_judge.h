@@ -139,8 +139,9 @@ KERN_FN void exits_judge_heads(const struct exits_judge *judge, const struct exi
     exits_weight_certainty(judged->values, count, judge->uncertainty_floor, judged->weights);
 }
 
-/* Returns the loss of the sample's gates. */
-KERN_FN double exits_judge_gates(const struct exits_judge *judge, const struct exits_judged *judged)
+/* Returns the loss of the gates of sample i. */
+KERN_FN double exits_judge_gates(const struct exits_judge *judge, const struct exits_judged *judged,
+                                 int64_t i)
 {
     const int G = judge->G;
 
@@ -153,6 +154,13 @@ KERN_FN double exits_judge_gates(const struct exits_judge *judge, const struct e
     if (judge->teach == EXITS_TEACH_DOUBT) {
         exits_uncertainty_targets(judged->loss, G, judged->targets);
         return exits_uncertainty_loss(judged->gates, judged->targets, G, judged->dgates);
+    }
+    if (judge->teach == EXITS_TEACH_ERROR) {
+        for (int g = 0; g < G; g++) {
+            judged->targets[g] =
+                judge->class_of[g * judge->class_stride + i] == judge->labels[i] ? 0.0f : 1.0f;
+        }
+        return exits_error_loss(judged->gates, judged->targets, G, judged->dgates);
     }
     exits_objectives(judged->loss, judge->costs, judge->lambda, G, judged->objectives);
     exits_targets(judge->target, judged->objectives, G, judged->targets);
@@ -171,7 +179,7 @@ KERN_FN void exits_judge_sample(const struct exits_judge *judge, int64_t i)
     }
     judged.loss[G] = judge->final_loss[i];
     exits_judge_heads(judge, &judged);
-    *judged.gate_loss = (float)exits_judge_gates(judge, &judged);
+    *judged.gate_loss = (float)exits_judge_gates(judge, &judged, i);
     *judged.left = (float)exits_score_exit(judge->score, judge->form, judged.gates, G);
     for (int g = 0; g < G; g++) {
         judge->weights[g * judge->n + i] = judged.weights[g];

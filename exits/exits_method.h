@@ -32,6 +32,7 @@ enum exits_weigh {
     EXITS_WEIGH_RAMP,
     EXITS_WEIGH_SCALE,
     EXITS_WEIGH_WARM,
+    EXITS_WEIGH_ALTERNATE,
 };
 
 /* What gates learn. */
@@ -39,12 +40,17 @@ enum exits_teach {
     EXITS_TEACH_NOTHING,
     EXITS_TEACH_TARGET, /* whether going on is of use: exits_target.h, exits_gate_loss.h */
     EXITS_TEACH_DOUBT,  /* 1 - p(label): exits_uncertainty.h */
+    EXITS_TEACH_ERROR,  /* whether the answer is wrong: exits_uncertainty.h */
 };
 
 enum exits_gate_kind {
     EXITS_GATE_LINEAR, /* of the four features */
     EXITS_GATE_MLP,
+    EXITS_GATE_HIDDEN_LINEAR, /* of the pooled stream, behind a norm of its own */
+    EXITS_GATE_HIDDEN_MLP,
+    EXITS_GATE_SHARED, /* HIDDEN_LINEAR, one for all exits of a set */
     EXITS_GATE_NONE,
+    EXITS_GATE_COUNT,
 };
 
 enum exits_needs {

@@ -10,7 +10,7 @@
 #include "exits/exits_net_priv.h"
 
 /* SALT tells the random numbers of exits from those of the backbone. */
-enum { CACHE_LINE_FLOATS = 16, SALT = 1 };
+enum { CACHE_LINE_FLOATS = 16, SALT = 1, LINEARS_MAX = 4 };
 
 bool exits_net_has(const struct exits_net_config *config, enum exits_tensor tensor)
 {
@@ -19,8 +19,11 @@ bool exits_net_has(const struct exits_net_config *config, enum exits_tensor tens
     case NORM_BIAS: return config->head != EXITS_HEAD_LINEAR;
     case UP_WEIGHT:
     case UP_BIAS: return config->head == EXITS_HEAD_NORM_MLP;
+    case GATE_NORM_GAIN:
+    case GATE_NORM_BIAS: return exits_gate_is_hidden(config->gate);
     case GATE_UP_WEIGHT:
-    case GATE_UP_BIAS: return config->gate == EXITS_GATE_MLP;
+    case GATE_UP_BIAS:
+        return config->gate == EXITS_GATE_MLP || config->gate == EXITS_GATE_HIDDEN_MLP;
     case GATE_WEIGHT:
     case GATE_BIAS: return config->gate != EXITS_GATE_NONE;
     default: return true;
@@ -32,9 +35,30 @@ static int64_t head_inputs(const struct exits_net_config *config)
     return config->head == EXITS_HEAD_NORM_MLP ? config->head_hidden : config->width;
 }
 
+/* Of a gate's first layer, and of its last. */
 static int64_t gate_inputs(const struct exits_net_config *config)
 {
-    return config->gate == EXITS_GATE_MLP ? config->gate_hidden : FEATURES;
+    return exits_gate_is_hidden(config->gate) ? config->width : FEATURES;
+}
+
+static int64_t gate_out_inputs(const struct exits_net_config *config)
+{
+    return exits_net_has(config, GATE_UP_WEIGHT) ? config->gate_hidden : gate_inputs(config);
+}
+
+static bool is_shared(const struct exits_net_config *config, int tensor)
+{
+    return config->gate == EXITS_GATE_SHARED && tensor >= GATE_NORM_GAIN;
+}
+
+/* Of an exit, or with layer < 0 of a set. */
+static void name_tensor(int set, int64_t layer, const char *name, char to[PARAM_NAME_BYTES])
+{
+    if (layer < 0) {
+        snprintf(to, PARAM_NAME_BYTES, "exits.%d.%s", set, name);
+    } else {
+        snprintf(to, PARAM_NAME_BYTES, "exits.%d.layer.%" PRId64 ".%s", set, layer, name);
+    }
 }
 
 static enum err add_exit(struct exits_net *net, int set, int exit)
@@ -53,9 +77,12 @@ static enum err add_exit(struct exits_net *net, int set, int exit)
         [UP_BIAS] = {"dense.bias", 1, config->head_hidden, 1, PARAM_ZERO},
         [HEAD_WEIGHT] = {"classifier.weight", 2, K, head_inputs(config), PARAM_XAVIER},
         [HEAD_BIAS] = {"classifier.bias", 1, K, 1, PARAM_ZERO},
-        [GATE_UP_WEIGHT] = {"gate.dense.weight", 2, config->gate_hidden, FEATURES, PARAM_XAVIER},
+        [GATE_NORM_GAIN] = {"gate.norm.weight", 1, D, 1, PARAM_ONE},
+        [GATE_NORM_BIAS] = {"gate.norm.bias", 1, D, 1, PARAM_ZERO},
+        [GATE_UP_WEIGHT] = {"gate.dense.weight", 2, config->gate_hidden, gate_inputs(config),
+                            PARAM_XAVIER},
         [GATE_UP_BIAS] = {"gate.dense.bias", 1, config->gate_hidden, 1, PARAM_ZERO},
-        [GATE_WEIGHT] = {"gate.out.weight", 2, 1, gate_inputs(config), PARAM_ZERO},
+        [GATE_WEIGHT] = {"gate.out.weight", 2, 1, gate_out_inputs(config), PARAM_ZERO},
         [GATE_BIAS] = {"gate.out.bias", 1, 1, 1, PARAM_ZERO},
     };
     struct exits_places *places = &net->exits[set * config->count + exit];
@@ -65,14 +92,16 @@ static enum err add_exit(struct exits_net *net, int set, int exit)
             .rank = table[t].rank,
             .shape = {table[t].rows, table[t].columns},
             .part = set,
-            .group = t < GATE_UP_WEIGHT ? EXITS_GROUP_HEADS : EXITS_GROUP_GATES,
-            .decays = table[t].rank == 2 && t < GATE_UP_WEIGHT,
+            .group = t < GATE_NORM_GAIN ? EXITS_GROUP_HEADS : EXITS_GROUP_GATES,
+            .decays = table[t].rank == 2 && t < GATE_NORM_GAIN,
             .init = table[t].init,
         };
         places->at[t] = -1;
-        if (exits_net_has(config, (enum exits_tensor)t)) {
-            snprintf(param.name, sizeof(param.name), "exits.%d.layer.%" PRId64 ".%s", set,
-                     config->layers[exit], table[t].name);
+        if (is_shared(config, t) && exit > 0) {
+            places->at[t] = places[-exit].at[t];
+        } else if (exits_net_has(config, (enum exits_tensor)t)) {
+            name_tensor(set, is_shared(config, t) ? -1 : config->layers[exit], table[t].name,
+                        param.name);
             ERR_TRY(param_list_add(&net->params, &param));
             places->at[t] = net->params.params[net->params.count - 1].offset;
         }
@@ -114,10 +143,47 @@ static void place_linear(struct exits_net *net, struct kern_linear *linear, floa
     *at += 2 * elems;
 }
 
+/* The linear maps of an exit; returns how many. */
+static int linears_of(const struct exits_net *net, struct exits_places *places,
+                      struct kern_linear *linears_out[LINEARS_MAX])
+{
+    const bool is_hidden = exits_gate_is_hidden(net->config.gate);
+    int count = 0;
+
+    linears_out[count++] = &places->head;
+    if (exits_net_has(&net->config, UP_WEIGHT)) {
+        linears_out[count++] = &places->up;
+    }
+    if (is_hidden) {
+        linears_out[count++] = &places->gate_out;
+    }
+    if (is_hidden && exits_net_has(&net->config, GATE_UP_WEIGHT)) {
+        linears_out[count++] = &places->gate_up;
+    }
+    return count;
+}
+
+static void shape_linears(const struct exits_net *net, struct exits_places *places)
+{
+    const struct exits_net_config *config = &net->config;
+
+    places->head = (struct kern_linear){.N = config->classes,
+                                        .K = head_inputs(config),
+                                        .weight = net->block + places->at[HEAD_WEIGHT]};
+    places->up = (struct kern_linear){
+        .N = config->head_hidden, .K = config->width, .weight = net->block + places->at[UP_WEIGHT]};
+    places->gate_up = (struct kern_linear){.N = config->gate_hidden,
+                                           .K = gate_inputs(config),
+                                           .weight = net->block + places->at[GATE_UP_WEIGHT]};
+    places->gate_out = (struct kern_linear){
+        .N = 1, .K = gate_out_inputs(config), .weight = net->block + places->at[GATE_WEIGHT]};
+}
+
 static enum err allocate(struct exits_net *net)
 {
     const struct exits_net_config *config = &net->config;
     const int exit_count = config->set_count * config->count;
+    struct kern_linear *linears[LINEARS_MAX];
     int64_t panels = 0;
 
     net->exits = calloc((size_t)exit_count, sizeof(*net->exits));
@@ -129,24 +195,17 @@ static enum err allocate(struct exits_net *net)
     }
     ERR_TRY(device_memory_open_f32(net->ops.device, net->params.block_elems, "exits", &net->block));
     for (int i = 0; i < exit_count; i++) {
-        struct exits_places *places = &net->exits[i];
-        places->head = (struct kern_linear){.N = config->classes,
-                                            .K = head_inputs(config),
-                                            .weight = net->block + places->at[HEAD_WEIGHT]};
-        panels += 2 * panel_elems(net, &places->head);
-        if (exits_net_has(config, UP_WEIGHT)) {
-            places->up = (struct kern_linear){.N = config->head_hidden,
-                                              .K = config->width,
-                                              .weight = net->block + places->at[UP_WEIGHT]};
-            panels += 2 * panel_elems(net, &places->up);
+        shape_linears(net, &net->exits[i]);
+        for (int j = linears_of(net, &net->exits[i], linears) - 1; j >= 0; j--) {
+            panels += 2 * panel_elems(net, linears[j]);
         }
     }
     ERR_TRY(device_memory_open_f32(net->ops.device, panels, "panels of the exits", &net->panels));
     float *at = net->panels;
     for (int i = 0; i < exit_count; i++) {
-        place_linear(net, &net->exits[i].head, &at);
-        if (exits_net_has(config, UP_WEIGHT)) {
-            place_linear(net, &net->exits[i].up, &at);
+        const int count = linears_of(net, &net->exits[i], linears);
+        for (int j = 0; j < count; j++) {
+            place_linear(net, linears[j], &at);
         }
     }
     return ERR_OK;
@@ -214,7 +273,8 @@ enum err exits_net_init(struct exits_net *net, uint64_t seed, const double prior
     float *block = view.host;
     param_list_init(&net->params, block, unused_std, seed, SALT);
     for (int g = 0; g < net->config.count && exits_net_has(&net->config, GATE_BIAS); g++) {
-        block[net->exits[g].at[GATE_BIAS]] = (float)log(prior[g] / (1 - prior[g]));
+        const double first = is_shared(&net->config, GATE_BIAS) ? 0.5 : prior[g];
+        block[net->exits[g].at[GATE_BIAS]] = (float)log(first / (1 - first));
     }
     for (int set = 1; set < net->config.set_count; set++) {
         memcpy(block + set * set_elems, block, (size_t)set_elems * sizeof(float));
@@ -224,10 +284,11 @@ enum err exits_net_init(struct exits_net *net, uint64_t seed, const double prior
 
 void exits_net_pack(struct exits_net *net)
 {
+    struct kern_linear *linears[LINEARS_MAX];
+
     for (int i = 0; i < net->config.set_count * net->config.count; i++) {
-        net->ops.linear_pack(&net->exits[i].head);
-        if (exits_net_has(&net->config, UP_WEIGHT)) {
-            net->ops.linear_pack(&net->exits[i].up);
+        for (int j = linears_of(net, &net->exits[i], linears) - 1; j >= 0; j--) {
+            net->ops.linear_pack(linears[j]);
         }
     }
 }

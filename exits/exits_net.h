@@ -12,11 +12,15 @@
  *      features f = (p_max, H(p) / ln K, margin, H(q) / ln K) of z      (kern_xent.h)
  *      gate     LINEAR       a = w f + b
  *               MLP          a = w relu(U f + c) + b
- *               NONE         there is none; a = 0
+ *               HIDDEN_LINEAR  a = w norm(h) + b, of a norm of its own
+ *               HIDDEN_MLP     a = w gelu(U norm(h) + c) + b
+ *               SHARED         HIDDEN_LINEAR, one for all exits of a set
+ *               NONE           there is none; a = 0
  *
  * JEI-DNN, section 4 (Regol et al., ICLR 2024), with the two entropies standardised by
  * their maximum, so that all four features lie in 0 .. 1 for any number of classes. The
- * features are constants for the gate's gradient: gates never reach heads through them.
+ * features are constants for the gate's gradient: gates never reach heads through them, nor the
+ * backbone through h.
  *
  * Shape letters: n samples, G exits, S sets, D width, K classes.
  * Threads: a net is read-only between two exits_net_pack(); a work belongs to one thread.
@@ -49,7 +53,7 @@ struct exits_net_config {
     enum exits_head_kind head;
     int64_t head_hidden; /* of NORM_MLP */
     enum exits_gate_kind gate;
-    int64_t gate_hidden; /* of MLP */
+    int64_t gate_hidden; /* of MLP and HIDDEN_MLP */
     float layer_norm_eps;
 };
 
@@ -68,7 +72,7 @@ float *exits_net_block(struct exits_net *net);
 
 /*
  * Initial values, the same in every set. A gate begins with zero output weights and the
- * bias that makes its probability to leave prior[g], 0 < prior < 1. Errors: as device_view_open().
+ * bias that makes its probability to leave prior[g], 0 < prior < 1; one that exits share with 1/2. Errors: as device_view_open().
  */
 ERR_MUST_CHECK enum err exits_net_init(struct exits_net *net, uint64_t seed, const double prior[]);
 
@@ -84,7 +88,7 @@ void exits_work_close(struct exits_work *work); /* NULL is allowed */
 struct exits_view {
     const float *logits;      /* [n, K] */
     const float *loss;        /* [n], cross entropy; undefined without labels */
-    const float *features;    /* [n, 4], standardised */
+    const float *features;    /* [n, 4], standardised if the gate reads them */
     const int32_t *predicted; /* [n] */
     const float *gate;        /* [n], the gate's logit */
 };
@@ -124,8 +128,11 @@ void exits_head_backward(struct exits_work *work, int set, int exit, const float
                          const int32_t *labels, const float *weights, float *gradients,
                          bool accumulate, float *dfeatures);
 
-/* Backward of the gate: dgate [n] in, the gradient by its logit. */
-void exits_gate_backward(struct exits_work *work, int set, int exit, const float *dgate,
-                         float *gradients, bool accumulate);
+/*
+ * Backward of the gate: dgate [n] in, the gradient by its logit; features as in the forward pass.
+ * Of a gate that exits share, exit 0 comes first, and the others add to it.
+ */
+void exits_gate_backward(struct exits_work *work, int set, int exit, const float *features,
+                         const float *dgate, float *gradients, bool accumulate);
 
 #endif

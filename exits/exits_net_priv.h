@@ -14,6 +14,8 @@ enum exits_tensor {
     UP_BIAS,
     HEAD_WEIGHT,
     HEAD_BIAS,
+    GATE_NORM_GAIN, /* from here on the gate's */
+    GATE_NORM_BIAS,
     GATE_UP_WEIGHT,
     GATE_UP_BIAS,
     GATE_WEIGHT,
@@ -25,6 +27,7 @@ enum exits_tensor {
 struct exits_places {
     int64_t at[TENSORS];
     struct kern_linear up, head;
+    struct kern_linear gate_up, gate_out; /* of gates that read the stream */
 };
 
 struct exits_net {
@@ -43,9 +46,11 @@ struct exits_rows {
     float *logits;               /* [n, K] */
     float *loss, *lse;           /* [n] */
     float *features;             /* [n, 4] */
-    float *hidden;               /* [n, gate_hidden], after relu */
-    float *gate;                 /* [n] */
-    int32_t *predicted;          /* [n] */
+    float *gate_normed, *gate_mean, *gate_rstd; /* [n, D], [n], [n] */
+    float *hidden;                              /* [n, gate_hidden], after relu or GELU */
+    float *gate_slope;                          /* [n, gate_hidden], of GELU */
+    float *gate;                                /* [n] */
+    int32_t *predicted;                         /* [n] */
     int64_t n;
 };
 
@@ -56,7 +61,7 @@ struct exits_work {
     float *block;
     int32_t *predicted;
     float *dlogits; /* [n, K] */
-    float *dhidden; /* [n, head_hidden] */
+    float *dhidden; /* [n, head_hidden], or [n, gate_hidden] */
     float *dnormed; /* [n, D] */
     float *host;    /* [n, 7], for exits_read(); NULL on a CPU */
 };
@@ -64,7 +69,14 @@ struct exits_work {
 /* Whether exits of this kind have that tensor. */
 bool exits_net_has(const struct exits_net_config *config, enum exits_tensor tensor);
 
+/* Whether gates read the pooled stream, behind a norm. */
+static inline bool exits_gate_is_hidden(enum exits_gate_kind kind)
+{
+    return kind == EXITS_GATE_HIDDEN_LINEAR || kind == EXITS_GATE_HIDDEN_MLP ||
+           kind == EXITS_GATE_SHARED;
+}
+
 /* The gate of the i-th exit, counted over all sets, behind its head: fills rows[i].gate. */
-void exits_gate_forward(struct exits_work *work, int i);
+void exits_gate_forward(struct exits_work *work, int i, const float *features);
 
 #endif

@@ -8,6 +8,7 @@ enum { READ_MS = 60000 }; /* for what is on the device's stream before it */
 static int64_t carve(const struct exits_net_config *config, int64_t n, float *at,
                      struct exits_rows *rows)
 {
+    const bool is_hidden = exits_gate_is_hidden(config->gate);
     const struct {
         float **piece;
         int64_t elems;
@@ -21,7 +22,11 @@ static int64_t carve(const struct exits_net_config *config, int64_t n, float *at
         {&rows->loss, n},
         {&rows->lse, n},
         {&rows->features, n * FEATURES},
+        {&rows->gate_normed, is_hidden ? n * config->width : 0},
+        {&rows->gate_mean, is_hidden ? n : 0},
+        {&rows->gate_rstd, is_hidden ? n : 0},
         {&rows->hidden, exits_net_has(config, GATE_UP_WEIGHT) ? n * config->gate_hidden : 0},
+        {&rows->gate_slope, config->gate == EXITS_GATE_HIDDEN_MLP ? n * config->gate_hidden : 0},
         {&rows->gate, n},
     };
     int64_t used = 0;
@@ -38,6 +43,8 @@ enum err exits_work_open(const struct exits_net *net, int64_t samples_max,
 {
     const struct exits_net_config *config = &net->config;
     const int64_t n = samples_max;
+    const int64_t hidden =
+        config->head_hidden > config->gate_hidden ? config->head_hidden : config->gate_hidden;
     const int exit_count = config->set_count * config->count;
     struct exits_rows measured;
     struct exits_work *work = calloc(1, sizeof(*work));
@@ -58,7 +65,7 @@ enum err exits_work_open(const struct exits_net *net, int64_t samples_max,
     ERR_GOTO(err_close, status,
              device_memory_open_f32(net->ops.device,
                                     exit_count * (row_elems + n) +
-                                        n * (config->classes + config->head_hidden + config->width),
+                                        n * (config->classes + hidden + config->width),
                                     "a pass of the exits", &work->block));
     work->predicted = (int32_t *)(void *)(work->block + exit_count * row_elems);
     for (int i = 0; i < exit_count; i++) {
@@ -67,7 +74,7 @@ enum err exits_work_open(const struct exits_net *net, int64_t samples_max,
     }
     work->dlogits = work->block + exit_count * (row_elems + n);
     work->dhidden = work->dlogits + n * config->classes;
-    work->dnormed = work->dhidden + n * config->head_hidden;
+    work->dnormed = work->dhidden + n * hidden;
     if (device_kind(net->ops.device) != DEVICE_CPU) {
         void *host = NULL;
         ERR_GOTO(err_close, status,
@@ -137,7 +144,7 @@ void exits_forward(struct exits_work *work, int set, int exit, const float *feat
     net->ops.linear_forward(rows->logits, config->classes, inputs, places->head.K, n, &places->head,
                             &classify);
     net->ops.xent_forward(&out, rows->logits, labels, n, config->classes);
-    exits_gate_forward(work, i);
+    exits_gate_forward(work, i, features);
 }
 
 struct exits_view exits_view_of(const struct exits_work *work, int set, int exit)

@@ -97,5 +97,10 @@ void exits_schedule_weights(const struct exits_schedule *schedule, struct exits_
         break;
     case EXITS_WEIGH_SCALE: scale_weights(schedule, at, weights_out); break;
     case EXITS_WEIGH_WARM: warm_weights(schedule, at, weights_out); break;
+    case EXITS_WEIGH_ALTERNATE:
+        for (int g = 0; g <= G; g++) {
+            weights_out[g] = g == G || at.step % 2 == 1 ? 1 : 0;
+        }
+        break;
     }
 }

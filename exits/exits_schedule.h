@@ -7,6 +7,7 @@
  *
  *      LayerSkip   W_l = C_l e_l / sum_j C_j e_j    (M. Elhoushi et al., ACL 2024, arXiv:2404.16710)
  *      EE-LLM      W_l = peak_l * ramp(step), the end 1    (Y. Chen et al., ICML 2024, arXiv:2312.04916)
+ *      BERxiT      1 in odd steps, in even ones 0, the end 1    (J. Xin et al., EACL 2021)
  *
  * A constant ramp with peaks by hand is BranchyNet's list (S. Teerapittayanon et al., ICPR 2016).
  * The other rows of exits_method.def are in exits_weight.h.

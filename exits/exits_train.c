@@ -215,6 +215,17 @@ static enum err prepare(void *self)
     return ERR_OK;
 }
 
+/* Without the end's own steps there are none to take turns with. */
+static enum exits_weigh weigh_of(const struct exits_trainer *trainer, const struct step_view *view)
+{
+    if ((view->phase & EXITS_WARMS_UP) != 0) {
+        return trainer->config.warm_up;
+    }
+    return trainer->method.weigh == EXITS_WEIGH_ALTERNATE && view->dlogits == NULL
+               ? EXITS_WEIGH_EQUAL
+               : trainer->method.weigh;
+}
+
 /* Weights, targets and sums of all samples of one set, after its forward passes. */
 static void judge_set(struct exits_trainer *trainer, int set, const struct step_view *view)
 {
@@ -226,7 +237,7 @@ static void judge_set(struct exits_trainer *trainer, int set, const struct step_
     const struct exits_judge judge = {
         .G = net->count,
         .trained = view->dlogits != NULL ? net->count + 1 : net->count,
-        .weigh = warms_up ? config->warm_up : trainer->method.weigh,
+        .weigh = weigh_of(trainer, view),
         .teach = trainer->method.teach,
         .score = trainer->method.score,
         .form = config->form,
@@ -290,8 +301,8 @@ static void backward_set(struct exits_trainer *trainer, int set, const struct st
             }
         }
         if ((view->phase & EXITS_TRAINS_GATES) != 0) {
-            exits_gate_backward(trainer->work, set, g, trainer->dgates + g * view->n,
-                                view->gradients, view->accumulate);
+            exits_gate_backward(trainer->work, set, g, view->features[g],
+                                trainer->dgates + g * view->n, view->gradients, view->accumulate);
         }
     }
 }

@@ -14,6 +14,10 @@
  * uncertain. Like all losses here L_u is the sum of one sample, divided once by the global
  * number of samples: as a sum over the batch, its share would follow the batch size.
  *
+ * BERxiT's learning-to-exit (J. Xin et al., EACL 2021) is the same with uhat_l = 1[answer wrong] and
+ * the mean over the exits, from one gate that all of them share. There its gradient reaches the
+ * backbone; here gates read constants.
+ *
  * Mind the sign: these gates let a sample leave when u_l is low.
  *
  * Threads: any. Nothing here allocates or fails.
@@ -49,6 +53,18 @@ KERN_FN double exits_uncertainty_loss(const float gates[], const float targets[]
         dgates_out[l] = (float)(2 * excess * u * certainty);
     }
     return sum;
+}
+
+/* The mean instead of the sum: 1 / G of L_u and of its gradient. */
+KERN_FN double exits_error_loss(const float gates[], const float targets[], int G,
+                                float dgates_out[])
+{
+    const double sum = exits_uncertainty_loss(gates, targets, G, dgates_out);
+
+    for (int l = 0; l < G; l++) {
+        dgates_out[l] /= (float)G;
+    }
+    return sum / G;
 }
 
 #endif

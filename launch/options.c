@@ -397,8 +397,12 @@ static void print_reference_row(const struct options_schema *schema)
 
 static void print_methods(void)
 {
-    static const char *const gates[] = {
-        [EXITS_GATE_LINEAR] = "linear", [EXITS_GATE_MLP] = "mlp", [EXITS_GATE_NONE] = "none"};
+    static const char *const gates[] = {[EXITS_GATE_LINEAR] = "linear",
+                                        [EXITS_GATE_MLP] = "mlp",
+                                        [EXITS_GATE_HIDDEN_LINEAR] = "hidden_linear",
+                                        [EXITS_GATE_HIDDEN_MLP] = "hidden_mlp",
+                                        [EXITS_GATE_SHARED] = "shared",
+                                        [EXITS_GATE_NONE] = "none"};
     static const char *const scores[] = {[EXITS_SCORE_HAZARD] = "hazard",
                                          [EXITS_SCORE_CERTAINTY] = "certainty",
                                          [EXITS_SCORE_MAX_PROB] = "largest probability"};

@@ -37,8 +37,12 @@ static const double *tensor(const struct exits64 *exits, int set, int exit, cons
 {
     char full[2 * PARAM_NAME_BYTES];
 
-    snprintf(full, sizeof(full), "exits.%d.layer.%" PRId64 ".%s", set, exits->config->layers[exit],
-             name);
+    if (exits->config->gate == EXITS_GATE_SHARED && strncmp(name, "gate.", 5) == 0) {
+        snprintf(full, sizeof(full), "exits.%d.%s", set, name);
+    } else {
+        snprintf(full, sizeof(full), "exits.%d.layer.%" PRId64 ".%s", set,
+                 exits->config->layers[exit], name);
+    }
     for (int64_t t = 0; t < exits->list->count; t++) {
         if (strcmp(exits->list->params[t].name, full) == 0) {
             return exits->params + exits->list->params[t].offset;
@@ -60,9 +64,15 @@ static void linear(double *y, const double *x, const double *weight, const doubl
     }
 }
 
-void exits64_head(const struct exits64 *exits, int set, int exit, const double *h, double *z)
+static double gelu(double x)
 {
     static const double pi = 3.14159265358979323846;
+
+    return 0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x)));
+}
+
+void exits64_head(const struct exits64 *exits, int set, int exit, const double *h, double *z)
+{
     const struct exits_net_config *config = exits->config;
     const int64_t D = config->width, hidden = config->head_hidden;
     const struct ref64_rows row = {1, D, (double)config->layer_norm_eps};
@@ -83,8 +93,7 @@ void exits64_head(const struct exits64 *exits, int set, int exit, const double *
         linear(wide, normed, tensor(exits, set, exit, "dense.weight"),
                tensor(exits, set, exit, "dense.bias"), D, hidden);
         for (int64_t i = 0; i < hidden; i++) {
-            const double x = wide[i];
-            wide[i] = 0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x)));
+            wide[i] = gelu(wide[i]);
         }
         linear(z, wide, weight, bias, hidden, config->classes);
     }
@@ -103,25 +112,33 @@ void exits64_features(const double *z, int64_t K, double features_out[EXITS64_FE
 }
 
 double exits64_gate(const struct exits64 *exits, int set, int exit,
-                    const double features[EXITS64_FEATURES])
+                    const double features[EXITS64_FEATURES], const double *h)
 {
     const struct exits_net_config *config = exits->config;
-    const int64_t hidden = config->gate_hidden;
+    const bool is_hidden = config->gate >= EXITS_GATE_HIDDEN_LINEAR;
+    const int64_t hidden = config->gate_hidden, ins = is_hidden ? config->width : EXITS64_FEATURES;
+    const struct ref64_rows row = {1, config->width, (double)config->layer_norm_eps};
     const double *weight = tensor(exits, set, exit, "gate.out.weight");
     const double *bias = tensor(exits, set, exit, "gate.out.bias");
-    double *wide = scratch(hidden + 1);
+    double *wide = scratch(hidden + 1), *normed = scratch(config->width);
     double a = 0;
 
-    if (config->gate == EXITS_GATE_LINEAR) {
-        linear(&a, features, weight, bias, EXITS64_FEATURES, 1);
+    if (is_hidden) {
+        ref64_layernorm(normed, h, tensor(exits, set, exit, "gate.norm.weight"),
+                        tensor(exits, set, exit, "gate.norm.bias"), &row);
+    }
+    const double *inputs = is_hidden ? normed : features;
+    if (config->gate != EXITS_GATE_MLP && config->gate != EXITS_GATE_HIDDEN_MLP) {
+        linear(&a, inputs, weight, bias, ins, 1);
     } else {
-        linear(wide, features, tensor(exits, set, exit, "gate.dense.weight"),
-               tensor(exits, set, exit, "gate.dense.bias"), EXITS64_FEATURES, hidden);
+        linear(wide, inputs, tensor(exits, set, exit, "gate.dense.weight"),
+               tensor(exits, set, exit, "gate.dense.bias"), ins, hidden);
         for (int64_t i = 0; i < hidden; i++) {
-            wide[i] = fmax(0, wide[i]);
+            wide[i] = is_hidden ? gelu(wide[i]) : fmax(0, wide[i]);
         }
         linear(&a, wide, weight, bias, hidden, 1);
     }
     free(wide);
+    free(normed);
     return a;
 }

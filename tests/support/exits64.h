@@ -29,8 +29,8 @@ void exits64_head(const struct exits64 *exits, int set, int exit, const double *
 /* The four features of logits z [K], entropies divided by ln K. */
 void exits64_features(const double *z, int64_t K, double features_out[EXITS64_FEATURES]);
 
-/* The gate's logit. */
+/* The gate's logit, of the four features or of h [D]. */
 double exits64_gate(const struct exits64 *exits, int set, int exit,
-                    const double features[EXITS64_FEATURES]);
+                    const double features[EXITS64_FEATURES], const double *h);
 
 #endif

@@ -67,6 +67,15 @@ START_TEST(cost__counts_the_gates_of_all_exits_that_were_passed)
     shape.gate_hidden = 16;
     exits_cost(&shape, with);
     ck_assert_int_eq(with[0] - without[0], 91 + 5 * 16 + 17);
+    shape.gate = EXITS_GATE_HIDDEN_MLP; /* no features, but the stream of 128 */
+    exits_cost(&shape, with);
+    ck_assert_int_eq(with[0] - without[0], 129 * 16 + 17);
+    shape.gate = EXITS_GATE_SHARED;
+    exits_cost(&shape, with);
+    ck_assert_int_eq(with[1] - without[1], 2 * 129);
+    shape.gate = EXITS_GATE_NONE;
+    exits_cost(&shape, with);
+    ck_assert_mem_eq(with, without, sizeof(with));
     shape.gate = EXITS_GATE_LINEAR;
     shape.classes = 100;
     exits_cost(&shape, with);

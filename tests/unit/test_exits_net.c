@@ -4,6 +4,7 @@
  */
 #include <check.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,7 @@
 #include "tests/support/ref64.h"
 #include "tests/support/test_suite.h"
 
-enum { N = 5, D = 7, K = 4, G = 2, SETS = 2, KINDS = 6 /* 3 of heads, 2 of gates */ };
+enum { N = 5, D = 7, K = 4, G = 2, SETS = 2, GATES = 5, KINDS = 3 * GATES };
 
 static struct exits_net_config config_of(int kind)
 {
@@ -21,9 +22,9 @@ static struct exits_net_config config_of(int kind)
                                      .set_count = SETS,
                                      .width = D,
                                      .classes = K,
-                                     .head = (enum exits_head_kind)(kind / 2),
+                                     .head = (enum exits_head_kind)(kind / GATES),
                                      .head_hidden = 9,
-                                     .gate = (enum exits_gate_kind)(kind % 2),
+                                     .gate = (enum exits_gate_kind)(kind % GATES),
                                      .gate_hidden = 6,
                                      .layer_norm_eps = 1e-6f};
 }
@@ -109,11 +110,13 @@ START_TEST(forward__gives_what_the_equations_give_in_double)
                     ck_assert(kern_is_close((double)view.logits[i * K + k], z[k], 1e-5));
                 }
                 for (int k = 0; k < EXITS64_FEATURES; k++) {
-                    ck_assert(kern_is_close((double)view.features[i * 4 + k], f[k], 1e-5));
+                    const bool scales = k % 2 == 1 && config_of(_i).gate > EXITS_GATE_MLP;
+                    const double want = f[k] * (scales ? log(K) : 1);
+                    ck_assert(kern_is_close((double)view.features[i * 4 + k], want, 1e-5));
                 }
                 ck_assert(kern_is_close((double)view.loss[i], row.loss, 1e-5));
-                ck_assert(
-                    kern_is_close((double)view.gate[i], exits64_gate(&exits, set, exit, f), 2e-5));
+                ck_assert(kern_is_close((double)view.gate[i], exits64_gate(&exits, set, exit, f, h),
+                                        2e-5));
                 ck_assert_int_eq(view.predicted[i], row.predicted);
             }
         }
@@ -126,7 +129,7 @@ END_TEST
 
 START_TEST(features__lie_in_0_to_1_at_both_ends)
 {
-    struct exits_net *net = open_net(EXITS_HEAD_LINEAR * 2, MODEL_CASE_PORTABLE);
+    struct exits_net *net = open_net(EXITS_HEAD_LINEAR * GATES, MODEL_CASE_PORTABLE);
     struct exits_work *work = open_work(net);
     const struct input input = make_input();
     static const float even[] = {1.0f / K, 1, 0, 1}, sure[] = {1, 0, 1, 0};
@@ -172,7 +175,9 @@ static double gate_sum(const struct exits64 *exits, int set, int exit, const dou
     double sum = 0;
 
     for (int i = 0; i < N; i++) {
-        sum += (double)input->weights[i] * exits64_gate(exits, set, exit, features + i * 4);
+        double h[D];
+        widen(h, input->features + i * D, D);
+        sum += (double)input->weights[i] * exits64_gate(exits, set, exit, features + i * 4, h);
     }
     return sum;
 }
@@ -197,9 +202,14 @@ static double slope(loss_fn *loss, const struct exits64 *exits, int at, const do
 /* Whether tensor t belongs to exit `at` of the net, and to the group. */
 static bool is_of(const struct exits_net *net, int64_t t, int at, int group)
 {
-    const int64_t per_exit = exits_net_params(net)->count / (SETS * G);
+    const struct param *param = &exits_net_params(net)->params[t];
+    char exit[64], shared[64];
 
-    return t / per_exit == at && exits_net_params(net)->params[t].group == group;
+    snprintf(exit, sizeof(exit), "exits.%d.layer.%d.", at / G,
+             (int)exits_net_config_of(net)->layers[at % G]);
+    snprintf(shared, sizeof(shared), "exits.%d.gate.", at / G);
+    return param->group == group && (strncmp(param->name, exit, strlen(exit)) == 0 ||
+                                     strncmp(param->name, shared, strlen(shared)) == 0);
 }
 
 static const float untouched = -77.5f;
@@ -290,7 +300,17 @@ START_TEST(gate_backward__gives_the_slopes_with_the_features_held)
             double features[N * 4];
             exits_forward(work, at / G, at % G, input.features, N, input.labels, NULL);
             widen(features, exits_view_of(work, at / G, at % G).features, N * 4);
-            exits_gate_backward(work, at / G, at % G, input.weights, gradients, false);
+            if (config_of(_i).gate == EXITS_GATE_SHARED && at % G > 0) { /* adds to the first */
+                for (int64_t e = 0; e < exits_net_params(net)->count; e++) {
+                    const struct param *param = &exits_net_params(net)->params[e];
+                    for (int64_t j = 0; j < param->count && is_of(net, e, at, EXITS_GROUP_GATES);
+                         j++) {
+                        gradients[param->offset + j] = 0;
+                    }
+                }
+            }
+            exits_gate_backward(work, at / G, at % G, input.features, input.weights, gradients,
+                                false);
             check_gradients(net, at, EXITS_GROUP_GATES, gradients, gate_sum, features, &input);
             free(gradients);
         }
@@ -314,7 +334,7 @@ START_TEST(backward__adds_to_what_is_there_when_asked)
             exits_forward(work, 1, 0, input.features, N, input.labels, NULL);
             exits_head_backward(work, 1, 0, input.features, input.labels, input.weights, gradients,
                                 round > 0, NULL);
-            exits_gate_backward(work, 1, 0, input.weights, gradients, round > 0);
+            exits_gate_backward(work, 1, 0, input.features, input.weights, gradients, round > 0);
         }
     }
     int written = 0;
@@ -366,12 +386,13 @@ START_TEST(init__is_the_same_in_all_sets_and_opens_gates_by_the_prior)
         exits_forward(work, at / G, at % G, input.features, N, NULL, NULL);
         for (int i = 0; i < N; i++) {
             const double a = (double)exits_view_of(work, at / G, at % G).gate[i];
-            ck_assert_double_eq_tol(1 / (1 + exp(-a)), prior[at % G], 1e-6);
+            const double want = config_of(_i).gate == EXITS_GATE_SHARED ? 0.5 : prior[at % G];
+            ck_assert_double_eq_tol(1 / (1 + exp(-a)), want, 1e-6);
         }
     }
-    const float first = block[exits_net_params(net)->params[_i >= 2 ? 2 : 0].offset];
+    const float first = block[exits_net_params(net)->params[_i >= GATES ? 2 : 0].offset];
     ck_assert_int_eq(exits_net_init(net, 6, prior), ERR_OK);
-    ck_assert(first != block[exits_net_params(net)->params[_i >= 2 ? 2 : 0].offset]);
+    ck_assert(first != block[exits_net_params(net)->params[_i >= GATES ? 2 : 0].offset]);
     exits_work_close(work);
     exits_net_close(net);
 }

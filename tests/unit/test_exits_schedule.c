@@ -154,6 +154,16 @@ START_TEST(depths__are_of_all_exits_with_the_end)
 }
 END_TEST
 
+START_TEST(alternate__is_the_end_alone_in_even_steps_and_all_exits_in_odd_ones)
+{
+    const double even[] = {0, 0, 1}, odd[] = {1, 1, 1};
+    const struct exits_schedule schedule = schedule_of(EXITS_WEIGH_ALTERNATE, 3);
+
+    check_weights(&schedule, (struct exits_moment){6, 10}, even);
+    check_weights(&schedule, (struct exits_moment){7, 10}, odd);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("exits_schedule");
@@ -166,6 +176,7 @@ Suite *test_suite(void)
     tcase_add_loop_test(tcase, ramp__rises_to_its_peaks_and_stays, 0, 8);
     tcase_add_test(tcase, shallow_deep__follows_the_part_of_the_stage);
     tcase_add_loop_test(tcase, depths__are_of_all_exits_with_the_end, 0, 3);
+    tcase_add_test(tcase, alternate__is_the_end_alone_in_even_steps_and_all_exits_in_odd_ones);
     suite_add_tcase(suite, tcase);
     return suite;
 }

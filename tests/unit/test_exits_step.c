@@ -240,7 +240,7 @@ START_TEST(training__carries_lambda_to_heads_by_exit_probabilities_and_only_so)
 {
     const struct exits_train_config config = config_of((enum exits_loss)_i, 0.02, 0.8);
     const struct exits_method *method = exits_method_of((enum exits_loss)_i);
-    const bool knows = method->gate != EXITS_GATE_NONE && method->teach != EXITS_TEACH_DOUBT;
+    const bool knows = method->gate != EXITS_GATE_NONE && method->teach == EXITS_TEACH_TARGET;
     struct rank rank;
 
     open_alone(&rank, &config);

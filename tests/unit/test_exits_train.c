@@ -221,7 +221,7 @@ static void hold(const struct exits64 *exits, const struct exits_train_config *c
             if (g < G) {
                 exits64_head(exits, set, g, h, z);
                 exits64_features(z, K, held->feature[i][g]);
-                held->gate[i][g] = exits64_gate(exits, set, g, held->feature[i][g]);
+                held->gate[i][g] = exits64_gate(exits, set, g, held->feature[i][g], h);
             }
             ref64_xent(&row, z, batch->labels[i], K);
             held->loss[i][g] = row.loss;
@@ -253,7 +253,7 @@ static double exit_loss(const struct exits64 *exits, const struct exits_train_co
         exits64_head(exits, set, g, h + i * D, z);
         ref64_xent(&row, z, batch->labels[i], K);
         total += held->weight[i][g] * row.loss;
-        total += gate_loss(config, exits64_gate(exits, set, g, held->feature[i][g]),
+        total += gate_loss(config, exits64_gate(exits, set, g, held->feature[i][g], h + i * D),
                            held->target[i][g], held->open_weight[g]);
     }
     return total;

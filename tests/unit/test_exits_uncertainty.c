@@ -202,6 +202,23 @@ START_TEST(loss__has_the_gradient_of_its_differences)
 }
 END_TEST
 
+/* Learning to exit: u = .7, .2, .1, the first answer wrong. */
+START_TEST(error_loss__is_the_published_mean_over_the_exits)
+{
+    const double u3[] = {.7, .2, .1}, slopes[] = {-.2, .1333333333, .0666666667};
+    const float targets[] = {1, 0, 0};
+    float gates[3], dgates[3];
+
+    for (int l = 0; l < 3; l++) {
+        gates[l] = (float)log(u3[l] / (1 - u3[l]));
+    }
+    ck_assert_double_eq_tol(exits_error_loss(gates, targets, 3, dgates), .0466666667, TOLERANCE);
+    for (int l = 0; l < 3; l++) { /* by the logit, from that by u */
+        ck_assert_double_eq_tol((double)dgates[l], slopes[l] * u3[l] * (1 - u3[l]), TOLERANCE);
+    }
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("exits_uncertainty");
@@ -214,6 +231,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, targets__held_constant_push_a_hard_sample_the_right_way);
     tcase_add_test(tcase, targets__keep_the_digits_of_small_losses);
     tcase_add_test(tcase, loss__has_the_gradient_of_its_differences);
+    tcase_add_test(tcase, error_loss__is_the_published_mean_over_the_exits);
     suite_add_tcase(suite, tcase);
     return suite;
 }
