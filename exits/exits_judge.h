@@ -20,6 +20,7 @@
 
 #include "exits/exits_gate_loss.h"
 #include "exits/exits_method.h"
+#include "exits/exits_ponder.h"
 #include "exits/exits_target.h"
 #include "exits/exits_uncertainty.h"
 #include "exits/exits_weight.h"
@@ -35,6 +36,7 @@ struct exits_judge {
     enum exits_target_kind target;
     double loss_floor;        /* of PROBABILITY */
     double uncertainty_floor; /* of CERTAINTY */
+    struct exits_ponder ponder;
     double lambda;
     float set_share; /* 1 / number of sets */
     int64_t n;
@@ -163,6 +165,13 @@ KERN_FN double exits_judge_gates(const struct exits_judge *judge, const struct e
         return exits_error_loss(judged->gates, judged->targets, G, judged->dgates);
     }
     exits_objectives(judged->loss, judge->costs, judge->lambda, G, judged->objectives);
+    if (judge->teach == EXITS_TEACH_PONDER) {
+        for (int g = 0; g < G; g++) {
+            judged->targets[g] = 0;
+        }
+        return exits_ponder_loss(&judge->ponder, judged->gates, judged->objectives, G,
+                                 judged->dgates);
+    }
     exits_targets(judge->target, judged->objectives, G, judged->targets);
     return exits_gate_loss(judged->gates, judged->targets, judge->balance, G, judged->dgates);
 }

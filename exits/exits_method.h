@@ -40,6 +40,7 @@ enum exits_teach {
     EXITS_TEACH_NOTHING,
     EXITS_TEACH_TARGET, /* whether going on is of use: exits_target.h, exits_gate_loss.h */
     EXITS_TEACH_DOUBT,  /* 1 - p(label): exits_uncertainty.h */
+    EXITS_TEACH_PONDER, /* the expected loss and a prior: exits_ponder.h */
     EXITS_TEACH_ERROR,  /* whether the answer is wrong: exits_uncertainty.h */
 };
 

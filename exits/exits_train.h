@@ -7,7 +7,8 @@
  *      heads   sum_l W_l CE_l, W a constant: by exit probability, by certainty, equal
  *              (exits_weight.h), or a function of depth and step (exits_schedule.h)
  *      gates   sum_l BCE(a_l, t_l) on targets from J_l = CE_l + lambda c_l
- *              (exits_target.h), or sum_l (sigmoid(a_l) - uhat_l)^2 (exits_uncertainty.h)
+ *              (exits_target.h), or sum_l (sigmoid(a_l) - uhat_l)^2 (exits_uncertainty.h),
+ *              or sum_l P_l J_l + beta KL (exits_ponder.h)
  *
  * JEI-DNN (Regol et al., ICLR 2024), with the corrections of exits/README.md. The final
  * classifier takes part in the targets always, and in the weights when the backbone is
@@ -41,6 +42,7 @@ struct exits_train_config {
     bool balances;            /* weights of open targets from class counts */
     double loss_floor;        /* epsilon of JEI */
     double uncertainty_floor; /* w_min */
+    struct exits_ponder ponder;
     double lambdas[EXITS_SETS_MAX];
     double costs[MODEL_LAYERS_MAX + 1]; /* [G + 1], of leaving at each exit; the last is 1 */
 };

@@ -405,7 +405,8 @@ static void print_methods(void)
                                         [EXITS_GATE_NONE] = "none"};
     static const char *const scores[] = {[EXITS_SCORE_HAZARD] = "hazard",
                                          [EXITS_SCORE_CERTAINTY] = "certainty",
-                                         [EXITS_SCORE_MAX_PROB] = "largest probability"};
+                                         [EXITS_SCORE_MAX_PROB] = "largest probability",
+                                         [EXITS_SCORE_CUMULATIVE] = "cumulative probability"};
 
     printf(
         "\n## Methods\n\nRows of `exits/exits_method.def`. A sample leaves by the score; with "

@@ -219,6 +219,8 @@ static void fill_train_config(struct train_run *run, const struct exits_net_conf
         .balances = options->gate_balance,
         .loss_floor = options->exit_loss_floor,
         .uncertainty_floor = options->uncertainty_floor,
+        .ponder = {options->exit_prior, options->exit_prior_weight,
+                   (enum exits_divergence)options->exit_prior_divergence},
         .warm_up = options->exit_warmup_weights == 0 ? EXITS_WEIGH_EQUAL : EXITS_WEIGH_DESCENDING,
     };
     exits_cost_shares(run->macs, net->count, run->exits.costs);
@@ -251,6 +253,23 @@ static enum exits_gate_kind gate_kind(const struct options *options)
                                    : (enum exits_gate_kind)(options->exit_gate - 1);
 }
 
+static enum err check_method(const struct options *options)
+{
+    const enum exits_loss loss = (enum exits_loss)options->exit_loss;
+    const struct exits_method *method = exits_method_of(loss);
+
+    if (!exits_method_allows(loss, gate_kind(options))) {
+        return ERR_FAIL(ERR_CONFIG,
+                        "exit_loss %s cannot be trained with this exit_gate: auto is what it "
+                        "is published with",
+                        method->name);
+    }
+    if (method->teach == EXITS_TEACH_PONDER && options->exit_form != EXITS_HAZARD) {
+        return ERR_FAIL(ERR_CONFIG, "exit_loss %s needs exit_form hazard", method->name);
+    }
+    return ERR_OK;
+}
+
 static enum err open_exits(struct train_run *run)
 {
     const struct options *options = &run->options->run;
@@ -270,12 +289,7 @@ static enum err open_exits(struct train_run *run)
     if (!has_exits(run->options)) {
         return ERR_OK;
     }
-    if (!exits_method_allows((enum exits_loss)options->exit_loss, config.gate)) {
-        return ERR_FAIL(ERR_CONFIG,
-                        "exit_loss %s cannot be trained with this exit_gate: auto is what it "
-                        "is published with",
-                        exits_method_of((enum exits_loss)options->exit_loss)->name);
-    }
+    ERR_TRY(check_method(options));
     if (options->lambdas.count > EXITS_SETS_MAX) {
         return ERR_FAIL(ERR_CONFIG, "lambdas has %d values, at most %d are possible",
                         options->lambdas.count, EXITS_SETS_MAX);

@@ -71,6 +71,7 @@ static struct exits_judge judge_of(struct arrays *a, int G, int64_t n)
         .trained = G,
         .loss_floor = 0.1,
         .uncertainty_floor = 0.1,
+        .ponder = {.prior = 0.2, .weight = 0.1},
         .lambda = 0.4,
         .set_share = 0.5f,
         .n = n,
@@ -138,6 +139,7 @@ static void judge_both(const struct exits_judge *wanted)
         judge.teach = wanted->teach;
         judge.score = wanted->score;
         judge.form = wanted->form;
+        judge.ponder.divergence = (enum exits_divergence)(wanted->n % 2);
         judge.target = wanted->target;
         judge.trained = wanted->trained;
         judge.balance = wanted->G == 5 ? NULL : a->balance;

@@ -12,7 +12,7 @@
 #include "tests/support/model_case.h"
 #include "tests/support/test_suite.h"
 
-enum { N = 23, D = 12, K = 5, L = 5, G = 3, SETS = 2, ROUNDS = 40, PIXELS = 64 };
+enum { N = 23, D = 12, K = 5, L = 5, G = 3, SETS = 2, ROUNDS = 40, POLICIES = 5, PIXELS = 64 };
 
 static const struct model_config config = {.image_size = 8,
                                            .patch_size = 4,
@@ -129,6 +129,12 @@ static void scores_of(const struct fixture *fixture, const struct exits_policy *
         case EXITS_SCORE_MAX_PROB:
             memcpy(scores + i * G, fixture->max_prob[policy->set] + i * G, G * sizeof(float));
             break;
+        case EXITS_SCORE_CUMULATIVE:
+            for (int g = 0; g < G; g++) {
+                scores[i * G + g] =
+                    exits_score_cumulative(policy->form, fixture->gates[policy->set] + i * G, g);
+            }
+            break;
         }
     }
 }
@@ -160,12 +166,13 @@ static bool keeps_bits(int which)
 
 static struct exits_policy policy_of(int kind, const double *thresholds)
 {
-    static const enum exits_score scores[] = {EXITS_SCORE_HAZARD, EXITS_SCORE_HAZARD,
-                                              EXITS_SCORE_CERTAINTY, EXITS_SCORE_MAX_PROB};
+    static const enum exits_score scores[POLICIES] = {EXITS_SCORE_HAZARD, EXITS_SCORE_HAZARD,
+                                                      EXITS_SCORE_CERTAINTY, EXITS_SCORE_MAX_PROB,
+                                                      EXITS_SCORE_CUMULATIVE};
 
-    return (struct exits_policy){.set = kind / 4,
-                                 .score = scores[kind % 4],
-                                 .form = kind % 4 == 1 ? EXITS_DIRECT : EXITS_HAZARD,
+    return (struct exits_policy){.set = kind / POLICIES,
+                                 .score = scores[kind % POLICIES],
+                                 .form = kind % POLICIES == 1 ? EXITS_DIRECT : EXITS_HAZARD,
                                  .thresholds = thresholds};
 }
 
@@ -179,9 +186,10 @@ START_TEST(run__lets_samples_leave_where_full_passes_say)
         return;
     }
     open_fixture(&fixture, _i);
-    for (int run = 0; run < ROUNDS * 4 * SETS; run++) {
-        const int kind = run % SETS * 4 + run / SETS % 4; /* sets in turn: nothing may stay */
-        const uint64_t round = (uint64_t)(run / (4 * SETS));
+    for (int run = 0; run < ROUNDS * POLICIES * SETS; run++) {
+        const int kind =
+            run % SETS * POLICIES + run / SETS % POLICIES; /* sets in turn: nothing may stay */
+        const uint64_t round = (uint64_t)(run / (POLICIES * SETS));
         double thresholds[G];
         float scores[N * G];
         const struct exits_policy policy = policy_of(kind, thresholds);
@@ -213,7 +221,7 @@ START_TEST(run__lets_all_leave_at_once_or_none_at_all)
         return;
     }
     open_fixture(&fixture, _i);
-    for (int kind = 0; kind < 4 * SETS; kind++) {
+    for (int kind = 0; kind < POLICIES * SETS; kind++) {
         const double *const thresholds[] = {all, late, none, high};
         static const int exits[] = {0, 2, G, G};
         for (int t = 0; t < 4; t++) {
@@ -241,7 +249,7 @@ START_TEST(run__says_the_same_of_a_sample_in_any_batch)
     for (int g = 0; g < G; g++) {
         thresholds[g] = (double)fixture.max_prob[1][7 * G + g];
     }
-    const struct exits_policy policy = policy_of(7, thresholds);
+    const struct exits_policy policy = policy_of(POLICIES + 3, thresholds);
     ck_assert_int_eq(exits_infer_run(fixture.infer, &policy,
                                      &(struct model_input){.images = fixture.images}, N, chosen,
                                      predicted),

@@ -63,7 +63,15 @@ START_TEST(score__grows_with_certainty)
     ck_assert_double_eq_tol(
         (double)exits_score_at(EXITS_SCORE_HAZARD, EXITS_DIRECT, gates, 0.75f, 1),
         0.5 / (1 - 0.2689414214), 1e-6);
+    /* 1 - .7310585786 * .5 */
+    ck_assert_double_eq_tol(
+        (double)exits_score_at(EXITS_SCORE_CUMULATIVE, EXITS_HAZARD, gates, 0.75f, 1), 0.6344707107,
+        1e-6);
+    ck_assert_double_eq_tol(
+        (double)exits_score_at(EXITS_SCORE_CUMULATIVE, EXITS_DIRECT, gates, 0.75f, 1), 0.7689414214,
+        1e-6);
     ck_assert(exits_score_threshold(EXITS_SCORE_HAZARD, &threshold) && threshold == 0.5);
+    ck_assert(exits_score_threshold(EXITS_SCORE_CUMULATIVE, &threshold) && threshold == 0.5);
     ck_assert(!exits_score_threshold(EXITS_SCORE_CERTAINTY, &threshold));
     ck_assert(!exits_score_threshold(EXITS_SCORE_MAX_PROB, &threshold));
 }
@@ -75,7 +83,7 @@ START_TEST(exit__is_where_the_score_reaches_its_threshold)
     for (int form = EXITS_HAZARD; form <= EXITS_DIRECT; form++) {
         for (int i = 0; i < 5 * 5 * 5; i++) {
             const float gates[] = {(float)(i % 5 - 3), (float)(i / 5 % 5 - 3), (float)(i / 25 - 3)};
-            for (int score = EXITS_SCORE_HAZARD; score <= EXITS_SCORE_MAX_PROB; score++) {
+            for (int score = EXITS_SCORE_HAZARD; score <= EXITS_SCORE_CUMULATIVE; score++) {
                 double threshold = 0;
                 int exit = 0;
                 if (!exits_score_threshold((enum exits_score)score, &threshold)) {
