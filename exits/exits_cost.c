@@ -16,12 +16,14 @@ int64_t exits_cost_block_pooled(int64_t tokens, int64_t width, int64_t intermedi
     return keys_and_values + query_and_output + attention + 2 * width * intermediate;
 }
 
-static int64_t head_cost(const struct exits_cost_shape *shape)
+static int64_t head_cost(const struct exits_cost_shape *shape, int exit)
 {
+    const int64_t chain = shape->heads == EXITS_HEADS_BOOSTED && exit > 0 ? shape->classes : 0;
+
     if (shape->head == EXITS_HEAD_NORM_MLP) {
-        return shape->head_hidden * (shape->width + shape->classes);
+        return shape->head_hidden * (shape->width + shape->classes) + chain;
     }
-    return shape->width * shape->classes;
+    return shape->width * shape->classes + chain;
 }
 
 static int64_t gate_cost(const struct exits_cost_shape *shape)
@@ -53,7 +55,7 @@ void exits_cost(const struct exits_cost_shape *shape, int64_t macs_out[])
                        : exits_cost_block(shape->tokens, D, F);
         if (exit < shape->exit_count && shape->exit_layers[exit] == layer) {
             assert(layer < shape->layers - 1);
-            macs += head_cost(shape) + gate_cost(shape);
+            macs += head_cost(shape, exit) + gate_cost(shape);
             macs_out[exit] = macs;
             exit++;
         }

@@ -5,7 +5,8 @@
  *
  *      embedding  patches * inputs of a patch * D
  *      block      N (4 D^2 + 2 D F) + 2 N^2 D
- *      head       D K, or D hidden + hidden K with a hidden layer; of the pooled row only
+ *      head       D K, or D hidden + hidden K with a hidden layer; of the pooled row only;
+ *                 boosted K more, but at the first exit
  *      gate       features 9 K + 1 if it reads them, and (inputs + 1) * outputs of each of its
  *                 linear layers
  *
@@ -43,6 +44,7 @@ struct exits_cost_shape {
     bool has_gates;        /* false: who leaves is decided without gates, by a threshold */
     enum exits_head_kind head;
     int64_t head_hidden; /* of NORM_MLP */
+    enum exits_heads heads;
     enum exits_gate_kind gate;
     int64_t gate_hidden;        /* of MLP and HIDDEN_MLP */
     int exit_count;             /* G >= 0 */

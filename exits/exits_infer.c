@@ -110,13 +110,21 @@ static enum err check(const float *values, int64_t stride, int64_t n, int64_t la
 }
 
 /*
- * Whether an exit need not be computed: nobody leaves there, and no later score follows from
- * its gate, as hazards of the direct form do.
+ * Whether an exit need not be computed: nobody leaves there, and no later exit where somebody may
+ * leave needs it, for its score or its head.
  */
-static bool is_skipped(const struct exits_policy *policy, int exit)
+static bool is_skipped(const struct exits_infer *infer, const struct exits_policy *policy, int exit)
 {
-    return policy->thresholds[exit] == (double)INFINITY &&
-           !exits_score_accumulates(policy->score, policy->form);
+    const struct exits_net_config *config = exits_net_config_of(infer->net);
+    const bool is_needed =
+        config->heads != EXITS_HEADS_PLAIN || exits_score_accumulates(policy->score, policy->form);
+
+    for (int later = exit; later < config->count; later++) {
+        if (policy->thresholds[later] != (double)INFINITY && (later == exit || is_needed)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* The score of the i-th sample that is left. */
@@ -155,6 +163,7 @@ static enum err visit_exit(struct exits_infer *infer, const struct exits_policy 
             infer->kept[kept_count++] = (uint32_t)i;
         }
     }
+    ERR_TRY(exits_keep(infer->exits, policy->set, exit, infer->kept, kept_count));
     return model_keep_samples(infer->work, infer->kept, kept_count);
 }
 
@@ -198,7 +207,7 @@ enum err exits_infer_run(struct exits_infer *infer, const struct exits_policy *p
     for (int64_t layer = 0; layer < layers; layer++) {
         model_block_forward(infer->work, layer);
         if (exit < config->count && config->layers[exit] == layer) {
-            if (!is_skipped(policy, exit)) {
+            if (!is_skipped(infer, policy, exit)) {
                 ERR_TRY(visit_exit(infer, policy, exit, chosen_out, predicted_out));
                 if (model_sample_count(infer->work) == 0) {
                     return ERR_OK;

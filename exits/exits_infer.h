@@ -38,8 +38,8 @@ void exits_infer_close(struct exits_infer *infer); /* NULL is allowed */
  * predicted_out [n]  the class it left with
  *
  * An exit with the threshold +inf is not computed and costs nothing, unless scores of later
- * exits follow from its gate (hazards of the direct form). Errors: ERR_NOT_FINITE;
- * those of model_stage_put().
+ * exits follow from its gate (exits_score_accumulates()) or their heads from its logits.
+ * Errors: ERR_NOT_FINITE; those of model_stage_put().
  */
 ERR_MUST_CHECK enum err exits_infer_run(struct exits_infer *infer,
                                         const struct exits_policy *policy,

@@ -47,7 +47,8 @@ struct exits_judge {
     const float *balance;       /* [G], weights of open targets; NULL: 1 */
     const float *loss_of;       /* [n] each: cross entropies */
     const float *gate_of;       /* [n] each: logits of the gates */
-    int64_t stride;             /* of both, in floats */
+    const float *lesson_of;     /* [n] each: what following a teacher adds to the loss; NULL: 0 */
+    int64_t stride;             /* of these three, in floats */
     const int32_t *class_of;    /* [n] each, predicted */
     int64_t class_stride;       /* in integers */
     const float *final_loss;    /* [n] */
@@ -237,7 +238,11 @@ KERN_FN float exits_judge_add_weighted(const struct exits_judge *judge, float su
 
     for (int64_t i = 0; i < judge->n; i++) {
         for (int g = 0; g < judge->trained; g++) {
-            sum += first.weights[i * stride + g] * first.loss[i * stride + g];
+            float loss = first.loss[i * stride + g];
+            if (judge->lesson_of != NULL && g < judge->G) {
+                loss += judge->lesson_of[g * judge->stride + i];
+            }
+            sum += first.weights[i * stride + g] * loss;
         }
     }
     return sum;

@@ -3,11 +3,13 @@
 #include <assert.h>
 
 static const struct exits_method methods[EXITS_LOSS_COUNT] = {
-#define METHOD(ENUM, name, weigh, teach, gate, score, needs, paper, about)                         \
+#define METHOD(ENUM, name, weigh, heads, teacher, teach, gate, score, needs, paper, about)         \
     [EXITS_LOSS_##ENUM] = {#name,                                                                  \
                            paper,                                                                  \
                            about,                                                                  \
                            EXITS_WEIGH_##weigh,                                                    \
+                           EXITS_HEADS_##heads,                                                    \
+                           EXITS_TEACHER_##teacher,                                                \
                            EXITS_TEACH_##teach,                                                    \
                            EXITS_GATE_##gate,                                                      \
                            EXITS_SCORE_##score,                                                    \

@@ -35,6 +35,12 @@ enum exits_weigh {
     EXITS_WEIGH_ALTERNATE,
 };
 
+/* What a head sees of the one before: exits_net.h. */
+enum exits_heads { EXITS_HEADS_PLAIN, EXITS_HEADS_BOOSTED };
+
+/* Whom heads follow beside the labels: exits_distill.h. */
+enum exits_teacher { EXITS_TEACHER_NOBODY, EXITS_TEACHER_LAST, EXITS_TEACHER_NEXT };
+
 /* What gates learn. */
 enum exits_teach {
     EXITS_TEACH_NOTHING,
@@ -57,11 +63,15 @@ enum exits_gate_kind {
 enum exits_needs {
     EXITS_NEEDS_STEP = 1,  /* where in the stage a step is */
     EXITS_NEEDS_COSTS = 2, /* of leaving at each exit */
+    EXITS_NEEDS_FINAL_LOGITS = 4,
+    EXITS_NEEDS_OTHER_EXITS = 8, /* the logits of the one before or behind */
 };
 
 struct exits_method {
     const char *name, *paper, *about;
     enum exits_weigh weigh;
+    enum exits_heads heads;
+    enum exits_teacher teacher;
     enum exits_teach teach;
     enum exits_gate_kind gate;
     enum exits_score score;

@@ -9,6 +9,8 @@
  *      head     LINEAR       z = W h + b
  *               NORM_LINEAR  z = W norm(h) + b
  *               NORM_MLP     z = W gelu(U norm(h) + c) + b
+ *      heads    PLAIN        each by itself
+ *               BOOSTED      z_l += w z_{l-1}, a constant for the gradient; the first by itself
  *      features f = (p_max, H(p) / ln K, margin, H(q) / ln K) of z      (kern_xent.h)
  *      gate     LINEAR       a = w f + b
  *               MLP          a = w relu(U f + c) + b
@@ -32,6 +34,7 @@
 #include <stdint.h>
 
 #include "comm/base/err.h"
+#include "exits/exits_distill.h"
 #include "exits/exits_method.h"
 #include "trainer/kernels/kern_ops.h"
 #include "trainer/model/model_config.h"
@@ -52,6 +55,8 @@ struct exits_net_config {
     int64_t width, classes;           /* D, K */
     enum exits_head_kind head;
     int64_t head_hidden; /* of NORM_MLP */
+    enum exits_heads heads;
+    double boost; /* w, of BOOSTED */
     enum exits_gate_kind gate;
     int64_t gate_hidden; /* of MLP and HIDDEN_MLP */
     float layer_norm_eps;
@@ -91,14 +96,30 @@ struct exits_view {
     const float *features;    /* [n, 4], standardised if the gate reads them */
     const int32_t *predicted; /* [n] */
     const float *gate;        /* [n], the gate's logit */
+    const float *lesson;      /* [n], behind exits_follow() */
 };
 
 /*
  * One exit of one set: features [n, D] in, labels [n] or NULL. A sample with a logit that is NaN or
- * infinite has features that are NaN, and is added to *bad, if that is not NULL.
+ * infinite has features that are NaN, and is added to *bad, if that is not NULL. With heads that
+ * are not PLAIN, exits of a set come in their order, all for the same samples.
  */
 void exits_forward(struct exits_work *work, int set, int exit, const float *features, int64_t n,
                    const int32_t *labels, float *bad);
+
+/*
+ * Behind exits_forward(): the head follows the logits teacher [n, K], too, lent until its backward
+ * pass; exits_view.lesson is what that adds to its loss.
+ */
+void exits_follow(struct exits_work *work, int set, int exit, const float *teacher,
+                  const struct exits_distill *distill);
+
+/*
+ * Of the samples that exit saw only kept [count], ascending, go on: what later heads see of it is
+ * moved together. Errors: ERR_DEVICE.
+ */
+ERR_MUST_CHECK enum err exits_keep(struct exits_work *work, int set, int exit,
+                                   const uint32_t kept[], int64_t count);
 
 struct exits_view exits_view_of(const struct exits_work *work, int set, int exit);
 

@@ -45,7 +45,10 @@ struct exits_rows {
     float *wide, *slope;         /* [n, head_hidden], after GELU, and its derivative */
     float *logits;               /* [n, K] */
     float *loss, *lse;           /* [n] */
-    float *features;             /* [n, 4] */
+    float *lesson;               /* [n] */
+    const float *teacher;        /* [n, K], lent; NULL: nobody is followed */
+    struct exits_distill distill;
+    float *features;                            /* [n, 4] */
     float *gate_normed, *gate_mean, *gate_rstd; /* [n, D], [n], [n] */
     float *hidden;                              /* [n, gate_hidden], after relu or GELU */
     float *gate_slope;                          /* [n, gate_hidden], of GELU */
@@ -64,6 +67,8 @@ struct exits_work {
     float *dhidden; /* [n, head_hidden], or [n, gate_hidden] */
     float *dnormed; /* [n, D] */
     float *host;    /* [n, 7], for exits_read(); NULL on a CPU */
+    void *kept;     /* where the device has the samples that go on; NULL on a CPU */
+    exits_distill_fn *follow;
 };
 
 /* Whether exits of this kind have that tensor. */

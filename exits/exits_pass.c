@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <stdlib.h>
 
 #include "exits/exits_net_priv.h"
@@ -21,6 +22,7 @@ static int64_t carve(const struct exits_net_config *config, int64_t n, float *at
         {&rows->logits, n * config->classes},
         {&rows->loss, n},
         {&rows->lse, n},
+        {&rows->lesson, n},
         {&rows->features, n * FEATURES},
         {&rows->gate_normed, is_hidden ? n * config->width : 0},
         {&rows->gate_mean, is_hidden ? n : 0},
@@ -60,6 +62,8 @@ enum err exits_work_open(const struct exits_net *net, int64_t samples_max,
         goto err_close;
     }
     const int64_t row_elems = carve(config, n, NULL, &measured);
+    work->follow =
+        device_kind(net->ops.device) == DEVICE_CUDA ? exits_distill_cuda : exits_distill_cpu;
     work->row_elems = row_elems;
     work->samples_max = n;
     ERR_GOTO(err_close, status,
@@ -81,6 +85,9 @@ enum err exits_work_open(const struct exits_net *net, int64_t samples_max,
                  device_pinned_open(net->ops.device, (size_t)n * (3 + FEATURES) * sizeof(float),
                                     "what exits said", &host));
         work->host = host;
+        ERR_GOTO(err_close, status,
+                 device_memory_open(net->ops.device, (size_t)n * sizeof(uint32_t),
+                                    "samples that go on", &work->kept));
     }
     *work_out = work;
     return ERR_OK;
@@ -96,6 +103,7 @@ void exits_work_close(struct exits_work *work)
         return;
     }
     device_pinned_close(work->net->ops.device, work->host);
+    device_memory_close(work->net->ops.device, work->kept);
     device_memory_close(work->net->ops.device, work->block);
     free(work->rows);
     free(work);
@@ -140,19 +148,70 @@ void exits_forward(struct exits_work *work, int set, int exit, const float *feat
                                       .bad = bad};
 
     rows->n = n;
+    rows->teacher = NULL;
     const float *inputs = head_forward(net, places, rows, features);
     net->ops.linear_forward(rows->logits, config->classes, inputs, places->head.K, n, &places->head,
                             &classify);
+    if (config->heads == EXITS_HEADS_BOOSTED && exit > 0) {
+        assert(rows[-1].n == n);
+        net->ops.add_rows(rows->logits, config->classes, rows[-1].logits, config->classes,
+                          (float)config->boost, n, config->classes);
+    }
     net->ops.xent_forward(&out, rows->logits, labels, n, config->classes);
     exits_gate_forward(work, i, features);
+}
+
+/* Loss and slope of following the teacher; `weights` are NULL where no slope is wanted. */
+static void follow(struct exits_work *work, struct exits_rows *rows, const float *weights)
+{
+    const struct exits_distill_rows distill = {
+        .distill = rows->distill,
+        .n = rows->n,
+        .K = work->net->config.classes,
+        .logits = rows->logits,
+        .teacher = rows->teacher,
+        .loss = weights == NULL ? rows->lesson : NULL,
+        .dlogits = weights == NULL ? NULL : work->dlogits,
+        .weights = weights,
+    };
+
+    work->follow(&distill);
+}
+
+void exits_follow(struct exits_work *work, int set, int exit, const float *teacher,
+                  const struct exits_distill *distill)
+{
+    struct exits_rows *rows = &work->rows[set * work->net->config.count + exit];
+
+    rows->teacher = teacher;
+    rows->distill = *distill;
+    follow(work, rows, NULL);
+}
+
+enum err exits_keep(struct exits_work *work, int set, int exit, const uint32_t kept[],
+                    int64_t count)
+{
+    const struct exits_net *net = work->net;
+    struct exits_rows *rows = &work->rows[set * net->config.count + exit];
+    const void *staged = NULL;
+
+    assert(count <= rows->n);
+    rows->n = count;
+    if (net->config.heads == EXITS_HEADS_PLAIN) {
+        return ERR_OK;
+    }
+    ERR_TRY(
+        device_stage(net->ops.device, work->kept, kept, (size_t)count * sizeof(*kept), &staged));
+    net->ops.keep_rows(rows->logits, work->dlogits, staged, count, net->config.classes);
+    return ERR_OK;
 }
 
 struct exits_view exits_view_of(const struct exits_work *work, int set, int exit)
 {
     const struct exits_rows *rows = &work->rows[set * work->net->config.count + exit];
 
-    return (struct exits_view){rows->logits, rows->loss, rows->features, rows->predicted,
-                               rows->gate};
+    return (struct exits_view){rows->logits,    rows->loss, rows->features,
+                               rows->predicted, rows->gate, rows->lesson};
 }
 
 enum err exits_read(const struct exits_work *work, int set, int exit, struct exits_view *view_out)
@@ -162,7 +221,7 @@ enum err exits_read(const struct exits_work *work, int set, int exit, struct exi
     const size_t n = (size_t)rows->n;
 
     *view_out = exits_view_of(work, set, exit);
-    view_out->logits = NULL;
+    view_out->logits = view_out->lesson = NULL;
     if (work->host == NULL) {
         return ERR_OK;
     }
@@ -191,7 +250,7 @@ void exits_head_backward(struct exits_work *work, int set, int exit, const float
     const struct kern_ops *ops = &net->ops;
     const int i = set * config->count + exit;
     const struct exits_places *places = &net->exits[i];
-    const struct exits_rows *rows = &work->rows[i];
+    struct exits_rows *rows = &work->rows[i];
     const int64_t n = rows->n, D = config->width, K = config->classes, inputs = places->head.K;
     const float *head_inputs = config->head == EXITS_HEAD_LINEAR        ? features
                                : config->head == EXITS_HEAD_NORM_LINEAR ? rows->normed
@@ -199,6 +258,9 @@ void exits_head_backward(struct exits_work *work, int set, int exit, const float
     float *dnormed = config->head == EXITS_HEAD_LINEAR ? dfeatures : work->dnormed;
 
     ops->xent_backward(work->dlogits, rows->logits, rows->lse, labels, weights, n, K);
+    if (rows->teacher != NULL) {
+        follow(work, rows, weights);
+    }
     ops->linear_backward_weight(gradients + places->at[HEAD_WEIGHT],
                                 gradients + places->at[HEAD_BIAS], work->dlogits, K, head_inputs,
                                 inputs, n, K, inputs, accumulate);

@@ -256,6 +256,7 @@ static void judge_set(struct exits_trainer *trainer, int set, const struct step_
         .balance = config->balances ? trainer->balances + set * net->count : NULL,
         .loss_of = first.loss,
         .gate_of = first.gate,
+        .lesson_of = trainer->method.teacher == EXITS_TEACHER_NOBODY ? NULL : first.lesson,
         .stride = strides.stride,
         .class_of = first.predicted,
         .class_stride = strides.class_stride,
@@ -328,6 +329,19 @@ static void forward_set(struct exits_trainer *trainer, int set, const struct ste
     }
 }
 
+/* Teachers are the logits of this pass, of the end or of the exit behind. */
+static void follow_set(struct exits_trainer *trainer, int set, const struct step_view *view)
+{
+    const int G = exits_net_config_of(trainer->net)->count;
+
+    for (int g = 0; g < G && trainer->method.teacher != EXITS_TEACHER_NOBODY; g++) {
+        const bool is_end = trainer->method.teacher == EXITS_TEACHER_LAST || g == G - 1;
+        exits_follow(trainer->work, set, g,
+                     is_end ? view->logits : exits_view_of(trainer->work, set, g + 1).logits,
+                     &trainer->config.distill);
+    }
+}
+
 static enum err check(void *self, const float *statistics)
 {
     const struct exits_trainer *trainer = self;
@@ -368,6 +382,7 @@ static enum err losses(void *self, const struct step_view *view)
     judge_final(trainer, view);
     for (int set = 0; set < config->set_count; set++) {
         forward_set(trainer, set, view);
+        follow_set(trainer, set, view);
         judge_set(trainer, set, view);
         backward_set(trainer, set, view);
     }

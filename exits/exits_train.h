@@ -5,7 +5,8 @@
  * exits and of the final classifier, and the gates' logits a_0 .. a_{G-1}:
  *
  *      heads   sum_l W_l CE_l, W a constant: by exit probability, by certainty, equal
- *              (exits_weight.h), or a function of depth and step (exits_schedule.h)
+ *              (exits_weight.h), or a function of depth and step (exits_schedule.h); with a
+ *              teacher its divergence is added to CE_l (exits_distill.h)
  *      gates   sum_l BCE(a_l, t_l) on targets from J_l = CE_l + lambda c_l
  *              (exits_target.h), or sum_l (sigmoid(a_l) - uhat_l)^2 (exits_uncertainty.h),
  *              or sum_l P_l J_l + beta KL (exits_ponder.h)
@@ -43,6 +44,7 @@ struct exits_train_config {
     double loss_floor;        /* epsilon of JEI */
     double uncertainty_floor; /* w_min */
     struct exits_ponder ponder;
+    struct exits_distill distill;
     double lambdas[EXITS_SETS_MAX];
     double costs[MODEL_LAYERS_MAX + 1]; /* [G + 1], of leaving at each exit; the last is 1 */
 };
@@ -58,7 +60,7 @@ struct exits_sums {
     const float
         *bad; /* [G + 1] samples with a logit that is NaN or infinite; of set 0 the final's */
     const float *open; /* [G] targets that were 1 */
-    float head_loss;   /* what is minimised: sum_l W_l CE_l of the exits that are trained */
+    float head_loss;   /* what is minimised: sum_l W_l L_l of the exits that are trained */
     float gate_loss;   /* what is minimised of the gates */
     float cost;        /* of the exits the gates chose */
 };

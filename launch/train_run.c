@@ -206,6 +206,7 @@ static void fill_train_config(struct train_run *run, const struct exits_net_conf
         .has_gates = true,
         .head = net->head,
         .head_hidden = net->head_hidden,
+        .heads = net->heads,
         .gate = net->gate,
         .gate_hidden = net->gate_hidden,
         .exit_count = net->count,
@@ -221,6 +222,7 @@ static void fill_train_config(struct train_run *run, const struct exits_net_conf
         .uncertainty_floor = options->uncertainty_floor,
         .ponder = {options->exit_prior, options->exit_prior_weight,
                    (enum exits_divergence)options->exit_prior_divergence},
+        .distill = {options->distill_temperature, options->distill_weight},
         .warm_up = options->exit_warmup_weights == 0 ? EXITS_WEIGH_EQUAL : EXITS_WEIGH_DESCENDING,
     };
     exits_cost_shares(run->macs, net->count, run->exits.costs);
@@ -280,6 +282,8 @@ static enum err open_exits(struct train_run *run)
         .classes = model->num_labels,
         .head = (enum exits_head_kind)options->exit_head,
         .head_hidden = options->exit_head_hidden,
+        .heads = exits_method_of((enum exits_loss)options->exit_loss)->heads,
+        .boost = options->exit_boost,
         .gate = gate_kind(options),
         .gate_hidden = options->exit_gate_hidden,
         .layer_norm_eps = (float)model->layer_norm_eps,

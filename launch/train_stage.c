@@ -9,6 +9,7 @@
 #include "comm/base/clock.h"
 #include "data/data_stream.h"
 #include "exits/exits_cache.h"
+#include "exits/exits_equilibrium.h"
 #include "exits/exits_step.h"
 #include "launch/features.h"
 #include "launch/halt.h"
@@ -19,6 +20,9 @@ static_assert((int)EXITS_SETS_MAX <= (int)OPTIM_CLIPS_MAX, "each lambda is clipp
 
 /* The choices of feature_cache in options.def. */
 enum { CACHE_NONE, CACHE_IN_MEMORY, CACHE_IN_FILE };
+
+/* Of exit_gradient. */
+enum { GRADIENT_SUMS, GRADIENT_MEANS };
 
 struct train_stage {
     struct train_run *run;
@@ -346,6 +350,24 @@ static bool teaches_targets(const struct train_stage *stage)
     return exits_method_with(stage->run->exits.loss, config->gate).teach == EXITS_TEACH_TARGET;
 }
 
+/* Gradients of the backbone's layers from sums over the exits behind them to means, in place: they
+ * are lent until the next step, and nobody reads them as they were. */
+static void balance_gradients(const struct train_stage *stage, const float *lent)
+{
+    float *gradients = (float *)lent;
+    const struct exits_net_config *config = exits_net_config_of(stage->run->state.net);
+    const struct param_list *params = model_params(stage->run->state.model);
+
+    for (int64_t t = 0; t < params->count; t++) { /* part l + 1 is layer l */
+        const struct param *param = &params->params[t];
+        float *values = gradients + param->offset;
+        const double share =
+            exits_equilibrium_share(config->layers, config->count, param->part - 1);
+        stage->run->ops.add_rows(values, param->count, values, param->count, (float)(share - 1), 1,
+                                 param->count);
+    }
+}
+
 static enum err update(struct train_stage *stage, struct train_report *report)
 {
     struct train_state *state = &stage->run->state;
@@ -353,6 +375,9 @@ static enum err update(struct train_stage *stage, struct train_report *report)
 
     ERR_TRY(snapshots_fence(stage->run->snapshots)); /* from here on the state is written */
     plan_update(stage, report->phase, report->groups);
+    if (stage->kind == OPTIONS_JOINT && stage->run->options->run.exit_gradient == GRADIENT_MEANS) {
+        balance_gradients(stage, result->gradients);
+    }
     if (trains_backbone(stage)) {
         ERR_TRY(optim_update(state->backbone_optim, model_block(state->model), result->gradients,
                              result->sample_count, report->groups));

@@ -142,3 +142,18 @@ double exits64_gate(const struct exits64 *exits, int set, int exit,
     free(normed);
     return a;
 }
+
+double exits64_lesson(const double *z, const double *t, int64_t K, double T)
+{
+    double z_mass = 0, t_mass = 0, sum = 0;
+
+    for (int64_t k = 0; k < K; k++) {
+        z_mass += exp(z[k] / T);
+        t_mass += exp(t[k] / T);
+    }
+    for (int64_t k = 0; k < K; k++) {
+        const double told = t[k] / T - log(t_mass), own = z[k] / T - log(z_mass);
+        sum += exp(told) * (told - own);
+    }
+    return T * T * sum;
+}

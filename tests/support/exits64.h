@@ -33,4 +33,7 @@ void exits64_features(const double *z, int64_t K, double features_out[EXITS64_FE
 double exits64_gate(const struct exits64 *exits, int set, int exit,
                     const double features[EXITS64_FEATURES], const double *h);
 
+/* T^2 KL(softmax(t / T) || softmax(z / T)); z, t [K]. */
+double exits64_lesson(const double *z, const double *t, int64_t K, double T);
+
 #endif

@@ -103,6 +103,20 @@ START_TEST(cost__counts_the_hidden_layer_of_a_head_at_exits_only)
 }
 END_TEST
 
+START_TEST(cost__counts_what_heads_make_of_those_before)
+{
+    struct exits_cost_shape shape = shape_of_d6_128();
+    int64_t plain[G + 1], boosted[G + 1];
+
+    exits_cost(&shape, plain);
+    shape.heads = EXITS_HEADS_BOOSTED;
+    exits_cost(&shape, boosted);
+    for (int l = 0; l <= G; l++) {
+        ck_assert_int_eq(boosted[l] - plain[l], 10 * (l < G ? l : G - 1));
+    }
+}
+END_TEST
+
 START_TEST(cost__saves_the_last_blocks_other_tokens_at_the_end_only)
 {
     struct exits_cost_shape shape = shape_of_d6_128();
@@ -149,6 +163,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, cost__counts_the_hidden_layer_of_a_head_at_exits_only);
     tcase_add_test(tcase, cost__saves_the_last_blocks_other_tokens_at_the_end_only);
     tcase_add_test(tcase, cost__passes_layers_without_an_exit);
+    tcase_add_test(tcase, cost__counts_what_heads_make_of_those_before);
     suite_add_tcase(suite, tcase);
     return suite;
 }

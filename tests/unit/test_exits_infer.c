@@ -13,6 +13,7 @@
 #include "tests/support/test_suite.h"
 
 enum { N = 23, D = 12, K = 5, L = 5, G = 3, SETS = 2, ROUNDS = 40, POLICIES = 5, PIXELS = 64 };
+enum { HEADS = 2 }; /* kinds of them; loops go over these for each set of kernels */
 
 static const struct model_config config = {.image_size = 8,
                                            .patch_size = 4,
@@ -89,16 +90,20 @@ static void look_at_all(struct fixture *fixture)
     model_work_close(work);
 }
 
-static void open_fixture(struct fixture *fixture, int which)
+static void open_fixture(struct fixture *fixture, int kind)
 {
+    const int which = kind / HEADS;
+    struct exits_net_config net = net_config;
     struct model_config shape = config;
     const struct kern_ops ops = model_case_ops((enum model_case_ops)which);
 
     memset(fixture, 0, sizeof(*fixture));
+    net.heads = (enum exits_heads)(kind % HEADS);
+    net.boost = 0.7;
     shape.pooling = which % 2 == 0 ? MODEL_POOLING_CLS : MODEL_POOLING_MEAN;
     fixture->model = model_case_open(&shape, (enum model_case_ops)which);
     fixture->images = model_case_images(&shape, N, 5);
-    ck_assert_int_eq(exits_net_open(&net_config, &ops, &fixture->net), ERR_OK);
+    ck_assert_int_eq(exits_net_open(&net, &ops, &fixture->net), ERR_OK);
     model_case_fill(exits_net_params(fixture->net), exits_net_block(fixture->net), 8);
     exits_net_pack(fixture->net);
     ck_assert_int_eq(exits_infer_open(fixture->model, fixture->net, N, &fixture->infer), ERR_OK);
@@ -159,8 +164,10 @@ static void check_policy(struct fixture *fixture, const struct exits_policy *pol
 }
 
 /* Which kernels promise a row the same bits among fewer others: all but the library's. */
-static bool keeps_bits(int which)
+static bool keeps_bits(int kind)
 {
+    const int which = kind / HEADS;
+
     return which != MODEL_CASE_BLAS && which < model_case_ops_count();
 }
 
@@ -273,7 +280,7 @@ START_TEST(run__refuses_what_is_not_finite)
     struct fixture fixture;
     int32_t chosen[N], predicted[N];
 
-    open_fixture(&fixture, MODEL_CASE_PORTABLE);
+    open_fixture(&fixture, MODEL_CASE_PORTABLE * HEADS);
     fixture.images[3 * PIXELS + 1] = NAN;
     for (int t = 0; t < 2; t++) {
         const struct exits_policy policy = policy_of(3, t == 0 ? none : high);
@@ -295,9 +302,12 @@ Suite *test_suite(void)
     TCase *tcase = tcase_create("exits_infer");
 
     tcase_set_timeout(tcase, 60);
-    tcase_add_loop_test(tcase, run__lets_samples_leave_where_full_passes_say, 0, MODEL_CASE_OPS);
-    tcase_add_loop_test(tcase, run__lets_all_leave_at_once_or_none_at_all, 0, MODEL_CASE_OPS);
-    tcase_add_loop_test(tcase, run__says_the_same_of_a_sample_in_any_batch, 0, MODEL_CASE_OPS);
+    tcase_add_loop_test(tcase, run__lets_samples_leave_where_full_passes_say, 0,
+                        HEADS * MODEL_CASE_OPS);
+    tcase_add_loop_test(tcase, run__lets_all_leave_at_once_or_none_at_all, 0,
+                        HEADS * MODEL_CASE_OPS);
+    tcase_add_loop_test(tcase, run__says_the_same_of_a_sample_in_any_batch, 0,
+                        HEADS * MODEL_CASE_OPS);
     tcase_add_test(tcase, run__refuses_what_is_not_finite);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -28,6 +28,8 @@ static struct exits_net_config net_config_of(enum exits_loss loss)
                                      .width = D,
                                      .classes = K,
                                      .head = EXITS_HEAD_NORM_LINEAR,
+                                     .heads = exits_method_of(loss)->heads,
+                                     .boost = 0.5,
                                      .gate = exits_method_of(loss)->gate,
                                      .gate_hidden = 8,
                                      .layer_norm_eps = 1e-6f};
@@ -81,6 +83,7 @@ static struct exits_train_config config_of(enum exits_loss loss, double lambda0,
                                                      .scale_share = 1,
                                                      .curriculum = EXITS_CURRICULUM_ROTATIONAL,
                                                      .rotation = 2},
+                                        .distill = {.temperature = 2, .weight = 1},
                                         .ponder = {.prior = 0.3, .weight = 0.1},
                                         .lambdas = {lambda0, lambda1}};
 

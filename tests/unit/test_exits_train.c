@@ -14,7 +14,7 @@
 
 #include "exits/exits_train.h"
 
-enum { N = 9, D = 6, K = 4, G = 3, SETS = 2, LOSSES = 5, BOTH = 3 };
+enum { N = 9, D = 6, K = 4, G = 3, SETS = 2, LOSSES = 8, BOTH = 3 };
 
 static const double costs[G + 1] = {0.2, 0.5, 0.7, 1};
 static const double lambdas[SETS] = {0.1, 0.6};
@@ -25,22 +25,25 @@ static const struct exits_net_config net_config = {.count = G,
                                                    .width = D,
                                                    .classes = K,
                                                    .head = EXITS_HEAD_NORM_LINEAR,
+                                                   .boost = 0.4,
                                                    .gate = EXITS_GATE_MLP,
                                                    .gate_hidden = 5,
                                                    .layer_norm_eps = 1e-6f};
 
 static struct exits_train_config config_of(int loss)
 {
+    static const enum exits_loss losses[LOSSES] = {
+        EXITS_LOSS_JEI,    EXITS_LOSS_JEI,         EXITS_LOSS_UNCERTAINTY, EXITS_LOSS_UNIFORM,
+        EXITS_LOSS_LINEAR, EXITS_LOSS_DISTIL_LAST, EXITS_LOSS_DISTIL_NEXT, EXITS_LOSS_BOOSTED,
+    };
     struct exits_train_config config = {
-        .loss = loss == 2   ? EXITS_LOSS_UNCERTAINTY
-                : loss == 3 ? EXITS_LOSS_UNIFORM
-                : loss == 4 ? EXITS_LOSS_LINEAR
-                            : EXITS_LOSS_JEI,
+        .loss = losses[loss],
         .form = loss == 1 ? EXITS_DIRECT : EXITS_HAZARD,
         .target = loss == 1 ? EXITS_CUMULATIVE : EXITS_NO_LATER_CHEAPER,
         .balances = loss == 1,
         .loss_floor = 0.1,
         .uncertainty_floor = 0.3,
+        .distill = {.temperature = 2, .weight = 0.7},
     };
 
     memcpy(config.lambdas, lambdas, sizeof(lambdas));
@@ -88,8 +91,11 @@ static void open_fixture(struct fixture *fixture, const struct exits_train_confi
 {
     const struct kern_ops ops = model_case_ops(MODEL_CASE_PORTABLE);
 
+    struct exits_net_config shape = net_config;
+
     memset(fixture, 0, sizeof(*fixture));
-    ck_assert_int_eq(exits_net_open(&net_config, &ops, &fixture->net), ERR_OK);
+    shape.heads = exits_method_of(config->loss)->heads;
+    ck_assert_int_eq(exits_net_open(&shape, &ops, &fixture->net), ERR_OK);
     model_case_fill(exits_net_params(fixture->net), exits_net_block(fixture->net), 4);
     exits_net_pack(fixture->net);
     fixture->balance.sample_count = 40;
@@ -139,6 +145,7 @@ struct held {
     double weight[N][G + 1], target[N][G], feature[N][G][EXITS64_FEATURES];
     double open_weight[G];
     double loss[N][G + 1], gate[N][G];
+    double logits[N][G + 1][K], lesson[N][G]; /* of all exits; what following a teacher adds */
     int left[N], predicted[N][G + 1];
 };
 
@@ -174,10 +181,10 @@ static void hold_sample(const struct exits_train_config *config, int set, int tr
     held->left[i] = spread(config, held->gate[i], p);
     for (int g = 0; g <= G; g++) {
         objective[g] = held->loss[i][g] + lambdas[set] * costs[g];
-        held->weight[i][g] = config->loss == EXITS_LOSS_UNIFORM  ? 1.0 / trained
-                             : config->loss == EXITS_LOSS_LINEAR ? (g + 1) / 10.0
-                             : config->loss == EXITS_LOSS_JEI    ? 0.9 * p[g] + 0.1 / trained
-                             : g == G                            ? 1
+        held->weight[i][g] = config->loss == EXITS_LOSS_LINEAR        ? (g + 1) / 10.0
+                             : config->loss == EXITS_LOSS_JEI         ? 0.9 * p[g] + 0.1 / trained
+                             : config->loss != EXITS_LOSS_UNCERTAINTY ? 1.0 / trained
+                             : g == G                                 ? 1
                                       : fmax(0.3, 1 - sigmoid(held->gate[i][g]));
     }
     for (int g = 0; g < G; g++) {
@@ -196,6 +203,28 @@ static void hold_sample(const struct exits_train_config *config, int set, int tr
         held->target[i][g] =
             config->loss == EXITS_LOSS_UNCERTAINTY ? 1 - exp(-held->loss[i][g]) : (double)is_open;
     }
+}
+
+/* What the head of exit g says of h, with the share of the one before. */
+static void say(const struct exits64 *exits, int set, int g, const double *h,
+                const double before[K], double z[K])
+{
+    exits64_head(exits, set, g, h, z);
+    for (int k = 0; k < K && g > 0 && exits->config->heads == EXITS_HEADS_BOOSTED; k++) {
+        z[k] += exits->config->boost * before[k];
+    }
+}
+
+/* What exit g of sample i learns from its teacher, whose logits are held. */
+static double lesson(const struct exits_train_config *config, const struct held *held, int i, int g,
+                     const double z[K])
+{
+    const int teacher = config->loss == EXITS_LOSS_DISTIL_LAST ? G : g + 1;
+
+    return config->loss != EXITS_LOSS_DISTIL_LAST && config->loss != EXITS_LOSS_DISTIL_NEXT
+               ? 0
+               : config->distill.weight *
+                     exits64_lesson(z, held->logits[i][teacher], K, config->distill.temperature);
 }
 
 static void hold(const struct exits64 *exits, const struct exits_train_config *config,
@@ -219,13 +248,17 @@ static void hold(const struct exits64 *exits, const struct exits_train_config *c
                 z[k] = batch->logits[i * K + k];
             }
             if (g < G) {
-                exits64_head(exits, set, g, h, z);
+                say(exits, set, g, h, g == 0 ? NULL : held->logits[i][g - 1], z);
                 exits64_features(z, K, held->feature[i][g]);
                 held->gate[i][g] = exits64_gate(exits, set, g, held->feature[i][g], h);
             }
             ref64_xent(&row, z, batch->labels[i], K);
+            memcpy(held->logits[i][g], z, sizeof(z));
             held->loss[i][g] = row.loss;
             held->predicted[i][g] = row.predicted;
+        }
+        for (int g = 0; g < G; g++) {
+            held->lesson[i][g] = lesson(config, held, i, g, held->logits[i][g]);
         }
         hold_sample(config, set, is_joint ? G + 1 : G, held, i);
     }
@@ -250,9 +283,9 @@ static double exit_loss(const struct exits64 *exits, const struct exits_train_co
     for (int i = 0; i < N; i++) {
         double z[K];
         struct ref64_xent row;
-        exits64_head(exits, set, g, h + i * D, z);
+        say(exits, set, g, h + i * D, g == 0 ? NULL : held->logits[i][g - 1], z);
         ref64_xent(&row, z, batch->labels[i], K);
-        total += held->weight[i][g] * row.loss;
+        total += held->weight[i][g] * (row.loss + lesson(config, held, i, g, z));
         total += gate_loss(config, exits64_gate(exits, set, g, held->feature[i][g], h + i * D),
                            held->target[i][g], held->open_weight[g]);
     }
@@ -364,7 +397,7 @@ START_TEST(statistics__are_the_sums_over_the_samples)
             double loss = 0, correct = 0, left = 0, targets = 0;
             for (int i = 0; i < N; i++) {
                 loss += held.loss[i][g];
-                heads += g < G ? held.weight[i][g] * held.loss[i][g] : 0;
+                heads += g < G ? held.weight[i][g] * (held.loss[i][g] + held.lesson[i][g]) : 0;
                 correct += held.predicted[i][g] == fixture.batch.labels[i];
                 left += held.left[i] == g;
                 targets += g < G ? held.target[i][g] : 0;

@@ -1,0 +1,17 @@
+/* In place of exits_*_cuda.cu in a program that is built without CUDA. */
+#include <assert.h>
+
+#include "exits/exits_distill.h"
+#include "exits/exits_judge.h"
+
+void exits_judge_cuda(const struct exits_judge *judge)
+{
+    (void)judge;
+    assert(!"no device of this program is a CUDA device");
+}
+
+void exits_distill_cuda(const struct exits_distill_rows *rows)
+{
+    (void)rows;
+    assert(!"no device of this program is a CUDA device");
+}
