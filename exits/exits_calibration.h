@@ -24,15 +24,28 @@
 
 enum { EXITS_CALIBRATION_BINS = 15 };
 
+/* One bin of a reliability diagram. */
+struct exits_calibration_bin {
+    int64_t n;         /* 0: the bin is empty, and the rest 0 */
+    double confidence; /* mean */
+    double accuracy;
+};
+
 /*
  * confidence  [n]  in, the probability of the predicted class, 0 .. 1
  * correct     [n]  in, 1 if that class is right, else 0
  * error_out   0 .. 1; 0 if n is 0
+ *
+ * bins_out    [EXITS_CALIBRATION_BINS], the least confident first; NULL if they are not wanted
  *
  * Errors: ERR_INVALID if a confidence is outside 0 .. 1 or NaN; ERR_NO_MEMORY.
  * Cost: one sort of n values, 8 n bytes.
  */
 ERR_MUST_CHECK enum err exits_calibration_error(const float confidence[], const uint8_t correct[],
                                                 int64_t n, double *error_out);
+
+ERR_MUST_CHECK enum err exits_calibration_bins(const float confidence[], const uint8_t correct[],
+                                               int64_t n, struct exits_calibration_bin bins_out[],
+                                               double *error_out);
 
 #endif

@@ -4,8 +4,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "exits/exits_calibration.h"
-
 static void count(const struct exits_outcomes *outcomes, struct exits_tally *tally)
 {
     const int64_t n = outcomes->n;
@@ -34,7 +32,7 @@ static void count(const struct exits_outcomes *outcomes, struct exits_tally *tal
     tally->mean_objective = tally->mean_loss + outcomes->lambda * tally->mean_cost;
 }
 
-static enum err calibrate(const struct exits_outcomes *outcomes, double *error_out)
+static enum err calibrate(const struct exits_outcomes *outcomes, struct exits_tally *tally)
 {
     const int64_t n = outcomes->n;
     float *confidence = calloc((size_t)n, sizeof(*confidence));
@@ -49,7 +47,8 @@ static enum err calibrate(const struct exits_outcomes *outcomes, double *error_o
             confidence[i] = outcomes->confidence[at];
             correct[i] = outcomes->correct[at];
         }
-        status = exits_calibration_error(confidence, correct, n, error_out);
+        status =
+            exits_calibration_bins(confidence, correct, n, tally->bins, &tally->calibration_error);
     }
     free(correct);
     free(confidence);
@@ -72,7 +71,7 @@ enum err exits_tally(const struct exits_outcomes *outcomes, struct exits_tally *
                             i, outcomes->chosen[i], outcomes->G);
         }
     }
-    ERR_TRY(calibrate(outcomes, &tally.calibration_error));
+    ERR_TRY(calibrate(outcomes, &tally));
     count(outcomes, &tally);
     *tally_out = tally;
     return ERR_OK;

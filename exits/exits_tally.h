@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "comm/base/err.h"
+#include "exits/exits_calibration.h"
 #include "trainer/model/model_config.h"
 
 struct exits_outcomes {
@@ -39,7 +40,8 @@ struct exits_tally {
     double mean_loss;         /* cross entropy of the chosen exits */
     double mean_objective;    /* mean_loss + lambda mean_cost */
     double calibration_error; /* of the chosen exits' confidence: exits_calibration.h */
-    struct exits_tally_exit exits[MODEL_LAYERS_MAX + 1]; /* the first G + 1 */
+    struct exits_tally_exit exits[MODEL_LAYERS_MAX + 1];       /* the first G + 1 */
+    struct exits_calibration_bin bins[EXITS_CALIBRATION_BINS]; /* of the same confidence */
 };
 
 /*

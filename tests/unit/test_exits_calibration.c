@@ -102,6 +102,26 @@ START_TEST(error__cuts_bins_of_equal_mass)
 }
 END_TEST
 
+START_TEST(bins__are_what_the_error_is_made_of)
+{
+    struct exits_calibration_bin bins[EXITS_CALIBRATION_BINS];
+    double error = -1, sum = 0;
+    int64_t n = 0;
+
+    simulate(-.05);
+    ck_assert_int_eq(exits_calibration_bins(confidence, correct, SAMPLES, bins, &error), ERR_OK);
+    ck_assert_double_eq(error, error_of(confidence, correct, SAMPLES));
+    for (int b = 0; b < EXITS_CALIBRATION_BINS; b++) {
+        n += bins[b].n;
+        sum += (double)bins[b].n * fabs(bins[b].accuracy - bins[b].confidence);
+        ck_assert_int_gt(bins[b].n, SAMPLES / EXITS_CALIBRATION_BINS - 100);
+        ck_assert_double_ge(bins[b].confidence, b == 0 ? 0 : bins[b - 1].confidence);
+    }
+    ck_assert_int_eq(n, SAMPLES);
+    ck_assert_double_eq_tol(sum / SAMPLES, error, 1e-9);
+}
+END_TEST
+
 START_TEST(error__refuses_what_is_no_probability)
 {
     const uint8_t ok[] = {1, 0};
@@ -127,6 +147,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, error__is_inflated_by_a_mean_over_batches);
     tcase_add_test(tcase, error__does_not_depend_on_the_order_of_samples);
     tcase_add_test(tcase, error__cuts_bins_of_equal_mass);
+    tcase_add_test(tcase, bins__are_what_the_error_is_made_of);
     tcase_add_test(tcase, error__refuses_what_is_no_probability);
     suite_add_tcase(suite, tcase);
     return suite;
