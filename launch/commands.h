@@ -15,6 +15,7 @@ int command_drill_agent(int argc, char **argv); /* reaches a node of a drill, as
 int command_status(int argc, char **argv);      /* tell how a run does, from its files */
 int command_top(int argc, char **argv);         /* the same until it ends */
 int command_halt(int argc, char **argv);        /* ask a run to save and end */
+int command_report(int argc, char **argv);      /* write a page of runs, for people */
 int command_eval(int argc, char **argv);        /* evaluate a run's newest checkpoint */
 int command_config(int argc, char **argv);      /* check settings, print them, or their reference */
 int command_keeper(int argc, char **argv);      /* keep a job's snapshots on this node */

@@ -7,8 +7,7 @@
 #include "comm/base/hash.h"
 #include "launch/options_schema.h"
 
-/* False for settings that change where or how a run happens, but not its numbers. */
-static bool fixes_numbers(enum options_id option)
+bool train_settings_fix(enum options_id option)
 {
     switch (option) {
     case OPTION_output_dir:
@@ -47,7 +46,7 @@ static void print_scope(FILE *to, enum options_scope scope, const char *prefix,
                         const struct options *options)
 {
     for (int i = 0; i < OPTIONS_COUNT; i++) {
-        if (fixes_numbers((enum options_id)i) && options_schemas[i].scope == scope) {
+        if (train_settings_fix((enum options_id)i) && options_schemas[i].scope == scope) {
             fprintf(to, "%s%s: ", prefix, options_schemas[i].name);
             options_print_value(to, &options_schemas[i], options);
             fputc('\n', to);

@@ -6,8 +6,14 @@
 #ifndef LAUNCH_TRAIN_SETTINGS_H
 #define LAUNCH_TRAIN_SETTINGS_H
 
+#include <stdbool.h>
+
 #include "comm/base/err.h"
+#include "launch/options_schema.h"
 #include "launch/train_run.h"
+
+/* False for settings that change where or how a run happens, but not its numbers. */
+bool train_settings_fix(enum options_id option);
 
 /*
  * What a resumed run must have the same as the one it goes on with: a line "name: value"

@@ -134,6 +134,11 @@ bool jdoc_is_int(const struct jdoc *doc)
     return doc != NULL && json_typeof(inner(doc)) == JSON_INTEGER;
 }
 
+bool jdoc_is_number(const struct jdoc *doc)
+{
+    return json_is_number(inner(doc));
+}
+
 bool jdoc_is_true(const struct jdoc *doc)
 {
     return doc != NULL && json_is_true(inner(doc));

@@ -53,6 +53,7 @@ ERR_MUST_CHECK enum err jdoc_need_text(const struct jdoc *object, const char *ke
 bool jdoc_is_object(const struct jdoc *doc);
 bool jdoc_is_array(const struct jdoc *doc);
 bool jdoc_is_int(const struct jdoc *doc);
+bool jdoc_is_number(const struct jdoc *doc); /* whole or not */
 bool jdoc_is_true(const struct jdoc *doc);
 bool jdoc_is_bool(const struct jdoc *doc);
 bool jdoc_is_null(const struct jdoc *doc); /* written out: not for a member that is not there */
