@@ -10,6 +10,7 @@
 #include "data/data_cifar.h"
 #include "data/data_file.h"
 #include "data/data_idx.h"
+#include "data/data_text.h"
 
 /* Far above any of the sets; a bound for what inflates without end. */
 static const size_t FILE_BYTES_MAX = (size_t)4 << 30;
@@ -56,10 +57,6 @@ static const struct layout {
 
 static enum err check_shape(const struct data_set_shape *shape)
 {
-    if (shape->count < 1 || shape->count > UINT32_MAX) {
-        return ERR_FAIL(ERR_INVALID, "%" PRId64 " samples, expected 1 to %" PRIu32, shape->count,
-                        UINT32_MAX);
-    }
     if (shape->channels < 1 || shape->channels > DATA_CHANNELS_MAX || shape->height < 1 ||
         shape->height > UINT32_MAX || shape->width < 1 || shape->width > UINT32_MAX) {
         return ERR_FAIL(ERR_INVALID,
@@ -67,9 +64,18 @@ static enum err check_shape(const struct data_set_shape *shape)
                         ", expected 1 to %d channels and no empty side",
                         shape->channels, shape->height, shape->width, DATA_CHANNELS_MAX);
     }
-    if (shape->class_count < 1 || shape->class_count > DATA_CLASSES_MAX) {
-        return ERR_FAIL(ERR_INVALID, "class_count is %" PRId64 ", expected 1 to %d",
-                        shape->class_count, DATA_CLASSES_MAX);
+    return ERR_OK;
+}
+
+static enum err check_sizes(int64_t count, int64_t class_count)
+{
+    if (count < 1 || count > UINT32_MAX) {
+        return ERR_FAIL(ERR_INVALID, "%" PRId64 " samples, expected 1 to %" PRIu32, count,
+                        UINT32_MAX);
+    }
+    if (class_count < 1 || class_count > DATA_CLASSES_MAX) {
+        return ERR_FAIL(ERR_INVALID, "class_count is %" PRId64 ", expected 1 to %d", class_count,
+                        DATA_CLASSES_MAX);
     }
     return ERR_OK;
 }
@@ -81,6 +87,7 @@ enum err data_set_open_blank(const struct data_set_shape *shape, struct data_set
     void *block = NULL;
 
     assert(shape != NULL && set_out != NULL);
+    ERR_TRY(check_sizes(shape->count, shape->class_count));
     ERR_TRY(check_shape(shape));
     if (__builtin_mul_overflow(shape->channels * shape->height, shape->width, &image_pixels) ||
         __builtin_mul_overflow(shape->count, image_pixels, &images_bytes) ||
@@ -108,38 +115,90 @@ enum err data_set_open_blank(const struct data_set_shape *shape, struct data_set
     return ERR_OK;
 }
 
+enum err data_set_open_blank_text(int64_t count, int64_t token_count, int64_t class_count,
+                                  struct data_set **set_out)
+{
+    void *block = NULL;
+
+    assert(set_out != NULL);
+    ERR_TRY(check_sizes(count, class_count));
+    if (token_count < 0 || token_count > INT64_MAX / 8) {
+        return ERR_FAIL(ERR_NO_MEMORY, "%" PRId64 " texts of %" PRId64 " tokens", count,
+                        token_count);
+    }
+    struct data_set *set = calloc(1, sizeof(*set));
+    if (set == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "a data set");
+    }
+    const size_t offsets_bytes = (size_t)(count + 1) * sizeof(int64_t);
+    const enum err status =
+        memory_open(offsets_bytes + (size_t)(token_count + count) * sizeof(int32_t),
+                    "tokens and labels of a data set", &block);
+    if (status != ERR_OK) {
+        free(set);
+        return status;
+    }
+    set->kind = DATA_TEXTS;
+    set->shape = (struct data_set_shape){.count = count, .class_count = class_count};
+    set->offsets = block;
+    set->tokens = (int32_t *)(void *)(set->offsets + count + 1);
+    set->labels = set->tokens + token_count;
+    *set_out = set;
+    return ERR_OK;
+}
+
 void data_set_close(struct data_set *set)
 {
     if (set == NULL) {
         return;
     }
+    for (int64_t i = 0; set->class_names != NULL && i < set->shape.class_count; i++) {
+        free(set->class_names[i]);
+    }
+    free(set->class_names);
     memory_close(set->images); /* the labels lie in the same block */
+    memory_close(set->offsets);
     free(set);
+}
+
+static void hash_add_i32(struct hash_state *state, const int32_t *values, int64_t count)
+{
+    enum { AT_ONCE = 1024 };
+    uint8_t bytes[4 * AT_ONCE];
+
+    for (int64_t first = 0; first < count; first += AT_ONCE) {
+        const int64_t now = count - first < AT_ONCE ? count - first : AT_ONCE;
+        for (int64_t i = 0; i < now; i++) {
+            bytes_put_u32(bytes + 4 * i, (uint32_t)values[first + i]);
+        }
+        hash_add(state, bytes, 4 * (size_t)now);
+    }
+}
+
+static void hash_add_i64(struct hash_state *state, const int64_t *values, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        uint8_t bytes[8];
+        bytes_put_u64(bytes, (uint64_t)values[i]);
+        hash_add(state, bytes, sizeof(bytes));
+    }
 }
 
 enum err data_set_hash(const struct data_set *set, struct hash *hash_out)
 {
-    enum { LABELS_AT_ONCE = 1024 };
     const int64_t sizes[] = {set->shape.count, set->shape.channels, set->shape.height,
                              set->shape.width, set->shape.class_count};
-    const int64_t size_count = (int64_t)(sizeof(sizes) / sizeof(sizes[0]));
-    uint8_t bytes[4 * LABELS_AT_ONCE];
     struct hash_state *state = NULL;
 
     ERR_TRY(hash_open(&state));
-    for (int64_t i = 0; i < size_count; i++) {
-        bytes_put_u64(bytes + 8 * i, (uint64_t)sizes[i]);
+    hash_add_i64(state, sizes, (int64_t)(sizeof(sizes) / sizeof(sizes[0])));
+    if (set->kind == DATA_TEXTS) {
+        hash_add_i64(state, set->offsets, set->shape.count + 1);
+        hash_add_i32(state, set->tokens, set->offsets[set->shape.count]);
+    } else {
+        hash_add(state, set->images, (size_t)(set->shape.count * set->image_pixels));
     }
-    hash_add(state, bytes, sizeof(sizes));
-    hash_add(state, set->images, (size_t)(set->shape.count * set->image_pixels));
-    for (int64_t first = 0; first < set->shape.count; first += LABELS_AT_ONCE) {
-        const int64_t left = set->shape.count - first;
-        const int64_t now = left < LABELS_AT_ONCE ? left : LABELS_AT_ONCE;
-        for (int64_t i = 0; i < now; i++) {
-            bytes_put_u32(bytes + 4 * i, (uint32_t)set->labels[first + i]);
-        }
-        hash_add(state, bytes, 4 * (size_t)now);
-    }
+    hash_add_i32(state, set->labels, set->shape.count);
     *hash_out = hash_close(state);
     return ERR_OK;
 }
@@ -227,11 +286,8 @@ static enum err make_cifar(struct data_file *const files[], int label_bytes, int
     return ERR_OK;
 }
 
-enum err data_set_open(const struct data_set_source *source, struct data_set **set_out)
+static enum err open_images(const struct data_set_source *source, struct data_set **set_out)
 {
-    assert(source != NULL && source->folder != NULL && set_out != NULL);
-    assert(source->format <= DATA_CIFAR100);
-    assert(source->part <= DATA_TEST);
     const struct layout *layout = &layouts[source->format];
     const int64_t class_count =
         source->class_count != 0 ? source->class_count : layout->class_count;
@@ -250,19 +306,30 @@ enum err data_set_open(const struct data_set_source *source, struct data_set **s
     }
     status = source->format == DATA_IDX ? make_idx(files, class_count, &set)
                                         : make_cifar(files, layout->label_bytes, class_count, &set);
-    if (status != ERR_OK) {
-        goto close_files;
+    if (status == ERR_OK) {
+        *set_out = set;
     }
-    status = data_set_hash(set, &set->hash);
-    if (status != ERR_OK) {
-        data_set_close(set);
-        goto close_files;
-    }
-    *set_out = set;
 
 close_files:
     for (int i = 0; i < FILES_MAX; i++) {
         data_file_close(files[i]);
     }
     return status;
+}
+
+enum err data_set_open(const struct data_set_source *source, struct data_set **set_out)
+{
+    struct data_set *set = NULL;
+
+    assert(source != NULL && source->folder != NULL && set_out != NULL);
+    assert(source->format <= DATA_TEXT);
+    assert(source->part <= DATA_TEST);
+    ERR_TRY(source->format == DATA_TEXT ? data_text_open(source, &set) : open_images(source, &set));
+    const enum err status = data_set_hash(set, &set->hash);
+    if (status != ERR_OK) {
+        data_set_close(set);
+        return status;
+    }
+    *set_out = set;
+    return ERR_OK;
 }
