@@ -144,7 +144,7 @@ static int by_bytes(const void *a, const void *b)
 
 static void forget_names(struct data_labels *labels)
 {
-    for (int64_t i = 0; i < labels->count; i++) {
+    for (int64_t i = 0; labels->names != NULL && i < labels->count; i++) {
         free(labels->names[i]);
     }
     labels->count = 0;
@@ -247,9 +247,7 @@ void data_labels_close(struct data_labels *labels)
     if (labels == NULL) {
         return;
     }
-    if (labels->names != NULL) {
-        forget_names(labels);
-    }
+    forget_names(labels); /* which another may have taken over */
     free(labels->names);
     free(labels);
 }

@@ -22,7 +22,7 @@ enum { DATA_LABEL_BYTES_MAX = 256 };
 
 struct data_labels {
     int64_t count;             /* 1..DATA_CLASSES_MAX of data_set.h */
-    char **names;              /* [count], owned */
+    char **names;              /* [count], owned; NULL once another has taken them over */
     const char *origin;        /* which file they are from, for errors */
     struct data_vocab *lookup; /* name to class, owned */
 };

@@ -89,7 +89,7 @@ struct data_set {
  * labels than of images, a label beyond the classes, a damaged gzip stream);
  * ERR_INVALID if class_count or tokens_max is out of range or a path too long; of texts what
  * data_records_next() and data_labels_open() refuse; ERR_NO_MEMORY.
- * Cost: inflating, a copy and a hash of every byte; of texts about a microsecond a word.
+ * Cost: inflating, a copy and a hash of every byte; of texts half a microsecond a word.
  */
 ERR_MUST_CHECK enum err data_set_open(const struct data_set_source *source,
                                       struct data_set **set_out);

@@ -16,6 +16,7 @@
 #include "comm/base/clock.h"
 #include "comm/base/memory.h"
 #include "data/data_order.h"
+#include "data/data_pack.h"
 
 /* One is read while the other is rendered. */
 enum { RING_BATCHES = 2 };
@@ -26,6 +27,8 @@ enum { FREE_SLOT_WAIT_MS = 1000 };
 struct slot {
     uint64_t epoch;
     float *images;
+    int32_t *tokens;
+    int32_t *lengths;
     int32_t *labels;
     uint32_t *samples;
 };
@@ -78,6 +81,42 @@ static uint64_t find_step(const struct data_stream_options *options, int64_t ste
     return epoch;
 }
 
+static bool is_of_texts(const struct data_stream_options *options)
+{
+    return options->set != NULL && options->set->kind == DATA_TEXTS;
+}
+
+/*
+ * Texts: the samples at positions first .. first + count - 1 of a batch that is sorted by
+ * length, stably, and whose micro-batches are then put in the order of data_pack_place(). By
+ * counting, twice over the batch, as there is no memory for a list of it.
+ */
+static void find_texts(const struct data_stream_options *options, const struct data_order *order,
+                       int64_t batch, int64_t first, int64_t count, uint32_t *samples_out)
+{
+    const struct data_set *set = options->set;
+    const int64_t micro = options->micro_samples;
+    const int64_t micro_count = options->batch_samples / micro;
+    uint32_t starts[DATA_TOKENS_MAX + 2] = {0}; /* of a length among the sorted samples */
+
+    assert(set->tokens_max <= DATA_TOKENS_MAX);
+    for (int64_t i = 0; i < options->batch_samples; i++) {
+        starts[data_set_length(set, sample_at(options, order, batch, i)) + 1]++;
+    }
+    for (int64_t length = 0; length < set->tokens_max; length++) {
+        starts[length + 1] += starts[length];
+    }
+    for (int64_t i = 0; i < options->batch_samples; i++) {
+        const uint32_t sample = sample_at(options, order, batch, i);
+        const int64_t sorted = starts[data_set_length(set, sample)]++;
+        const int64_t position =
+            data_pack_place(sorted / micro, micro_count) * micro + sorted % micro;
+        if (position >= first && position < first + count) {
+            samples_out[position - first] = sample;
+        }
+    }
+}
+
 uint32_t data_stream_sample(const struct data_stream_options *options, int64_t step,
                             int64_t position, uint64_t *epoch_out)
 {
@@ -86,6 +125,11 @@ uint32_t data_stream_sample(const struct data_stream_options *options, int64_t s
 
     assert(position >= 0 && position < options->batch_samples);
     *epoch_out = find_step(options, step, &order, &batch);
+    if (is_of_texts(options)) {
+        uint32_t sample = 0;
+        find_texts(options, &order, batch, position, 1, &sample);
+        return sample;
+    }
     return sample_at(options, &order, batch, position);
 }
 
@@ -97,6 +141,10 @@ void data_stream_part(const struct data_stream_options *options, int64_t step,
     int64_t batch = 0;
 
     *epoch_out = find_step(options, step, &order, &batch);
+    if (is_of_texts(options)) {
+        find_texts(options, &order, batch, options->rank * part_samples, part_samples, samples_out);
+        return;
+    }
     for (int64_t i = 0; i < part_samples; i++) {
         samples_out[i] = sample_at(options, &order, batch, options->rank * part_samples + i);
     }
@@ -193,11 +241,18 @@ static bool render_batch(struct data_stream *stream, int64_t step, struct slot *
 
     data_stream_part(options, step, slot->samples, &slot->epoch);
     for (int64_t i = 0; i < stream->part_samples; i++) {
+        slot->labels[i] = options->set->labels[slot->samples[i]];
+    }
+    if (is_of_texts(options)) {
+        data_pack_rows(options->set, slot->samples, stream->part_samples, options->set->tokens_max,
+                       slot->tokens, slot->lengths);
+        return true;
+    }
+    for (int64_t i = 0; i < stream->part_samples; i++) {
         if (atomic_load(&stream->must_stop)) {
             return false;
         }
         const int64_t sample = slot->samples[i];
-        slot->labels[i] = options->set->labels[sample];
         data_render(options->augment, options->set, sample, slot->epoch,
                     slot->images + i * options->set->image_pixels);
     }
@@ -240,19 +295,38 @@ static void *render_ahead(void *argument)
     return NULL;
 }
 
+/* What a batch of texts has, or one of images. */
+static enum err open_inputs(const struct data_stream *stream, struct slot *slot)
+{
+    const struct data_set *set = stream->options.set;
+    int64_t floats = 0;
+    void *tokens = NULL;
+    void *lengths = NULL;
+
+    if (!is_of_texts(&stream->options)) {
+        if (__builtin_mul_overflow(stream->part_samples, set->image_pixels, &floats)) {
+            floats = INT64_MAX;
+        }
+        return memory_open_f32(floats, "images of a batch", &slot->images);
+    }
+    static_assert(UINT32_MAX * (DATA_TOKENS_MAX * sizeof(int32_t)) < INT64_MAX, "bytes of a batch");
+    const size_t count = (size_t)stream->part_samples;
+    ERR_TRY(memory_open(count * (size_t)set->tokens_max * sizeof(int32_t), "tokens of a batch",
+                        &tokens));
+    slot->tokens = tokens;
+    ERR_TRY(memory_open(count * sizeof(int32_t), "lengths of a batch", &lengths));
+    slot->lengths = lengths;
+    return ERR_OK;
+}
+
 static enum err open_slots(struct data_stream *stream)
 {
     const size_t count = (size_t)stream->part_samples;
-    const int64_t image_pixels = stream->options.set->image_pixels;
-    int64_t floats = 0;
 
-    if (__builtin_mul_overflow(stream->part_samples, image_pixels, &floats)) {
-        floats = INT64_MAX;
-    }
     for (int i = 0; i < RING_BATCHES; i++) {
         void *labels = NULL;
         void *samples = NULL;
-        ERR_TRY(memory_open_f32(floats, "images of a batch", &stream->slots[i].images));
+        ERR_TRY(open_inputs(stream, &stream->slots[i]));
         ERR_TRY(memory_open(count * sizeof(int32_t), "labels of a batch", &labels));
         stream->slots[i].labels = labels;
         ERR_TRY(memory_open(count * sizeof(uint32_t), "samples of a batch", &samples));
@@ -265,6 +339,8 @@ static void close_slots(struct data_stream *stream)
 {
     for (int i = 0; i < RING_BATCHES; i++) {
         memory_close(stream->slots[i].images);
+        memory_close(stream->slots[i].tokens);
+        memory_close(stream->slots[i].lengths);
         memory_close(stream->slots[i].labels);
         memory_close(stream->slots[i].samples);
     }
@@ -314,7 +390,8 @@ enum err data_stream_open(const struct data_stream_options *options, int64_t fir
     enum err status = ERR_OK;
 
     assert(options != NULL && stream_out != NULL);
-    assert(options->set != NULL && options->augment != NULL && options->samples != NULL);
+    assert(options->set != NULL && options->samples != NULL);
+    assert(options->augment != NULL || is_of_texts(options));
     assert(options->timeout_ms >= 0);
     ERR_TRY(data_stream_check(options));
     ERR_TRY(check_samples(options));
@@ -372,6 +449,9 @@ enum err data_stream_next(struct data_stream *stream, struct data_batch *batch_o
                                      .epoch = slot->epoch,
                                      .count = stream->part_samples,
                                      .images = slot->images,
+                                     .tokens = slot->tokens,
+                                     .lengths = slot->lengths,
+                                     .token_stride = stream->options.set->tokens_max,
                                      .labels = slot->labels,
                                      .samples = slot->samples};
     return ERR_OK;

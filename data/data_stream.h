@@ -8,7 +8,10 @@
  *      epoch = s / floor(n / B)        batch of the epoch = s mod floor(n / B)
  *      sample at position p of the batch = samples[order of the epoch at batch * B + p]
  *
- * so every step can be asked for at once, with nothing to save and nothing to skip.
+ * so every step can be asked for at once, with nothing to save and nothing to skip. Of texts
+ * these are the samples of the batch, but not their positions: those are by length, as
+ * data_pack.h says, so that the texts of a micro-batch have like lengths. The pure functions
+ * do the same if they are given the set.
  *
  * A batch is B / micro_samples micro-batches, and rank r of N has q = B / micro_samples / N
  * of them in a row. The batch as a whole and its micro-batches do not depend on N:
@@ -36,8 +39,8 @@ enum { DATA_STREAM_TIMEOUT_MS = 60000 };
 
 /* What is pointed to is lent, read-only, until the stream is closed. */
 struct data_stream_options {
-    const struct data_set *set;         /* for the pure functions may be NULL */
-    const struct data_augment *augment; /* for the pure functions may be NULL */
+    const struct data_set *set;         /* for the pure functions may be NULL, if of images */
+    const struct data_augment *augment; /* of images; for the pure functions may be NULL */
     const uint32_t *samples;            /* [sample_count] sample numbers to train on */
     int64_t sample_count;               /* n */
     uint64_t seed;                      /* of the order */
@@ -53,7 +56,10 @@ struct data_batch {
     int64_t step;
     uint64_t epoch;
     int64_t count;           /* samples: B / N; micro-batch m has [m * micro, (m + 1) * micro) */
-    const float *images;     /* [count, channels, height, width] */
+    const float *images;     /* [count, channels, height, width]; NULL: texts */
+    const int32_t *tokens;   /* [count, token_stride], filled up with the pad id; NULL: images */
+    const int32_t *lengths;  /* [count] tokens of each text; NULL: images */
+    int64_t token_stride;    /* tokens_max of the set */
     const int32_t *labels;   /* [count] */
     const uint32_t *samples; /* [count] sample numbers */
 };
@@ -72,7 +78,7 @@ int64_t data_stream_epoch_batches(const struct data_stream_options *options);
 
 /*
  * The sample at `position` in 0..B - 1 of the batch of `step` >= 0, and the step's epoch.
- * Cannot fail. The options have passed data_stream_check().
+ * Cannot fail. The options have passed data_stream_check(). Cost: of texts linear in B.
  */
 uint32_t data_stream_sample(const struct data_stream_options *options, int64_t step,
                             int64_t position, uint64_t *epoch_out);
@@ -80,7 +86,7 @@ uint32_t data_stream_sample(const struct data_stream_options *options, int64_t s
 /*
  * The samples of this rank's part of the batch of `step`, [B / N], and the step's epoch:
  * the same as data_stream_sample() for each of them, but the order is set up once.
- * Cannot fail.
+ * Cannot fail. Cost: of texts linear in B.
  */
 void data_stream_part(const struct data_stream_options *options, int64_t step,
                       uint32_t *samples_out, uint64_t *epoch_out);
@@ -102,7 +108,7 @@ ERR_MUST_CHECK enum err data_stream_open(const struct data_stream_options *optio
  */
 ERR_MUST_CHECK enum err data_stream_next(struct data_stream *stream, struct data_batch *batch_out);
 
-/* Stops the thread, at the latest after the image it is at, and frees all. NULL is allowed. */
+/* Stops the thread, at the latest after the image or batch of texts it is at, and frees all. NULL is allowed. */
 void data_stream_close(struct data_stream *stream);
 
 #endif

@@ -5,6 +5,9 @@
 
 #include <utf8proc.h>
 
+/* Below these utf8proc need not be asked, which takes most of the time of ASCII text. */
+enum { ASCII_END = 0x80, FIRST_DECOMPOSED = 0xC0, FIRST_MARK = 0x300 };
+
 const char *data_unicode_version(void)
 {
     return utf8proc_unicode_version();
@@ -64,17 +67,23 @@ size_t data_unicode_put(int32_t code, char bytes_out[DATA_UNICODE_BYTES_MAX])
 
 bool data_unicode_is_space(int32_t code)
 {
+    if (code < ASCII_END) {
+        return code == ' ' || (code >= '\t' && code <= '\r');
+    }
     switch (utf8proc_category(code)) {
     case UTF8PROC_CATEGORY_ZS:
     case UTF8PROC_CATEGORY_ZL:
     case UTF8PROC_CATEGORY_ZP: return true;
-    case UTF8PROC_CATEGORY_CC: return (code >= '\t' && code <= '\r') || code == 0x85;
+    case UTF8PROC_CATEGORY_CC: return code == 0x85;
     default: return false;
     }
 }
 
 bool data_unicode_is_letter(int32_t code)
 {
+    if (code < ASCII_END) {
+        return (code >= 'a' && code <= 'z') || (code >= 'A' && code <= 'Z');
+    }
     const utf8proc_category_t category = utf8proc_category(code);
 
     return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO;
@@ -82,6 +91,9 @@ bool data_unicode_is_letter(int32_t code)
 
 bool data_unicode_is_number(int32_t code)
 {
+    if (code < ASCII_END) {
+        return code >= '0' && code <= '9';
+    }
     const utf8proc_category_t category = utf8proc_category(code);
 
     return category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO;
@@ -89,12 +101,12 @@ bool data_unicode_is_number(int32_t code)
 
 bool data_unicode_is_mark(int32_t code)
 {
-    return utf8proc_category(code) == UTF8PROC_CATEGORY_MN;
+    return code >= FIRST_MARK && utf8proc_category(code) == UTF8PROC_CATEGORY_MN;
 }
 
 bool data_unicode_is_punctuation(int32_t code)
 {
-    if (code < 0x80) {
+    if (code < ASCII_END) {
         return (code >= '!' && code <= '/') || (code >= ':' && code <= '@') ||
                (code >= '[' && code <= '`') || (code >= '{' && code <= '~');
     }
@@ -104,6 +116,9 @@ bool data_unicode_is_punctuation(int32_t code)
 
 bool data_unicode_is_control(int32_t code)
 {
+    if (code < ASCII_END) {
+        return code < ' ' || code == 0x7F;
+    }
     switch (utf8proc_category(code)) {
     case UTF8PROC_CATEGORY_CC:
     case UTF8PROC_CATEGORY_CF:
@@ -114,12 +129,16 @@ bool data_unicode_is_control(int32_t code)
 
 int data_unicode_combining_class(int32_t code)
 {
-    return utf8proc_get_property(code)->combining_class;
+    return code < FIRST_MARK ? 0 : utf8proc_get_property(code)->combining_class;
 }
 
 int data_unicode_decompose(int32_t code, int32_t codes_out[DATA_UNICODE_DECOMPOSED_MAX])
 {
     int boundary = 0;
+    if (code < FIRST_DECOMPOSED) {
+        codes_out[0] = code;
+        return 1;
+    }
     const utf8proc_ssize_t count = utf8proc_decompose_char(
         code, codes_out, DATA_UNICODE_DECOMPOSED_MAX, UTF8PROC_DECOMPOSE, &boundary);
 
@@ -133,6 +152,10 @@ int data_unicode_lower(int32_t code, int32_t codes_out[DATA_UNICODE_LOWER_MAX])
         codes_out[0] = 'i';
         codes_out[1] = 0x307;
         return 2;
+    }
+    if (code < ASCII_END) {
+        codes_out[0] = code >= 'A' && code <= 'Z' ? code + ('a' - 'A') : code;
+        return 1;
     }
     codes_out[0] = utf8proc_tolower(code);
     return 1;
