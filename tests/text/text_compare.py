@@ -1,7 +1,7 @@
-"""text_compare.py PROGRAM FOLDER IDS_MAX FILE...: ids of text_ids against Hugging Face's, line by line.
+"""text_compare.py PROGRAM JOB...: ids of text_ids (PROGRAM) against Hugging Face's, line by line.
 
-A line of a FILE is a text, in which \\xHH is a byte. Ends with 1 at the first lines that differ, of which
-the texts and both lists of ids are shown.
+A JOB is FOLDER:IDS_MAX:FILE[:FILE...]. A line of a FILE is a text, in which \\xHH is a byte. Shows the first
+lines that differ, with both lists of ids, and then ends with 1.
 """
 import os
 import re
@@ -22,24 +22,32 @@ def hugging_face(folder):
     return transformers.BertTokenizerFast.from_pretrained(folder)
 
 
-def main():
-    program, folder, ids_max, *paths = sys.argv[1:]
-    tokenizer = hugging_face(folder)
+def compare(program, folder, ids_max, path):
+    """How many lines of the file differ."""
+    with open(path, "rb") as file:
+        data = file.read()
+    lines = data.split(b"\n")[:-1]
+    ran = subprocess.run([program, folder, ids_max], input=data, stdout=subprocess.PIPE, check=True)
+    ours = ran.stdout.decode().split("\n")[:-1]
+    texts = [text_of(line) for line in lines]
+    theirs = hugging_face(folder)(texts, truncation=True, max_length=int(ids_max))["input_ids"]
+    assert len(ours) == len(theirs) == len(lines), (len(ours), len(theirs), len(lines))
     different = 0
-    for path in paths:
-        with open(path, "rb") as file:
-            data = file.read()
-        lines = data.split(b"\n")[:-1]
-        ours = subprocess.run([program, folder, ids_max], input=data, stdout=subprocess.PIPE, check=True)
-        ours = ours.stdout.decode().split("\n")[:-1]
-        assert len(ours) == len(lines), (len(ours), len(lines))
-        theirs = tokenizer([text_of(line) for line in lines], truncation=True, max_length=int(ids_max))
-        for number, (line, a, b) in enumerate(zip(lines, ours, theirs["input_ids"]), 1):
-            if a != " ".join(map(str, b)):
-                different += 1
-                if different <= 10:
-                    print(f"{path}: line {number}: {line!r}\n  ours   {a}\n  theirs {' '.join(map(str, b))}")
-        print(f"{path}: {len(lines)} texts, {sum(map(len, theirs['input_ids']))} ids")
+    for number, (line, a, b) in enumerate(zip(lines, ours, (" ".join(map(str, ids)) for ids in theirs)), 1):
+        different += a != b
+        if a != b and different <= 3:
+            print(f"line {number}: {line!r}\n  ours   {a}\n  theirs {b}")
+    count = sum(map(len, theirs))
+    print(f"{folder}, at most {ids_max}, {path}: {len(lines)} texts, {count} ids, {different} texts differ")
+    return different
+
+
+def main():
+    program, *jobs = sys.argv[1:]
+    different = 0
+    for job in jobs:
+        folder, ids_max, *paths = job.split(":")
+        different += sum(compare(program, folder, ids_max, path) for path in paths)
     print(f"{different} differ from transformers {transformers.__version__}")
     return 1 if different else 0
 
