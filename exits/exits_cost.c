@@ -16,9 +16,21 @@ int64_t exits_cost_block_pooled(int64_t tokens, int64_t width, int64_t intermedi
     return keys_and_values + query_and_output + attention + 2 * width * intermediate;
 }
 
+/* What an exit makes of the heads before it. */
+static int64_t chain_cost(const struct exits_cost_shape *shape, int exit)
+{
+    const int64_t K = shape->classes;
+    const int64_t ensemble = shape->gate == EXITS_GATE_ENSEMBLE ? (exit + 2) * K : 0;
+
+    if (exit == 0 || shape->heads == EXITS_HEADS_PLAIN) {
+        return ensemble;
+    }
+    return ensemble + (shape->heads == EXITS_HEADS_BOOSTED ? K : K * K);
+}
+
 static int64_t head_cost(const struct exits_cost_shape *shape, int exit)
 {
-    const int64_t chain = shape->heads == EXITS_HEADS_BOOSTED && exit > 0 ? shape->classes : 0;
+    const int64_t chain = chain_cost(shape, exit);
 
     if (shape->head == EXITS_HEAD_NORM_MLP) {
         return shape->head_hidden * (shape->width + shape->classes) + chain;
@@ -34,7 +46,7 @@ static int64_t gate_cost(const struct exits_cost_shape *shape)
     const int64_t inputs = is_hidden ? shape->width : 4;
     const int64_t features = is_hidden ? 0 : 9 * shape->classes + 1; /* K + (K + 1) + 2 K + 5 K */
 
-    if (!shape->has_gates || shape->gate == EXITS_GATE_NONE) {
+    if (!shape->has_gates || !exits_gate_decides(shape->gate)) {
         return 0;
     }
     if (is_deep) {

@@ -6,7 +6,8 @@
  *      embedding  patches * inputs of a patch * D
  *      block      N (4 D^2 + 2 D F) + 2 N^2 D
  *      head       D K, or D hidden + hidden K with a hidden layer; of the pooled row only;
- *                 boosted K more, but at the first exit
+ *                 but at the first exit boosted K more, cascaded K^2; an ensemble of m heads
+ *                 (m + 1) K, at all exits
  *      gate       features 9 K + 1 if it reads them, and (inputs + 1) * outputs of each of its
  *                 linear layers
  *

@@ -2,6 +2,7 @@
 #include <assert.h>
 
 #include "exits/exits_distill.h"
+#include "exits/exits_ensemble.h"
 #include "exits/exits_judge.h"
 
 void exits_judge_cuda(const struct exits_judge *judge)
@@ -13,5 +14,17 @@ void exits_judge_cuda(const struct exits_judge *judge)
 void exits_distill_cuda(const struct exits_distill_rows *rows)
 {
     (void)rows;
+    assert(!"no device of this program is a CUDA device");
+}
+
+void exits_ensemble_forward_cuda(const struct exits_ensemble *ensemble)
+{
+    (void)ensemble;
+    assert(!"no device of this program is a CUDA device");
+}
+
+void exits_ensemble_backward_cuda(const struct exits_ensemble *ensemble)
+{
+    (void)ensemble;
     assert(!"no device of this program is a CUDA device");
 }

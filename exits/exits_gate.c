@@ -47,7 +47,7 @@ void exits_gate_forward(struct exits_work *work, int i, const float *features)
     const struct exits_rows *rows = &work->rows[i];
     const float entropy_scale = 1.0f / logf((float)net->config.classes);
 
-    if (net->config.gate == EXITS_GATE_NONE) {
+    if (!exits_gate_decides(net->config.gate)) {
         net->ops.zero(rows->gate, rows->n);
         return;
     }
@@ -90,6 +90,22 @@ static void backward_hidden(struct exits_work *work, int i, const float *feature
                             net->block + places->at[GATE_NORM_GAIN], n, D, accumulate);
 }
 
+static void backward_ensemble(struct exits_work *work, int i, const float *weights,
+                              float *gradients, bool accumulate)
+{
+    const struct exits_net *net = work->net;
+    const struct exits_rows *rows = &work->rows[i];
+    struct exits_ensemble ensemble = exits_ensemble_of(work, i);
+
+    net->ops.xent_backward(work->dlogits, rows->answer, rows->answer_lse, rows->labels, weights,
+                           rows->n, net->config.classes);
+    ensemble.danswer = work->dlogits;
+    ensemble.dweights = gradients + net->exits[i].at[ENSEMBLE_WEIGHT];
+    ensemble.dbias = gradients + net->exits[i].at[ENSEMBLE_BIAS];
+    ensemble.accumulate = accumulate;
+    work->answer_backward(&ensemble);
+}
+
 void exits_gate_backward(struct exits_work *work, int set, int exit, const float *features,
                          const float *dgate, float *gradients, bool accumulate)
 {
@@ -98,6 +114,10 @@ void exits_gate_backward(struct exits_work *work, int set, int exit, const float
     const struct exits_rows *rows = &work->rows[i];
 
     if (net->config.gate == EXITS_GATE_NONE) {
+        return;
+    }
+    if (net->config.gate == EXITS_GATE_ENSEMBLE) {
+        backward_ensemble(work, i, dgate, gradients, accumulate);
         return;
     }
     if (exits_gate_is_hidden(net->config.gate)) {

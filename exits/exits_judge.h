@@ -45,10 +45,11 @@ struct exits_judge {
     const double *costs;        /* [G + 1], of leaving at each */
     const float *fixed;         /* [G + 1], weights that are the same for all samples */
     const float *balance;       /* [G], weights of open targets; NULL: 1 */
-    const float *loss_of;       /* [n] each: cross entropies */
+    const float *loss_of;       /* [n] each: cross entropies of the answers */
     const float *gate_of;       /* [n] each: logits of the gates */
     const float *lesson_of;     /* [n] each: what following a teacher adds to the loss; NULL: 0 */
-    int64_t stride;             /* of these three, in floats */
+    const float *own_of;        /* [n] each: of the heads, where ensembles answer; NULL: the same */
+    int64_t stride;             /* of these four, in floats */
     const int32_t *class_of;    /* [n] each, predicted */
     int64_t class_stride;       /* in integers */
     const float *final_loss;    /* [n] */
@@ -154,6 +155,15 @@ KERN_FN double exits_judge_gates(const struct exits_judge *judge, const struct e
         }
         return 0;
     }
+    if (judge->teach == EXITS_TEACH_ANSWER) {
+        double sum = 0;
+        for (int g = 0; g < G; g++) {
+            judged->targets[g] = 0;
+            judged->dgates[g] = 1; /* by the cross entropy of the answer */
+            sum += (double)judged->loss[g];
+        }
+        return sum;
+    }
     if (judge->teach == EXITS_TEACH_DOUBT) {
         exits_uncertainty_targets(judged->loss, G, judged->targets);
         return exits_uncertainty_loss(judged->gates, judged->targets, G, judged->dgates);
@@ -238,7 +248,9 @@ KERN_FN float exits_judge_add_weighted(const struct exits_judge *judge, float su
 
     for (int64_t i = 0; i < judge->n; i++) {
         for (int g = 0; g < judge->trained; g++) {
-            float loss = first.loss[i * stride + g];
+            float loss = judge->own_of != NULL && g < judge->G
+                             ? judge->own_of[g * judge->stride + i]
+                             : first.loss[i * stride + g];
             if (judge->lesson_of != NULL && g < judge->G) {
                 loss += judge->lesson_of[g * judge->stride + i];
             }

@@ -34,10 +34,11 @@ struct exits_method exits_method_with(enum exits_loss loss, enum exits_gate_kind
 {
     struct exits_method method = *exits_method_of(loss);
 
-    if (gate == EXITS_GATE_NONE) {
-        method.teach = EXITS_TEACH_NOTHING;
+    if (!exits_gate_decides(gate)) {
+        method.teach = gate == EXITS_GATE_NONE ? EXITS_TEACH_NOTHING : EXITS_TEACH_ANSWER;
         method.score = EXITS_SCORE_MAX_PROB;
     } else if (method.score == EXITS_SCORE_MAX_PROB) { /* it has gates by choice of the settings */
+        method.teach = EXITS_TEACH_TARGET;
         method.score = EXITS_SCORE_HAZARD;
     }
     return method;
@@ -47,6 +48,6 @@ bool exits_method_allows(enum exits_loss loss, enum exits_gate_kind gate)
 {
     const enum exits_weigh weigh = methods[loss].weigh;
 
-    return gate != EXITS_GATE_NONE ||
+    return exits_gate_decides(gate) ||
            (weigh != EXITS_WEIGH_PROBABILITY && weigh != EXITS_WEIGH_CERTAINTY);
 }

@@ -36,7 +36,7 @@ enum exits_weigh {
 };
 
 /* What a head sees of the one before: exits_net.h. */
-enum exits_heads { EXITS_HEADS_PLAIN, EXITS_HEADS_BOOSTED };
+enum exits_heads { EXITS_HEADS_PLAIN, EXITS_HEADS_BOOSTED, EXITS_HEADS_CASCADED };
 
 /* Whom heads follow beside the labels: exits_distill.h. */
 enum exits_teacher { EXITS_TEACHER_NOBODY, EXITS_TEACHER_LAST, EXITS_TEACHER_NEXT };
@@ -47,6 +47,7 @@ enum exits_teach {
     EXITS_TEACH_TARGET, /* whether going on is of use: exits_target.h, exits_gate_loss.h */
     EXITS_TEACH_DOUBT,  /* 1 - p(label): exits_uncertainty.h */
     EXITS_TEACH_PONDER, /* the expected loss and a prior: exits_ponder.h */
+    EXITS_TEACH_ANSWER, /* the answer of the ensemble that stands in the gates' place */
     EXITS_TEACH_ERROR,  /* whether the answer is wrong: exits_uncertainty.h */
 };
 
@@ -55,10 +56,17 @@ enum exits_gate_kind {
     EXITS_GATE_MLP,
     EXITS_GATE_HIDDEN_LINEAR, /* of the pooled stream, behind a norm of its own */
     EXITS_GATE_HIDDEN_MLP,
-    EXITS_GATE_SHARED, /* HIDDEN_LINEAR, one for all exits of a set */
+    EXITS_GATE_SHARED,   /* HIDDEN_LINEAR, one for all exits of a set */
+    EXITS_GATE_ENSEMBLE, /* decides nothing, but answers from all heads so far: exits_ensemble.h */
     EXITS_GATE_NONE,
     EXITS_GATE_COUNT,
 };
+
+/* Whether a gate of this kind says who leaves. */
+static inline bool exits_gate_decides(enum exits_gate_kind kind)
+{
+    return kind < EXITS_GATE_ENSEMBLE;
+}
 
 enum exits_needs {
     EXITS_NEEDS_STEP = 1,  /* where in the stage a step is */
@@ -83,7 +91,8 @@ extern const char exits_method_choices[]; /* "|jei|uncertainty|...": for the set
 /* Static storage. */
 const struct exits_method *exits_method_of(enum exits_loss loss);
 
-/* The same with a gate of that kind: without any, nothing is taught and the largest probability counts. */
+/*
+ * The same with a gate of that kind: without any that decides, the largest probability counts. */
 struct exits_method exits_method_with(enum exits_loss loss, enum exits_gate_kind gate);
 
 /* Whether a method can be trained with such gates: weights that are theirs need some. */

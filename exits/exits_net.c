@@ -10,7 +10,7 @@
 #include "exits/exits_net_priv.h"
 
 /* SALT tells the random numbers of exits from those of the backbone. */
-enum { CACHE_LINE_FLOATS = 16, SALT = 1, LINEARS_MAX = 4 };
+enum { CACHE_LINE_FLOATS = 16, SALT = 1, LINEARS_MAX = 5 };
 
 bool exits_net_has(const struct exits_net_config *config, enum exits_tensor tensor)
 {
@@ -25,7 +25,12 @@ bool exits_net_has(const struct exits_net_config *config, enum exits_tensor tens
     case GATE_UP_BIAS:
         return config->gate == EXITS_GATE_MLP || config->gate == EXITS_GATE_HIDDEN_MLP;
     case GATE_WEIGHT:
-    case GATE_BIAS: return config->gate != EXITS_GATE_NONE;
+    case GATE_BIAS: return exits_gate_decides(config->gate);
+    case CASCADE_NORM_GAIN:
+    case CASCADE_NORM_BIAS:
+    case CASCADE_WEIGHT: return config->heads == EXITS_HEADS_CASCADED;
+    case ENSEMBLE_WEIGHT:
+    case ENSEMBLE_BIAS: return config->gate == EXITS_GATE_ENSEMBLE;
     default: return true;
     }
 }
@@ -44,6 +49,12 @@ static int64_t gate_inputs(const struct exits_net_config *config)
 static int64_t gate_out_inputs(const struct exits_net_config *config)
 {
     return exits_net_has(config, GATE_UP_WEIGHT) ? config->gate_hidden : gate_inputs(config);
+}
+
+/* The first head has none before it. */
+static bool is_of_later(int tensor)
+{
+    return tensor >= CASCADE_NORM_GAIN && tensor <= CASCADE_WEIGHT;
 }
 
 static bool is_shared(const struct exits_net_config *config, int tensor)
@@ -77,6 +88,9 @@ static enum err add_exit(struct exits_net *net, int set, int exit)
         [UP_BIAS] = {"dense.bias", 1, config->head_hidden, 1, PARAM_ZERO},
         [HEAD_WEIGHT] = {"classifier.weight", 2, K, head_inputs(config), PARAM_XAVIER},
         [HEAD_BIAS] = {"classifier.bias", 1, K, 1, PARAM_ZERO},
+        [CASCADE_NORM_GAIN] = {"cascade.norm.weight", 1, K, 1, PARAM_ONE},
+        [CASCADE_NORM_BIAS] = {"cascade.norm.bias", 1, K, 1, PARAM_ZERO},
+        [CASCADE_WEIGHT] = {"cascade.weight", 2, K, K, PARAM_XAVIER},
         [GATE_NORM_GAIN] = {"gate.norm.weight", 1, D, 1, PARAM_ONE},
         [GATE_NORM_BIAS] = {"gate.norm.bias", 1, D, 1, PARAM_ZERO},
         [GATE_UP_WEIGHT] = {"gate.dense.weight", 2, config->gate_hidden, gate_inputs(config),
@@ -84,6 +98,8 @@ static enum err add_exit(struct exits_net *net, int set, int exit)
         [GATE_UP_BIAS] = {"gate.dense.bias", 1, config->gate_hidden, 1, PARAM_ZERO},
         [GATE_WEIGHT] = {"gate.out.weight", 2, 1, gate_out_inputs(config), PARAM_ZERO},
         [GATE_BIAS] = {"gate.out.bias", 1, 1, 1, PARAM_ZERO},
+        [ENSEMBLE_WEIGHT] = {"ensemble.weight", 1, exit + 1, 1, PARAM_ZERO},
+        [ENSEMBLE_BIAS] = {"ensemble.bias", 1, K, 1, PARAM_ZERO},
     };
     struct exits_places *places = &net->exits[set * config->count + exit];
 
@@ -97,6 +113,9 @@ static enum err add_exit(struct exits_net *net, int set, int exit)
             .init = table[t].init,
         };
         places->at[t] = -1;
+        if (is_of_later(t) && exit == 0) {
+            continue;
+        }
         if (is_shared(config, t) && exit > 0) {
             places->at[t] = places[-exit].at[t];
         } else if (exits_net_has(config, (enum exits_tensor)t)) {
@@ -154,6 +173,9 @@ static int linears_of(const struct exits_net *net, struct exits_places *places,
     if (exits_net_has(&net->config, UP_WEIGHT)) {
         linears_out[count++] = &places->up;
     }
+    if (places->at[CASCADE_WEIGHT] >= 0) {
+        linears_out[count++] = &places->cascade;
+    }
     if (is_hidden) {
         linears_out[count++] = &places->gate_out;
     }
@@ -172,6 +194,9 @@ static void shape_linears(const struct exits_net *net, struct exits_places *plac
                                         .weight = net->block + places->at[HEAD_WEIGHT]};
     places->up = (struct kern_linear){
         .N = config->head_hidden, .K = config->width, .weight = net->block + places->at[UP_WEIGHT]};
+    places->cascade = (struct kern_linear){.N = config->classes,
+                                           .K = config->classes,
+                                           .weight = net->block + places->at[CASCADE_WEIGHT]};
     places->gate_up = (struct kern_linear){.N = config->gate_hidden,
                                            .K = gate_inputs(config),
                                            .weight = net->block + places->at[GATE_UP_WEIGHT]};

@@ -11,12 +11,14 @@
  *               NORM_MLP     z = W gelu(U norm(h) + c) + b
  *      heads    PLAIN        each by itself
  *               BOOSTED      z_l += w z_{l-1}, a constant for the gradient; the first by itself
+ *               CASCADED     z_l += V norm(z_{l-1}), likewise
  *      features f = (p_max, H(p) / ln K, margin, H(q) / ln K) of z      (kern_xent.h)
  *      gate     LINEAR       a = w f + b
  *               MLP          a = w relu(U f + c) + b
  *               HIDDEN_LINEAR  a = w norm(h) + b, of a norm of its own
  *               HIDDEN_MLP     a = w gelu(U norm(h) + c) + b
  *               SHARED         HIDDEN_LINEAR, one for all exits of a set
+ *               ENSEMBLE       a = 0; the exit answers from all heads so far (exits_ensemble.h)
  *               NONE           there is none; a = 0
  *
  * JEI-DNN, section 4 (Regol et al., ICLR 2024), with the two entropies standardised by
@@ -91,8 +93,10 @@ void exits_work_close(struct exits_work *work); /* NULL is allowed */
 
 /* What one exit of one set computed; lent until the next pass. */
 struct exits_view {
-    const float *logits;      /* [n, K] */
-    const float *loss;        /* [n], cross entropy; undefined without labels */
+    const float *logits;      /* [n, K], of the head */
+    const float *answer;      /* [n, K], of the ensemble; else the head's again */
+    const float *loss;        /* [n], cross entropy of the answer; undefined without labels */
+    const float *own_loss;    /* [n], of the head's logits */
     const float *features;    /* [n, 4], standardised if the gate reads them */
     const int32_t *predicted; /* [n] */
     const float *gate;        /* [n], the gate's logit */
@@ -102,7 +106,7 @@ struct exits_view {
 /*
  * One exit of one set: features [n, D] in, labels [n] or NULL. A sample with a logit that is NaN or
  * infinite has features that are NaN, and is added to *bad, if that is not NULL. With heads that
- * are not PLAIN, exits of a set come in their order, all for the same samples.
+ * are not PLAIN, or ensembles, exits of a set come in their order, all for the same samples.
  */
 void exits_forward(struct exits_work *work, int set, int exit, const float *features, int64_t n,
                    const int32_t *labels, float *bad);
@@ -150,8 +154,8 @@ void exits_head_backward(struct exits_work *work, int set, int exit, const float
                          bool accumulate, float *dfeatures);
 
 /*
- * Backward of the gate: dgate [n] in, the gradient by its logit; features as in the forward pass.
- * Of a gate that exits share, exit 0 comes first, and the others add to it.
+ * Backward of the gate: dgate [n] in, the gradient by its logit, or of an ensemble by the cross
+ * entropy of its answer; features, and labels, as in the forward pass. Of a gate that exits share, exit 0 comes first, and the others add to it.
  */
 void exits_gate_backward(struct exits_work *work, int set, int exit, const float *features,
                          const float *dgate, float *gradients, bool accumulate);

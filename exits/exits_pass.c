@@ -10,6 +10,8 @@ static int64_t carve(const struct exits_net_config *config, int64_t n, float *at
                      struct exits_rows *rows)
 {
     const bool is_hidden = exits_gate_is_hidden(config->gate);
+    const bool cascades = exits_net_has(config, CASCADE_WEIGHT);
+    const bool joins = exits_net_has(config, ENSEMBLE_WEIGHT);
     const struct {
         float **piece;
         int64_t elems;
@@ -20,6 +22,12 @@ static int64_t carve(const struct exits_net_config *config, int64_t n, float *at
         {&rows->wide, exits_net_has(config, UP_WEIGHT) ? n * config->head_hidden : 0},
         {&rows->slope, exits_net_has(config, UP_WEIGHT) ? n * config->head_hidden : 0},
         {&rows->logits, n * config->classes},
+        {&rows->told, cascades ? n * config->classes : 0},
+        {&rows->told_mean, cascades ? n : 0},
+        {&rows->told_rstd, cascades ? n : 0},
+        {&rows->answer, joins ? n * config->classes : 0},
+        {&rows->answer_lse, joins ? n : 0},
+        {&rows->own_loss, joins ? n : 0},
         {&rows->loss, n},
         {&rows->lse, n},
         {&rows->lesson, n},
@@ -38,6 +46,14 @@ static int64_t carve(const struct exits_net_config *config, int64_t n, float *at
         used += pieces[i].elems;
     }
     return used;
+}
+
+/* Who computes what the kernels' table has not. */
+static void choose(struct exits_work *work, bool is_cuda)
+{
+    work->follow = is_cuda ? exits_distill_cuda : exits_distill_cpu;
+    work->answer = is_cuda ? exits_ensemble_forward_cuda : exits_ensemble_forward_cpu;
+    work->answer_backward = is_cuda ? exits_ensemble_backward_cuda : exits_ensemble_backward_cpu;
 }
 
 enum err exits_work_open(const struct exits_net *net, int64_t samples_max,
@@ -62,14 +78,13 @@ enum err exits_work_open(const struct exits_net *net, int64_t samples_max,
         goto err_close;
     }
     const int64_t row_elems = carve(config, n, NULL, &measured);
-    work->follow =
-        device_kind(net->ops.device) == DEVICE_CUDA ? exits_distill_cuda : exits_distill_cpu;
+    choose(work, device_kind(net->ops.device) == DEVICE_CUDA);
     work->row_elems = row_elems;
     work->samples_max = n;
     ERR_GOTO(err_close, status,
              device_memory_open_f32(net->ops.device,
                                     exit_count * (row_elems + n) +
-                                        n * (config->classes + hidden + config->width),
+                                        n * (2 * config->classes + hidden + config->width),
                                     "a pass of the exits", &work->block));
     work->predicted = (int32_t *)(void *)(work->block + exit_count * row_elems);
     for (int i = 0; i < exit_count; i++) {
@@ -79,6 +94,7 @@ enum err exits_work_open(const struct exits_net *net, int64_t samples_max,
     work->dlogits = work->block + exit_count * (row_elems + n);
     work->dhidden = work->dlogits + n * config->classes;
     work->dnormed = work->dhidden + n * hidden;
+    work->dtold = work->dnormed + n * config->width;
     if (device_kind(net->ops.device) != DEVICE_CPU) {
         void *host = NULL;
         ERR_GOTO(err_close, status,
@@ -132,6 +148,72 @@ static const float *head_forward(const struct exits_net *net, const struct exits
     return rows->wide;
 }
 
+/* What the head before said is added to the logits. */
+static void chain(struct exits_work *work, int i)
+{
+    const struct exits_net *net = work->net;
+    const struct exits_places *places = &net->exits[i];
+    const struct exits_rows *rows = &work->rows[i], *before = rows - 1;
+    const int64_t n = rows->n, K = net->config.classes;
+    const struct kern_linear_epilogue add = {.residual = rows->logits};
+
+    assert(before->n == n);
+    if (net->config.heads == EXITS_HEADS_BOOSTED) {
+        net->ops.add_rows(rows->logits, K, before->logits, K, (float)net->config.boost, n, K);
+        return;
+    }
+    net->ops.layernorm_forward(rows->told, rows->told_mean, rows->told_rstd, before->logits, K,
+                               net->block + places->at[CASCADE_NORM_GAIN],
+                               net->block + places->at[CASCADE_NORM_BIAS], n, K,
+                               net->config.layer_norm_eps);
+    net->ops.linear_forward(rows->logits, K, rows->told, K, n, &places->cascade, &add);
+}
+
+struct exits_ensemble exits_ensemble_of(const struct exits_work *work, int i)
+{
+    const struct exits_net *net = work->net;
+    const int exit = i % net->config.count;
+    const struct exits_rows *rows = &work->rows[i], *first = rows - exit;
+
+    return (struct exits_ensemble){
+        .n = rows->n,
+        .K = net->config.classes,
+        .members = exit + 1,
+        .logits = first->logits,
+        .lse = first->lse,
+        .stride = work->row_elems,
+        .weights = net->block + net->exits[i].at[ENSEMBLE_WEIGHT],
+        .bias = net->block + net->exits[i].at[ENSEMBLE_BIAS],
+        .answer = rows->answer,
+    };
+}
+
+/* From the logits to the answer, its loss and its features. */
+static void answer(struct exits_work *work, int i, float *bad)
+{
+    const struct exits_net *net = work->net;
+    const struct exits_rows *rows = &work->rows[i];
+    const bool has_labels = rows->labels != NULL;
+    struct kern_xent_out out = {.loss = has_labels ? rows->loss : NULL,
+                                .lse = rows->lse,
+                                .features = rows->features,
+                                .predicted = rows->predicted,
+                                .bad = bad};
+
+    if (net->config.gate != EXITS_GATE_ENSEMBLE) {
+        net->ops.xent_forward(&out, rows->logits, rows->labels, rows->n, net->config.classes);
+        return;
+    }
+    const struct kern_xent_out own = {
+        .loss = has_labels ? rows->own_loss : NULL, .lse = rows->lse, .bad = bad};
+    const struct exits_ensemble ensemble = exits_ensemble_of(work, i);
+    net->ops.xent_forward(&own, rows->logits, rows->labels, rows->n, net->config.classes);
+    work->answer(&ensemble);
+    out.lse = rows->answer_lse;
+    out.bad = NULL;
+    net->ops.xent_forward(&out, rows->answer, rows->labels, rows->n, net->config.classes);
+}
+
 void exits_forward(struct exits_work *work, int set, int exit, const float *features, int64_t n,
                    const int32_t *labels, float *bad)
 {
@@ -141,23 +223,17 @@ void exits_forward(struct exits_work *work, int set, int exit, const float *feat
     const struct exits_places *places = &net->exits[i];
     struct exits_rows *rows = &work->rows[i];
     const struct kern_linear_epilogue classify = {.bias = net->block + places->at[HEAD_BIAS]};
-    const struct kern_xent_out out = {.loss = labels == NULL ? NULL : rows->loss,
-                                      .lse = rows->lse,
-                                      .features = rows->features,
-                                      .predicted = rows->predicted,
-                                      .bad = bad};
 
     rows->n = n;
     rows->teacher = NULL;
+    rows->labels = labels;
     const float *inputs = head_forward(net, places, rows, features);
     net->ops.linear_forward(rows->logits, config->classes, inputs, places->head.K, n, &places->head,
                             &classify);
-    if (config->heads == EXITS_HEADS_BOOSTED && exit > 0) {
-        assert(rows[-1].n == n);
-        net->ops.add_rows(rows->logits, config->classes, rows[-1].logits, config->classes,
-                          (float)config->boost, n, config->classes);
+    if (config->heads != EXITS_HEADS_PLAIN && exit > 0) {
+        chain(work, i);
     }
-    net->ops.xent_forward(&out, rows->logits, labels, n, config->classes);
+    answer(work, i, bad);
     exits_gate_forward(work, i, features);
 }
 
@@ -196,13 +272,18 @@ enum err exits_keep(struct exits_work *work, int set, int exit, const uint32_t k
     const void *staged = NULL;
 
     assert(count <= rows->n);
-    rows->n = count;
-    if (net->config.heads == EXITS_HEADS_PLAIN) {
+    if (!exits_net_is_chained(&net->config)) {
         return ERR_OK;
     }
     ERR_TRY(
         device_stage(net->ops.device, work->kept, kept, (size_t)count * sizeof(*kept), &staged));
-    net->ops.keep_rows(rows->logits, work->dlogits, staged, count, net->config.classes);
+    const int first = net->config.gate == EXITS_GATE_ENSEMBLE ? 0 : exit;
+    for (int e = first; e <= exit; e++) {
+        struct exits_rows *member = rows - exit + e;
+        net->ops.keep_rows(member->logits, work->dlogits, staged, count, net->config.classes);
+        net->ops.keep_rows(member->lse, work->dlogits, staged, count, 1);
+        member->n = count;
+    }
     return ERR_OK;
 }
 
@@ -210,8 +291,16 @@ struct exits_view exits_view_of(const struct exits_work *work, int set, int exit
 {
     const struct exits_rows *rows = &work->rows[set * work->net->config.count + exit];
 
-    return (struct exits_view){rows->logits,    rows->loss, rows->features,
-                               rows->predicted, rows->gate, rows->lesson};
+    const bool joins = work->net->config.gate == EXITS_GATE_ENSEMBLE;
+
+    return (struct exits_view){.logits = rows->logits,
+                               .answer = joins ? rows->answer : rows->logits,
+                               .loss = rows->loss,
+                               .own_loss = joins ? rows->own_loss : rows->loss,
+                               .features = rows->features,
+                               .predicted = rows->predicted,
+                               .gate = rows->gate,
+                               .lesson = rows->lesson};
 }
 
 enum err exits_read(const struct exits_work *work, int set, int exit, struct exits_view *view_out)
@@ -221,7 +310,7 @@ enum err exits_read(const struct exits_work *work, int set, int exit, struct exi
     const size_t n = (size_t)rows->n;
 
     *view_out = exits_view_of(work, set, exit);
-    view_out->logits = view_out->lesson = NULL;
+    view_out->logits = view_out->answer = view_out->own_loss = view_out->lesson = NULL;
     if (work->host == NULL) {
         return ERR_OK;
     }
@@ -239,6 +328,23 @@ enum err exits_read(const struct exits_work *work, int set, int exit, struct exi
 struct exits_strides exits_strides_of(const struct exits_work *work)
 {
     return (struct exits_strides){work->row_elems, work->samples_max};
+}
+
+/* The gradient of what the head made of the one before, which is a constant; of dlogits. */
+static void backward_cascade(struct exits_work *work, int i, float *gradients, bool accumulate)
+{
+    const struct exits_net *net = work->net;
+    const struct exits_places *places = &net->exits[i];
+    const struct exits_rows *rows = &work->rows[i];
+    const int64_t n = rows->n, K = net->config.classes;
+
+    net->ops.linear_backward_weight(gradients + places->at[CASCADE_WEIGHT], NULL, work->dlogits, K,
+                                    rows->told, K, n, K, K, accumulate);
+    net->ops.linear_backward_data(work->dtold, K, work->dlogits, K, n, &places->cascade, NULL);
+    net->ops.layernorm_backward(work->dtold, NULL, gradients + places->at[CASCADE_NORM_GAIN],
+                                gradients + places->at[CASCADE_NORM_BIAS], work->dtold,
+                                rows[-1].logits, K, rows->told_mean, rows->told_rstd,
+                                net->block + places->at[CASCADE_NORM_GAIN], n, K, accumulate);
 }
 
 void exits_head_backward(struct exits_work *work, int set, int exit, const float *features,
@@ -260,6 +366,9 @@ void exits_head_backward(struct exits_work *work, int set, int exit, const float
     ops->xent_backward(work->dlogits, rows->logits, rows->lse, labels, weights, n, K);
     if (rows->teacher != NULL) {
         follow(work, rows, weights);
+    }
+    if (places->at[CASCADE_WEIGHT] >= 0) {
+        backward_cascade(work, i, gradients, accumulate);
     }
     ops->linear_backward_weight(gradients + places->at[HEAD_WEIGHT],
                                 gradients + places->at[HEAD_BIAS], work->dlogits, K, head_inputs,

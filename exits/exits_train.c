@@ -257,6 +257,7 @@ static void judge_set(struct exits_trainer *trainer, int set, const struct step_
         .loss_of = first.loss,
         .gate_of = first.gate,
         .lesson_of = trainer->method.teacher == EXITS_TEACHER_NOBODY ? NULL : first.lesson,
+        .own_of = net->gate == EXITS_GATE_ENSEMBLE ? first.own_loss : NULL,
         .stride = strides.stride,
         .class_of = first.predicted,
         .class_stride = strides.class_stride,

@@ -306,7 +306,7 @@ static void keep_best(struct evaluation *evaluation, const struct exits_tally *h
 static enum err report_gates(struct evaluation *evaluation, struct jdoc *rows,
                              double *held_out_cost_out)
 {
-    const bool has_gates = evaluation->run->cost_shape.gate != EXITS_GATE_NONE;
+    const bool has_gates = exits_gate_decides(evaluation->run->cost_shape.gate);
     const int64_t most =
         evaluation->test.n > evaluation->held_out.n ? evaluation->test.n : evaluation->held_out.n;
     struct exits_tally held_out, test;

@@ -402,6 +402,7 @@ static void print_methods(void)
                                         [EXITS_GATE_HIDDEN_LINEAR] = "hidden_linear",
                                         [EXITS_GATE_HIDDEN_MLP] = "hidden_mlp",
                                         [EXITS_GATE_SHARED] = "shared",
+                                        [EXITS_GATE_ENSEMBLE] = "ensemble",
                                         [EXITS_GATE_NONE] = "none"};
     static const char *const scores[] = {[EXITS_SCORE_HAZARD] = "hazard",
                                          [EXITS_SCORE_CERTAINTY] = "certainty",

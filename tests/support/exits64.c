@@ -101,6 +101,49 @@ void exits64_head(const struct exits64 *exits, int set, int exit, const double *
     free(wide);
 }
 
+void exits64_chain(const struct exits64 *exits, int set, int exit, const double *before, double *z)
+{
+    const int64_t K = exits->config->classes;
+    const struct ref64_rows row = {1, K, (double)exits->config->layer_norm_eps};
+
+    if (exit == 0 || exits->config->heads == EXITS_HEADS_PLAIN) {
+        return;
+    }
+    if (exits->config->heads == EXITS_HEADS_BOOSTED) {
+        for (int64_t k = 0; k < K; k++) {
+            z[k] += exits->config->boost * before[k];
+        }
+        return;
+    }
+    double *normed = scratch(K), *told = scratch(K);
+    ref64_layernorm(normed, before, tensor(exits, set, exit, "cascade.norm.weight"),
+                    tensor(exits, set, exit, "cascade.norm.bias"), &row);
+    linear(told, normed, tensor(exits, set, exit, "cascade.weight"), z, K, K);
+    memcpy(z, told, (size_t)K * sizeof(double));
+    free(normed);
+    free(told);
+}
+
+void exits64_ensemble(const struct exits64 *exits, int set, int exit, const double *z, double *e)
+{
+    const int64_t K = exits->config->classes;
+    const double *weight = tensor(exits, set, exit, "ensemble.weight");
+    const double *bias = tensor(exits, set, exit, "ensemble.bias");
+
+    for (int64_t k = 0; k < K; k++) {
+        e[k] = bias[k];
+    }
+    for (int j = 0; j <= exit; j++) {
+        double mass = 0;
+        for (int64_t k = 0; k < K; k++) {
+            mass += exp(z[j * K + k]);
+        }
+        for (int64_t k = 0; k < K; k++) {
+            e[k] += exp(weight[j]) * (z[j * K + k] - log(mass)) / (exit + 1);
+        }
+    }
+}
+
 void exits64_features(const double *z, int64_t K, double features_out[EXITS64_FEATURES])
 {
     struct ref64_xent row;

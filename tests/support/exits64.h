@@ -26,6 +26,12 @@ void exits64_close(struct exits64 *exits);
 /* z [K] out; h [D] in: the head of one exit of one set, for one sample. */
 void exits64_head(const struct exits64 *exits, int set, int exit, const double *h, double *z);
 
+/* Adds to z [K] what heads of the kind make of `before`, the logits [K] of the exit before. */
+void exits64_chain(const struct exits64 *exits, int set, int exit, const double *before, double *z);
+
+/* e [K] of exit `exit`, from the logits z [exit + 1, K] of all so far. */
+void exits64_ensemble(const struct exits64 *exits, int set, int exit, const double *z, double *e);
+
 /* The four features of logits z [K], entropies divided by ln K. */
 void exits64_features(const double *z, int64_t K, double features_out[EXITS64_FEATURES]);
 

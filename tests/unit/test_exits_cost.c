@@ -114,6 +114,12 @@ START_TEST(cost__counts_what_heads_make_of_those_before)
     for (int l = 0; l <= G; l++) {
         ck_assert_int_eq(boosted[l] - plain[l], 10 * (l < G ? l : G - 1));
     }
+    shape.heads = EXITS_HEADS_CASCADED;
+    shape.gate = EXITS_GATE_ENSEMBLE;
+    exits_cost(&shape, boosted);
+    ck_assert_int_eq(boosted[0] - plain[0], 20);
+    ck_assert_int_eq(boosted[1] - plain[1], 20 + 100 + 30);
+    ck_assert_int_eq(boosted[2] - plain[2], 20 + 100 + 30 + 100 + 40);
 }
 END_TEST
 

@@ -31,8 +31,13 @@ START_TEST(with__leaves_by_a_score_that_the_gates_can_give)
         ck_assert_int_eq(none.score, EXITS_SCORE_MAX_PROB);
         ck_assert_int_eq(none.teach, EXITS_TEACH_NOTHING);
         ck_assert_int_ne(some.score, EXITS_SCORE_MAX_PROB);
-        ck_assert_int_eq(some.teach, own->teach);
+        ck_assert_int_eq(some.teach,
+                         own->teach == EXITS_TEACH_ANSWER ? EXITS_TEACH_TARGET : own->teach);
         ck_assert_int_eq(same.score, own->score);
+        ck_assert_int_eq(same.teach,
+                         own->gate == EXITS_GATE_NONE ? EXITS_TEACH_NOTHING : own->teach);
+        ck_assert_int_eq(exits_method_with((enum exits_loss)loss, EXITS_GATE_ENSEMBLE).teach,
+                         EXITS_TEACH_ANSWER);
         ck_assert_int_eq(own->weigh, none.weigh);
     }
 }
@@ -48,6 +53,7 @@ START_TEST(allows__a_method_its_own_gates_and_none_where_gates_weigh_nothing)
     ck_assert(exits_method_allows(EXITS_LOSS_LINEAR, EXITS_GATE_MLP));
     ck_assert(!exits_method_allows(EXITS_LOSS_JEI, EXITS_GATE_NONE));
     ck_assert(!exits_method_allows(EXITS_LOSS_UNCERTAINTY, EXITS_GATE_NONE));
+    ck_assert(!exits_method_allows(EXITS_LOSS_JEI, EXITS_GATE_ENSEMBLE));
 }
 END_TEST
 

@@ -4,6 +4,7 @@
  */
 #include <check.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,7 @@
 
 #include "exits/exits_train.h"
 
-enum { N = 9, D = 6, K = 4, G = 3, SETS = 2, LOSSES = 8, BOTH = 3 };
+enum { N = 9, D = 6, K = 4, G = 3, SETS = 2, LOSSES = 9, BOTH = 3 };
 
 static const double costs[G + 1] = {0.2, 0.5, 0.7, 1};
 static const double lambdas[SETS] = {0.1, 0.6};
@@ -205,16 +206,6 @@ static void hold_sample(const struct exits_train_config *config, int set, int tr
     }
 }
 
-/* What the head of exit g says of h, with the share of the one before. */
-static void say(const struct exits64 *exits, int set, int g, const double *h,
-                const double before[K], double z[K])
-{
-    exits64_head(exits, set, g, h, z);
-    for (int k = 0; k < K && g > 0 && exits->config->heads == EXITS_HEADS_BOOSTED; k++) {
-        z[k] += exits->config->boost * before[k];
-    }
-}
-
 /* What exit g of sample i learns from its teacher, whose logits are held. */
 static double lesson(const struct exits_train_config *config, const struct held *held, int i, int g,
                      const double z[K])
@@ -248,7 +239,8 @@ static void hold(const struct exits64 *exits, const struct exits_train_config *c
                 z[k] = batch->logits[i * K + k];
             }
             if (g < G) {
-                say(exits, set, g, h, g == 0 ? NULL : held->logits[i][g - 1], z);
+                exits64_head(exits, set, g, h, z);
+                exits64_chain(exits, set, g, g == 0 ? NULL : held->logits[i][g - 1], z);
                 exits64_features(z, K, held->feature[i][g]);
                 held->gate[i][g] = exits64_gate(exits, set, g, held->feature[i][g], h);
             }
@@ -283,7 +275,8 @@ static double exit_loss(const struct exits64 *exits, const struct exits_train_co
     for (int i = 0; i < N; i++) {
         double z[K];
         struct ref64_xent row;
-        say(exits, set, g, h + i * D, g == 0 ? NULL : held->logits[i][g - 1], z);
+        exits64_head(exits, set, g, h + i * D, z);
+        exits64_chain(exits, set, g, g == 0 ? NULL : held->logits[i][g - 1], z);
         ref64_xent(&row, z, batch->labels[i], K);
         total += held->weight[i][g] * (row.loss + lesson(config, held, i, g, z));
         total += gate_loss(config, exits64_gate(exits, set, g, held->feature[i][g], h + i * D),
@@ -298,15 +291,17 @@ static void check_exit(struct exits64 *exits, const struct exits_train_config *c
                        double *dh)
 {
     static const double step = 1e-6;
-    const int64_t per_exit = exits->list->count / (SETS * G);
+    char prefix[64];
     double h[N * D];
 
+    snprintf(prefix, sizeof(prefix), "exits.%d.layer.%d.", set, (int)net_config.layers[g]);
     for (int i = 0; i < N * D; i++) {
         h[i] = batch->features[g][i];
     }
-    for (int64_t t = (set * G + g) * per_exit; t < (set * G + g + 1) * per_exit; t++) {
+    for (int64_t t = 0; t < exits->list->count; t++) {
         const struct param *param = &exits->list->params[t];
-        for (int64_t i = param->offset; i < param->offset + param->count; i++) {
+        const bool is_its = strncmp(param->name, prefix, strlen(prefix)) == 0;
+        for (int64_t i = param->offset; is_its && i < param->offset + param->count; i++) {
             const double saved = exits->params[i];
             exits->params[i] = saved + step;
             double slope = exit_loss(exits, config, batch, set, g, h, held);
