@@ -16,10 +16,17 @@
 
 #include <stdint.h>
 
+#include "trainer/kernels/kern_ops.h"
+#include "trainer/model/param_list.h"
+
 /*
  * What the gradient of layer `layer` of the backbone is multiplied by: 1 / n. -1 is what comes
  * before the first; layers [G] of the exits, ascending, as in exits_net.h.
  */
 double exits_equilibrium_share(const int64_t layers[], int G, int64_t layer);
+
+/* Multiplies the backbone's gradients, in the layout of its parameters, by their shares. */
+void exits_equilibrium_apply(const struct kern_ops *ops, const int64_t layers[], int G,
+                             const struct param_list *params, float *gradients);
 
 #endif

@@ -350,22 +350,13 @@ static bool teaches_targets(const struct train_stage *stage)
     return exits_method_with(stage->run->exits.loss, config->gate).teach == EXITS_TEACH_TARGET;
 }
 
-/* Gradients of the backbone's layers from sums over the exits behind them to means, in place: they
- * are lent until the next step, and nobody reads them as they were. */
+/* In place: they are lent until the next step, and nobody reads them as they were. */
 static void balance_gradients(const struct train_stage *stage, const float *lent)
 {
-    float *gradients = (float *)lent;
     const struct exits_net_config *config = exits_net_config_of(stage->run->state.net);
-    const struct param_list *params = model_params(stage->run->state.model);
 
-    for (int64_t t = 0; t < params->count; t++) { /* part l + 1 is layer l */
-        const struct param *param = &params->params[t];
-        float *values = gradients + param->offset;
-        const double share =
-            exits_equilibrium_share(config->layers, config->count, param->part - 1);
-        stage->run->ops.add_rows(values, param->count, values, param->count, (float)(share - 1), 1,
-                                 param->count);
-    }
+    exits_equilibrium_apply(&stage->run->ops, config->layers, config->count,
+                            model_params(stage->run->state.model), (float *)lent);
 }
 
 static enum err update(struct train_stage *stage, struct train_report *report)
