@@ -10,9 +10,11 @@
 
 #include "comm/base/clock.h"
 #include "comm/base/file.h"
+#include "launch/report/metrics_exports.h"
 
 struct metrics {
-    FILE *metrics, *events; /* NULL on all ranks but the writer, and after a failure */
+    FILE *metrics, *events;          /* NULL on all ranks but the writer, and after a failure */
+    struct metrics_exports *exports; /* NULL: none */
     int64_t start_ns;
     bool is_writer;
     bool is_terminal;
@@ -125,6 +127,11 @@ err_close:
     return status;
 }
 
+void metrics_export_to(struct metrics *metrics, struct metrics_exports *exports)
+{
+    metrics->exports = exports;
+}
+
 void metrics_close(struct metrics *metrics)
 {
     if (metrics == NULL) {
@@ -133,6 +140,7 @@ void metrics_close(struct metrics *metrics)
     if (metrics->line_open) {
         putchar('\n');
     }
+    metrics_exports_close(metrics->exports);
     if (metrics->metrics != NULL) {
         fclose(metrics->metrics);
     }
@@ -159,6 +167,7 @@ static void put_line(FILE **file, struct jdoc *doc)
 
 void metrics_record(struct metrics *metrics, struct jdoc *record)
 {
+    metrics_exports_step(metrics->exports, record);
     put_line(&metrics->metrics, record);
 }
 
@@ -168,6 +177,7 @@ void metrics_event(struct metrics *metrics, const char *name, struct jdoc *detai
 
     jdoc_set_text(doc, "event", name);
     jdoc_set_real(doc, "at_s", clock_since_s(metrics->start_ns));
+    metrics_exports_event(metrics->exports, doc);
     put_line(&metrics->events, doc);
 }
 

@@ -17,6 +17,7 @@
 #include "comm/base/jdoc.h"
 
 struct metrics;
+struct metrics_exports;
 
 /*
  * Appends to OUT/metrics.jsonl and OUT/events.jsonl, dropping from the first what a run
@@ -27,6 +28,9 @@ struct metrics;
 ERR_MUST_CHECK enum err metrics_open(const char *output_dir, bool is_writer, bool is_alone,
                                      int64_t step, struct metrics **metrics_out);
 void metrics_close(struct metrics *metrics); /* NULL is allowed */
+
+/* Tells the same in other forms, too (report/metrics_exports.h). Takes `exports` over. */
+void metrics_export_to(struct metrics *metrics, struct metrics_exports *exports);
 
 /* Whether OUT/events.jsonl has an event of that name, from this run or an earlier start of it. */
 bool metrics_had_event(const char *output_dir, const char *name);

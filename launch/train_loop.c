@@ -11,6 +11,7 @@
 #include "launch/halt.h"
 #include "launch/metrics.h"
 #include "launch/progress.h"
+#include "launch/report/metrics_exports.h"
 #include "launch/run_holder.h"
 #include "launch/snapshots.h"
 #include "launch/train_resume.h"
@@ -179,6 +180,7 @@ static enum err record_step(struct loop *loop, const struct options *stage, int 
             jdoc_set_real(record, names[group][1], report->groups[group].norm);
         }
     }
+    jdoc_set_int(record, "samples", (int64_t)result->sample_count);
     jdoc_set_real(record, "samples_per_s", (double)stage->train_batch_size / report->step_s);
     if (run->options->run.hash_steps > 0 && run->state.step % run->options->run.hash_steps == 0) {
         ERR_TRY(train_state_hash(&run->state, &hash));
@@ -420,6 +422,7 @@ static enum err begin(struct loop *loop)
 {
     struct train_run *run = loop->run;
     const bool is_writer = comm_rank(run->world) == 0;
+    struct metrics_exports *exports = NULL;
     struct hash hash;
 
     ERR_TRY(compare_ranks(run, hash_bytes(loop->settings, strlen(loop->settings)), "the settings"));
@@ -436,6 +439,11 @@ static enum err begin(struct loop *loop)
     ERR_TRY(metrics_open(run->options->run.output_dir, is_writer,
                          strcmp(comm_launcher(run->world), "none") == 0, run->state.step,
                          &loop->metrics));
+    if (is_writer) {
+        ERR_TRY(metrics_exports_open(&run->options->run, run->incarnation.number, run->state.step,
+                                     &exports));
+        metrics_export_to(loop->metrics, exports);
+    }
     show_resumed(loop);
     progress_resumed(run->incarnation.number, run->state.step);
     return ERR_OK;

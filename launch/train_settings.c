@@ -19,6 +19,8 @@ bool train_settings_fix(enum options_id option)
     case OPTION_gradient_accumulation_steps:
     case OPTION_feature_cache:
     case OPTION_logging_steps:
+    case OPTION_tensorboard:
+    case OPTION_prometheus_file:
     case OPTION_hash_steps:
     case OPTION_save_steps:
     case OPTION_save_compressed:

@@ -4,9 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,10 +14,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "comm/base/process.h"
+#include "comm/base/clock.h"
 
 enum {
     DEADLINE_MS = 60000, /* a plot takes less than 1 s */
+    LOOK_US = 2000,
     CODE_NO_PROGRAM = 127,
 };
 
@@ -81,21 +80,18 @@ static void become_gnuplot(const struct streams *streams, pid_t parent)
 /* Until it has ended; `status_out` as of waitpid(). */
 static enum err wait_for(pid_t child, int *status_out)
 {
-    const int handle = process_open(child, 0);
-    struct pollfd poll_handle = {.fd = handle, .events = POLLIN};
-    bool is_late = false;
+    const int64_t start_ms = clock_now_ms();
+    pid_t ended = 0;
 
-    if (handle >= 0) {
-        is_late = poll(&poll_handle, 1, DEADLINE_MS) == 0;
-        close(handle);
+    while ((ended = waitpid(child, status_out, WNOHANG)) == 0) {
+        if (clock_now_ms() - start_ms >= DEADLINE_MS) {
+            kill(child, SIGKILL);
+            waitpid(child, status_out, 0);
+            return ERR_FAIL(ERR_TIMEOUT, "gnuplot took more than %d s", DEADLINE_MS / 1000);
+        }
+        clock_nap_us(LOOK_US);
     }
-    if (is_late) {
-        kill(child, SIGKILL);
-    }
-    while (waitpid(child, status_out, 0) < 0 && errno == EINTR) {
-    }
-    return is_late ? ERR_FAIL(ERR_TIMEOUT, "gnuplot took more than %d s", DEADLINE_MS / 1000)
-                   : ERR_OK;
+    return ended == child ? ERR_OK : ERR_FAIL(ERR_IO, "wait for gnuplot: %s", strerror(errno));
 }
 
 /* All of a file in memory. The caller frees *text_out, which a NUL ends. */

@@ -70,8 +70,6 @@ if command -v chromium >/dev/null; then
     }
     shot light 1 255,255,255
     shot dark 0 21,23,26
-else
-    echo "chromium is not installed: pages were not looked at" >&2
 fi
 
 # Damaged: the file and the line, and no page.
@@ -114,3 +112,8 @@ code=0
 (PATH=$scratch:$PATH && "$offramp" report one >said 2>err) || code=$?
 same "code where gnuplot fails" $code 70
 says "gnuplot ended with 3: broken"
+
+if ! command -v chromium >/dev/null; then
+    echo "SKIPPED: chromium is not installed: pages were read, and not looked at" >&2
+    exit 77
+fi
