@@ -6,7 +6,7 @@
 #include "launch/report/report_figure.h"
 
 /* Bars a class, and classes that have room with their names. */
-enum { SERIES_MAX = 4, CLASSES_MAX = 60, NAMES_MAX = 24 };
+enum { SERIES_MAX = 4, CLASSES_MAX = 60, NAMES_MAX = 48 };
 
 static const struct jdoc *classes_of(const struct report_point *point)
 {
@@ -113,8 +113,9 @@ static void add_rows(const struct report_source *source, const struct report_poi
 }
 
 /* Bars of all series beside each other, in every class. */
-static void add_plot(const struct report_source *source, struct report_text *commands)
+static void add_plot(const struct report_source *source, struct figure *figure)
 {
+    struct report_text *commands = &figure->commands;
     const struct report_point *drawn[SERIES_MAX];
     char label[160];
     int count = 0;
@@ -144,6 +145,7 @@ static void add_plot(const struct report_source *source, struct report_text *com
                         (s - 0.5 * (count - 1)) * width, 0.92 * width,
                         figure_colour(drawn[s]->family));
         report_text_quoted(commands, label);
+        figure_key(figure, label);
         report_text_add(commands, ", ");
     }
     report_text_add(commands, "NaN notitle\n");
@@ -166,13 +168,13 @@ enum err figure_classes(const struct report_source *source, struct report_text *
                        "policies.");
         return ERR_OK;
     }
-    figure_begin(&figure, "classes", "Harm to classes", false, 0);
+    figure_begin(&figure, "classes", "Harm to classes", true, 0);
     report_text_add(
         &figure.about,
         "Accuracy that early exit takes from each class of the test set, at the highest "
         "lambda%s: above 0 the class is better off with the full network.",
         source->methods->count > 1 ? " of the first method" : "");
-    add_plot(source, &figure.commands);
+    add_plot(source, &figure);
     figure_head(&figure.table, names, sizeof(names) / sizeof(names[0]));
     report_text_add(&figure.table, "<tbody>\n");
     for (int i = 0; i < source->points->count; i++) {

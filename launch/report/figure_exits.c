@@ -4,7 +4,7 @@
 
 #include "launch/report/report_figure.h"
 
-enum { BARS_MAX = 60, BAR_HEIGHT = 22, FRAME_HEIGHT = 110 };
+enum { BARS_MAX = 60, BAR_HEIGHT = 22, FRAME_HEIGHT = 90 };
 
 /* A policy that chooses by sample. */
 static bool is_shown(const struct report_point *point)
@@ -147,6 +147,9 @@ enum err figure_exits(const struct report_source *source, struct report_text *pa
     if (shown > bars) {
         report_text_add(&figure.about, " The first %d of %d policies; the table has all.", bars,
                         shown);
+    }
+    for (int g = 0; g < exits; g++) {
+        figure_key(&figure, "exit 00");
     }
     add_plot(source, bars, exits, &figure.commands);
     add_table(source, exits, &figure.table);

@@ -13,31 +13,6 @@ static const struct jdoc *bins_of(const struct report_point *point)
     return jdoc_is_array(bins) && jdoc_count(bins) > 0 ? bins : NULL;
 }
 
-/* The lambda in the middle of those of a method. */
-static double middle_lambda(const struct report_points *points, int method)
-{
-    double lambdas[REPORT_RUNS_MAX];
-    int count = 0;
-
-    for (int i = 0; i < points->count; i++) { /* inserted in order, each once */
-        const struct report_point *point = &points->points[i];
-        int at = count;
-        if (point->method != method || isnan(point->lambda) || count == REPORT_RUNS_MAX) {
-            continue;
-        }
-        while (at > 0 && lambdas[at - 1] > point->lambda) {
-            at--;
-        }
-        if (at > 0 && lambdas[at - 1] == point->lambda) {
-            continue;
-        }
-        memmove(&lambdas[at + 1], &lambdas[at], (size_t)(count - at) * sizeof(lambdas[0]));
-        lambdas[at] = point->lambda;
-        count++;
-    }
-    return count == 0 ? NAN : lambdas[count / 2];
-}
-
 /* The end, and what chooses by sample at the lambda in the middle. */
 static bool is_drawn(const struct report_source *source, const struct report_point *point)
 {
@@ -47,7 +22,8 @@ static bool is_drawn(const struct report_source *source, const struct report_poi
     if (point->family == 0) {
         return strcmp(point->policy, "end") == 0;
     }
-    return isnan(point->lambda) || point->lambda == middle_lambda(source->points, point->method);
+    return isnan(point->lambda) ||
+           point->lambda == report_points_middle(source->points, point->method);
 }
 
 static double bin_share(const struct jdoc *bins, size_t bin)
@@ -61,7 +37,8 @@ static double bin_share(const struct jdoc *bins, size_t bin)
 }
 
 static void add_series(const struct report_source *source, const struct report_point *point,
-                       int index, struct report_text *data, struct report_text *plot)
+                       int index, struct figure *figure, struct report_text *data,
+                       struct report_text *plot)
 {
     const struct jdoc *bins = bins_of(point);
     char label[REPORT_LABEL_BYTES + 128], lambda[40] = "";
@@ -86,6 +63,7 @@ static void add_series(const struct report_source *source, const struct report_p
                     ", $r%d using 1:2 with linespoints lw 1.6 pt %d ps 0.8 lc rgb '%s' title ",
                     index, figure_point(index), figure_colour(index));
     report_text_quoted(plot, label);
+    figure_key(figure, label);
 }
 
 static void add_rows(const struct report_source *source, const struct report_point *point,
@@ -125,7 +103,7 @@ enum err figure_reliability(const struct report_source *source, struct report_te
     for (int i = 0; i < source->points->count; i++) {
         const struct report_point *point = &source->points->points[i];
         if (is_drawn(source, point) && drawn < SERIES_MAX) {
-            add_series(source, point, drawn++, &data, &plot);
+            add_series(source, point, drawn++, &figure, &data, &plot);
         }
         if (bins_of(point) != NULL) {
             add_rows(source, point, &figure.table);
@@ -137,6 +115,7 @@ enum err figure_reliability(const struct report_source *source, struct report_te
         status = report_text_check(&plot);
     }
     if (status == ERR_OK && drawn > 0) {
+        figure_key(&figure, "as it should be");
         report_text_add(
             &figure.commands,
             "set xlabel \"confidence, %%\\n\"\nset ylabel 'accuracy, %%'\n"

@@ -7,7 +7,7 @@
 #include "launch/report/report_figure.h"
 #include "launch/report/report_history.h"
 
-enum { RUNS_MAX = 8, ROWS_MAX = 500, HEIGHT = 400 };
+enum { RUNS_MAX = 8, ROWS_MAX = 500, HEIGHT = 360 };
 
 /* How a kind of event is drawn. */
 static const struct {
@@ -91,8 +91,9 @@ static void add_down(const struct report_history *history, struct report_text *c
     }
 }
 
-static void plot(const struct report_history *history, struct report_text *commands)
+static void plot(const struct report_history *history, struct figure *figure)
 {
+    struct report_text *commands = &figure->commands;
     bool has_marks[sizeof(marks) / sizeof(marks[0])];
 
     report_text_add(commands, "set xlabel \"time, s\\n\"\nset ylabel 'step'\nset xrange [0:*]\n"
@@ -109,6 +110,7 @@ static void plot(const struct report_history *history, struct report_text *comma
     }
     for (size_t m = 0; m < sizeof(marks) / sizeof(marks[0]); m++) {
         if (has_marks[m]) {
+            figure_key(figure, marks[m].title);
             report_text_add(commands, "%s using 1:2 with points %s title '%s', ", marks[m].name,
                             marks[m].style, marks[m].title);
         }
@@ -193,9 +195,9 @@ static void describe(const struct report_history *history, const struct report_r
     if (run->events_every > 1) {
         report_text_add(about, "of its many events every %zu-th is shown; ", run->events_every);
     }
-    report_text_add(about, "%d snapshots were committed, for which training waited %.3g s in all; ",
-                    snapshots, stall_s);
-    report_text_add(about, "%d losses of the job, %.3g s until it went on.", losses, down_s);
+    report_text_add(about, "snapshots: %d, for which training waited %.3g s in all; ", snapshots,
+                    stall_s);
+    report_text_add(about, "losses of the job: %d, with %.3g s until it went on.", losses, down_s);
 }
 
 static enum err timeline(const struct report_run *run, int number, struct report_text *page)
@@ -208,7 +210,7 @@ static enum err timeline(const struct report_run *run, int number, struct report
     ERR_TRY(report_history_find(run, &history));
     figure_begin(&figure, id, "Snapshots, failures and recoveries", true, HEIGHT);
     describe(&history, run, &figure.about);
-    plot(&history, &figure.commands);
+    plot(&history, &figure);
     add_table(&history, &figure.table);
     report_history_release(&history);
     return figure_end(&figure, page);

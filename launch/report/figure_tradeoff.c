@@ -35,17 +35,6 @@ static int count_of(const struct report_source *source, const struct axis *axis,
     return count;
 }
 
-static void add_label(struct report_text *commands, const struct report_source *source, int method,
-                      int family)
-{
-    char label[REPORT_LABEL_BYTES + 64];
-
-    snprintf(label, sizeof(label), "%s%s%s", source->points->families[family],
-             source->methods->count > 1 ? ": " : "",
-             source->methods->count > 1 ? source->methods->labels[method] : "");
-    report_text_quoted(commands, label);
-}
-
 /* One series: its data, and how it is drawn. Spreads are bars where there are several seeds. */
 static void add_series(const struct report_source *source, const struct axis *axis, int method,
                        int family, struct report_text *data, struct report_text *plot)
@@ -78,35 +67,61 @@ static void add_series(const struct report_source *source, const struct axis *ax
                         "%s using 1:2:3:4 with xyerrorbars lw 1.2 pt 0 lc rgb '%s' notitle, \\\n",
                         name, colour);
     }
-    report_text_add(
-        plot, "%s using 1:2 with linespoints lw 2 dt %d pt %d ps 0.9 lc rgb '%s' title ", name,
-        report_family_is_oracle(source->points, family) ? 2 : 1, figure_point(family), colour);
-    add_label(plot, source, method, family);
-    report_text_add(plot, ", \\\n");
+    report_text_add(plot,
+                    "%s using 1:2 with linespoints lw 2 dt %d pt %d ps 0.9 lc rgb '%s' notitle, "
+                    "\\\n",
+                    name, report_family_is_oracle(source->points, family) ? 2 : 1,
+                    figure_point(family), colour);
 }
 
 /* A line at what the whole network reaches. */
 static void add_final(const struct report_source *source, struct report_text *plot)
 {
-    const bool many = source->methods->count > 1;
-
     for (int m = 0; m < source->methods->count; m++) {
         const double mean = report_stat_mean(&source->points->final[m]);
-        if (!isfinite(mean)) {
+        if (isfinite(mean)) {
+            report_text_number(plot, PERCENT * mean);
+            report_text_add(plot, " with lines lw 1.4 dt 3 lc rgb '%s' notitle, \\\n",
+                            source->methods->count > 1 ? figure_colour(m) : "black");
+        }
+    }
+}
+
+static void add_entry(struct figure *figure, struct report_text *plot, const char *style,
+                      const char *label)
+{
+    report_text_add(plot, "keyentry with %s title ", style);
+    report_text_quoted(plot, label);
+    report_text_add(plot, ", \\\n");
+    figure_key(figure, label);
+}
+
+/* A family is told by its points, and its colour too where there is one method; of several each has a colour. */
+static void add_key(const struct report_source *source, const struct axis *axis, bool near,
+                    struct figure *figure, struct report_text *plot)
+{
+    const bool many = source->methods->count > 1;
+    char style[96];
+
+    for (int m = 0; many && m < source->methods->count; m++) {
+        snprintf(style, sizeof(style), "lines lw 4 lc rgb '%s'", figure_colour(m));
+        add_entry(figure, plot, style, source->methods->labels[m]);
+    }
+    for (int f = 0; f < source->points->family_count; f++) {
+        int count = 0;
+        for (int m = 0; m < source->methods->count; m++) {
+            count += count_of(source, axis, m, f);
+        }
+        if (count == 0 || (near && report_family_is_oracle(source->points, f))) {
             continue;
         }
-        report_text_number(plot, PERCENT * mean);
-        report_text_add(plot, " with lines lw 1.4 dt 3 lc rgb '%s' title ",
-                        many ? figure_colour(m) : "black");
-        if (many) {
-            char label[REPORT_LABEL_BYTES + 64];
-            snprintf(label, sizeof(label), "final classifier: %s", source->methods->labels[m]);
-            report_text_quoted(plot, label);
-        } else {
-            report_text_quoted(plot, "final classifier");
-        }
-        report_text_add(plot, ", \\\n");
+        snprintf(style, sizeof(style), "linespoints lw 2 dt %d pt %d ps 0.9 lc rgb '%s'",
+                 report_family_is_oracle(source->points, f) ? 2 : 1, figure_point(f),
+                 many ? "#777777" : figure_colour(f));
+        add_entry(figure, plot, style, source->points->families[f]);
     }
+    snprintf(style, sizeof(style), "lines lw 1.4 dt 3 lc rgb '%s'", many ? "#777777" : "black");
+    add_entry(figure, plot, style, "final classifier");
 }
 
 static void add_table(const struct report_source *source, bool is_time, struct report_text *table)
@@ -194,12 +209,13 @@ static enum err tradeoff(const struct report_source *source, const struct axis *
         }
     }
     add_final(source, &plot);
+    add_key(source, axis, near, &figure, &plot);
     status = report_text_check(&data);
     if (status == ERR_OK) {
         status = report_text_check(&plot);
     }
     if (status == ERR_OK && data.count > 0) {
-        report_text_add(&figure.commands, "%splot %s NaN notitle\n", data.bytes, plot.bytes);
+        report_text_add(&figure.commands, "%splot %s 1/0 notitle\n", data.bytes, plot.bytes);
     }
     add_table(source, axis->is_time, &figure.table);
     report_text_release(&data);

@@ -5,26 +5,46 @@
 #include "launch/report/report_figure.h"
 #include "launch/report/report_steps.h"
 
+enum { DASHES = 5 };
+
 /* Curves of one figure, while they are collected. */
 struct curves {
     struct report_text data, plot;
+    struct figure *figure;
     int count;
 };
 
 /* `colour` NULL: black, which is the letters' colour. */
 static void add_curve(struct curves *curves, const struct report_run *run,
-                      const struct report_quantity *quantity, const char *colour, const char *title)
+                      const struct report_quantity *quantity, const char *colour, int dash,
+                      const char *title)
 {
     char name[32];
 
     snprintf(name, sizeof(name), "$c%d", curves->count);
     if (report_steps_curve(run, quantity, name, &curves->data)) {
         curves->count++;
-        report_text_add(&curves->plot, "%s using 1:2 with lines lw 1.8 lc rgb '%s' title ", name,
-                        colour == NULL ? "black" : colour);
+        report_text_add(&curves->plot, "%s using 1:2 with lines lw 1.8 dt %d lc rgb '%s' title ",
+                        name, dash, colour == NULL ? "black" : colour);
         report_text_quoted(&curves->plot, title);
+        figure_key(curves->figure, title);
         report_text_add(&curves->plot, ", \\\n");
     }
+}
+
+/* Of one of several runs: methods differ in colour, and their seeds in dashes. */
+static void add_run_curve(struct curves *curves, const struct report_source *source, int index,
+                          const struct report_quantity *quantity)
+{
+    const struct report_run *run = &source->runs[index];
+    const bool many = source->methods->count > 1;
+    int seed = 0;
+
+    for (int r = 0; r < index; r++) {
+        seed += many && source->runs[r].method == run->method;
+    }
+    add_curve(curves, run, quantity, figure_colour(many ? run->method : index), 1 + seed % DASHES,
+              run->name);
 }
 
 /* Adds them to the figure, if there are any, and releases them. Errors: ERR_NO_MEMORY. */
@@ -53,18 +73,16 @@ static void add_losses(const struct report_source *source, struct curves *curves
 
     if (source->run_count > 1) {
         for (int r = 0; r < source->run_count; r++) {
-            add_curve(curves, &source->runs[r], &(struct report_quantity){"loss", -1, -1},
-                      figure_colour(source->methods->count > 1 ? source->runs[r].method : r),
-                      source->runs[r].name);
+            add_run_curve(curves, source, r, &(struct report_quantity){"loss", -1, -1});
         }
         return;
     }
     for (int g = 0; g + 1 < exits; g++) {
         figure_ordered_colour(g, exits, colour);
         snprintf(title, sizeof(title), "exit %d", g + 1);
-        add_curve(curves, run, &(struct report_quantity){"loss", set, g}, colour, title);
+        add_curve(curves, run, &(struct report_quantity){"loss", set, g}, colour, 1, title);
     }
-    add_curve(curves, run, &(struct report_quantity){"loss", -1, -1}, NULL, "final classifier");
+    add_curve(curves, run, &(struct report_quantity){"loss", -1, -1}, NULL, 1, "final classifier");
 }
 
 static void add_gate_losses(const struct report_source *source, struct curves *curves)
@@ -75,9 +93,7 @@ static void add_gate_losses(const struct report_source *source, struct curves *c
     if (source->run_count > 1) {
         for (int r = 0; r < source->run_count; r++) {
             const int set = report_steps_sets(&source->runs[r]) / 2;
-            add_curve(curves, &source->runs[r], &(struct report_quantity){"gate_loss", set, -1},
-                      figure_colour(source->methods->count > 1 ? source->runs[r].method : r),
-                      source->runs[r].name);
+            add_run_curve(curves, source, r, &(struct report_quantity){"gate_loss", set, -1});
         }
         return;
     }
@@ -85,7 +101,7 @@ static void add_gate_losses(const struct report_source *source, struct curves *c
         figure_ordered_colour(set, sets, colour);
         snprintf(title, sizeof(title), "lambda %g", report_steps_lambda(&source->runs[0], set));
         add_curve(curves, &source->runs[0], &(struct report_quantity){"gate_loss", set, -1}, colour,
-                  title);
+                  1, title);
     }
 }
 
@@ -151,16 +167,14 @@ static void add_axes(const struct report_source *source, const char *name, const
 
 static enum err losses_of_gates(const struct report_source *source, struct report_text *page)
 {
-    struct curves curves = {.count = 0};
     struct figure figure;
+    struct curves curves = {.figure = &figure};
 
+    figure_begin(&figure, "gate_losses", "Losses of the gates", false, 0);
     add_gate_losses(source, &curves);
     if (curves.count == 0) {
-        report_text_release(&curves.data);
-        report_text_release(&curves.plot);
         return ERR_OK; /* no gates, or no exits: the other figure tells */
     }
-    figure_begin(&figure, "gate_losses", "Losses of the gates", false, 0);
     report_text_add(&figure.about, "Training loss of the gates%s.",
                     source->run_count > 1 ? " of the lambda in the middle" : "");
     add_axes(source, "gate loss", NULL, &figure.commands);
@@ -172,13 +186,12 @@ static enum err losses_of_gates(const struct report_source *source, struct repor
 
 enum err figure_losses(const struct report_source *source, struct report_text *page)
 {
-    struct curves curves = {.count = 0};
     struct figure figure;
+    struct curves curves = {.figure = &figure};
 
+    figure_begin(&figure, "losses", "Losses over steps", false, 0);
     add_losses(source, &curves);
     if (curves.count == 0) {
-        report_text_release(&curves.data);
-        report_text_release(&curves.plot);
         figure_missing(page, "losses", "Losses over steps",
                        "No run has <code>metrics.jsonl</code>, or no step in it.");
         return ERR_OK;
@@ -249,22 +262,18 @@ static void add_speed_table(const struct report_source *source, struct report_te
 
 enum err figure_throughput(const struct report_source *source, struct report_text *page)
 {
-    struct curves curves = {.count = 0};
     struct figure figure;
+    struct curves curves = {.figure = &figure};
 
+    figure_begin(&figure, "throughput", "Throughput", false, 0);
     for (int r = 0; r < source->run_count; r++) {
-        add_curve(&curves, &source->runs[r], &(struct report_quantity){"samples_per_s", -1, -1},
-                  figure_colour(source->methods->count > 1 ? source->runs[r].method : r),
-                  source->runs[r].name);
+        add_run_curve(&curves, source, r, &(struct report_quantity){"samples_per_s", -1, -1});
     }
     if (curves.count == 0) {
-        report_text_release(&curves.data);
-        report_text_release(&curves.plot);
         figure_missing(page, "throughput", "Throughput",
                        "No run has <code>metrics.jsonl</code>, or no step in it.");
         return ERR_OK;
     }
-    figure_begin(&figure, "throughput", "Throughput", false, 0);
     report_text_add(&figure.about, "Samples of all ranks a second, on a logarithmic axis.");
     add_axes(source, "samples/s", "%.0s%c", &figure.commands);
     const enum err status = plot_curves(&curves, &figure);

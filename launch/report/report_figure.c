@@ -6,7 +6,15 @@
 
 #include "launch/report/report_gnuplot.h"
 
-enum { HEIGHT = 430 };
+enum {
+    WIDTH = 600,
+    WIDTH_WIDE = 1200,
+    HEIGHT = 330,
+    MARGIN = 80,      /* beside the key */
+    LINE_HEIGHT = 19, /* of the key */
+    LETTER_WIDTH = 8,
+    SAMPLE_WIDTH = 50, /* of an entry's line and point */
+};
 
 /* Of M. Okabe and K. Ito, "Color Universal Design", 2002; the last is a grey of ours. */
 static const char *const COLOURS[FIGURE_COLOURS] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7",
@@ -47,10 +55,28 @@ int figure_point(int index)
 void figure_begin(struct figure *figure, const char *id, const char *title, bool is_wide,
                   int height)
 {
-    *figure = (struct figure){.id = id, .title = title, .is_wide = is_wide};
-    /* The size is that of the page: so letters come out as large as those around them. */
+    *figure = (struct figure){
+        .id = id, .title = title, .is_wide = is_wide, .height = height == 0 ? HEIGHT : height};
+}
+
+void figure_key(struct figure *figure, const char *label)
+{
+    const int letters = (int)strlen(label);
+
+    figure->key_count++;
+    figure->key_longest = letters > figure->key_longest ? letters : figure->key_longest;
+}
+
+/* What all figures share. The size is that of the page: so letters come out as large as those around them. */
+static void add_head(const struct figure *figure, struct report_text *commands)
+{
+    const int width = figure->is_wide ? WIDTH_WIDE : WIDTH;
+    const int fitting = (width - MARGIN) / (figure->key_longest * LETTER_WIDTH + SAMPLE_WIDTH);
+    const int columns = fitting < 1 ? 1 : fitting;
+    const int rows = (figure->key_count + columns - 1) / columns;
+
     report_text_add(
-        &figure->commands,
+        commands,
         "set terminal svg size %d,%d dynamic font 'sans-serif,14' name '%s' noenhanced\n"
         "set encoding utf8\n"
         "set border 3 lw 1\n"
@@ -62,7 +88,7 @@ void figure_begin(struct figure *figure, const char *id, const char *title, bool
         "set xlabel offset 0, 0.5\n"
         "set ylabel offset 0.5, 0\n"
         "set offsets graph 0.03, graph 0.03, graph 0.05, graph 0.05\n",
-        is_wide ? 1200 : 600, height == 0 ? HEIGHT : height, id);
+        width, figure->height + rows * LINE_HEIGHT, figure->id);
 }
 
 void figure_drop(struct figure *figure)
@@ -77,11 +103,22 @@ static enum err draw(const struct figure *figure, struct report_text *page)
     ERR_TRY(report_text_check(&figure->about));
     ERR_TRY(report_text_check(&figure->commands));
     ERR_TRY(report_text_check(&figure->table));
+    struct report_text commands = {0};
+    add_head(figure, &commands);
+    report_text_bytes(&commands, figure->commands.bytes == NULL ? "" : figure->commands.bytes,
+                      figure->commands.count);
     report_text_add(page, "<figure id=\"%s\"%s>\n<figcaption><b>%s.</b> %s</figcaption>\n",
                     figure->id, figure->is_wide ? " class=\"wide\"" : "", figure->title,
                     figure->about.bytes == NULL ? "" : figure->about.bytes);
     report_text_add(page, "<div class=\"plot\" role=\"img\" aria-label=\"%s\">\n", figure->title);
-    ERR_TRY_AS(report_gnuplot(&figure->commands, figure->id, page), "figure %s", figure->id);
+    enum err status = report_text_check(&commands);
+    if (status == ERR_OK) {
+        status = report_gnuplot(&commands, figure->id, page);
+    }
+    report_text_release(&commands);
+    if (status != ERR_OK) {
+        return err_failed_(err_context_(status, "figure %s", figure->id));
+    }
     report_text_add(page,
                     "</div>\n<details><summary>Numbers</summary><div class=\"scroll\">\n"
                     "<table>\n%s</table></div></details>\n</figure>\n",

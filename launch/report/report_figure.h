@@ -23,7 +23,8 @@ struct report_source {
     const struct report_run *runs;
     int run_count;
     const struct report_methods *methods;
-    const struct report_points *points;
+    const struct report_points *points; /* of the table that runs end with */
+    const struct report_points *rules;  /* of every rule at every budget and risk */
 };
 
 /* Errors of all of these: those of report_gnuplot(). */
@@ -31,6 +32,7 @@ typedef enum err figure_fn(const struct report_source *source, struct report_tex
 
 figure_fn figure_tradeoff_macs; /* accuracy against multiply-adds: two figures */
 figure_fn figure_tradeoff_time; /* accuracy against milliseconds */
+figure_fn figure_rules;         /* exit rules at budgets and risks, a figure a method */
 figure_fn figure_exits;         /* who leaves where */
 figure_fn figure_reliability;   /* confidence against accuracy */
 figure_fn figure_classes;       /* what early exit costs each class */
@@ -42,15 +44,20 @@ struct figure {
     const char *id; /* of the element; unique on the page */
     const char *title;
     bool is_wide;
+    int height;                  /* of the picture without its key, in its units */
+    int key_count, key_longest;  /* entries of the key, and letters of the longest */
     struct report_text about;    /* HTML: what is seen */
     struct report_text commands; /* of gnuplot, after those that all figures share */
     struct report_text table;    /* HTML: rows */
 };
 
-/* The words are lent; `height` of the picture in its own units, of which a line of text takes 18; 0: as usual.
- * End it with figure_end(). */
+/* The words are lent; `height` of the picture without its key, in its own units, of which a line of text takes 18;
+ * 0: as usual. End it with figure_end(). */
 void figure_begin(struct figure *figure, const char *id, const char *title, bool is_wide,
                   int height);
+
+/* An entry of the key, in the order of the plot's titles: room is made for it. */
+void figure_key(struct figure *figure, const char *label);
 
 /* Draws it, and writes it to the end of the page. Releases it, whatever happens. */
 ERR_MUST_CHECK enum err figure_end(struct figure *figure, struct report_text *page);

@@ -181,7 +181,8 @@ static enum err add_section(const struct report_source *source, const char *titl
 static enum err add_all(const struct report_source *source, struct report_text *page)
 {
     static figure_fn *const results[] = {figure_tradeoff_macs, figure_tradeoff_time,
-                                         figure_reliability, figure_exits, figure_classes};
+                                         figure_reliability,   figure_rules,
+                                         figure_exits,         figure_classes};
     static figure_fn *const training[] = {figure_losses, figure_throughput};
     static figure_fn *const life[] = {figure_timeline};
 
@@ -203,12 +204,16 @@ enum err report_page(struct report_run *runs, int run_count, struct report_text 
 {
     struct report_text page = {0};
     struct report_methods methods;
-    struct report_points points;
+    struct report_points points, rules;
 
     report_methods_find(runs, run_count, &methods);
-    ERR_TRY(report_points_find(runs, run_count, &points));
-    const struct report_source source = {runs, run_count, &methods, &points};
-    const enum err status = add_all(&source, &page);
+    ERR_TRY(report_points_find(runs, run_count, "rows", &points));
+    enum err status = report_points_find(runs, run_count, "policies", &rules);
+    if (status == ERR_OK) {
+        const struct report_source source = {runs, run_count, &methods, &points, &rules};
+        status = add_all(&source, &page);
+        report_points_release(&rules);
+    }
     report_points_release(&points);
     if (status != ERR_OK) {
         report_text_release(&page);

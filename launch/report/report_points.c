@@ -60,14 +60,20 @@ static bool same_number(double a, double b)
     return a == b || (isnan(a) && isnan(b));
 }
 
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
 /* NULL if there is no memory. */
-static struct report_point *find_point(struct report_points *points, int method, const char *policy,
-                                       double lambda)
+static struct report_point *find_point(struct report_points *points, struct report_point wanted)
 {
     for (int i = 0; i < points->count; i++) {
         struct report_point *point = &points->points[i];
-        if (point->method == method && strcmp(point->policy, policy) == 0 &&
-            same_number(point->lambda, lambda)) {
+        if (point->method == wanted.method && strcmp(point->policy, wanted.policy) == 0 &&
+            same_number(point->lambda, wanted.lambda) &&
+            same_number(point->budget, wanted.budget) && same_number(point->risk, wanted.risk) &&
+            same_text(point->unit, wanted.unit)) {
             return point;
         }
     }
@@ -78,8 +84,8 @@ static struct report_point *find_point(struct report_points *points, int method,
     }
     points->points = more;
     struct report_point *point = &points->points[points->count++];
-    *point = (struct report_point){
-        .method = method, .family = family_of(points, policy), .policy = policy, .lambda = lambda};
+    *point = wanted;
+    point->family = family_of(points, wanted.policy);
     return point;
 }
 
@@ -100,22 +106,29 @@ static void add_row(struct report_point *point, const struct jdoc *row)
     }
 }
 
-static enum err add_run(struct report_points *points, const struct report_run *run)
+static enum err add_run(struct report_points *points, const struct report_run *run, const char *key)
 {
-    const struct jdoc *sets = jdoc_get(run->summary, "lambdas");
+    const struct jdoc *sets = jdoc_get(report_run_results(run), "lambdas");
 
-    report_stat_add(&points->final[run->method], report_number_of(run->summary, "test_accuracy"));
+    report_stat_add(&points->final[run->method],
+                    report_number_of(report_run_results(run), "test_accuracy"));
     for (size_t s = 0; s < jdoc_count(sets); s++) {
         const struct jdoc *set = jdoc_at(sets, s);
-        const struct jdoc *rows = jdoc_get(set, "rows");
+        const struct jdoc *rows = jdoc_get(set, key);
         for (size_t r = 0; r < jdoc_count(rows); r++) {
             const struct jdoc *row = jdoc_at(rows, r);
             const char *policy = report_text_of(row, "policy");
             if (policy == NULL) {
                 continue;
             }
-            const double lambda = is_fixed(policy) ? NAN : report_number_of(set, "lambda");
-            struct report_point *point = find_point(points, run->method, policy, lambda);
+            struct report_point *point = find_point(
+                points, (struct report_point){
+                            .method = run->method,
+                            .policy = policy,
+                            .lambda = is_fixed(policy) ? NAN : report_number_of(set, "lambda"),
+                            .budget = report_number_of(row, "budget"),
+                            .risk = report_number_of(row, "risk"),
+                            .unit = report_text_of(row, "budget_unit")});
             if (point == NULL) {
                 return ERR_FAIL(ERR_NO_MEMORY, "points of a report");
             }
@@ -139,13 +152,13 @@ static int by_place(const void *first, const void *second)
     return (x > y) - (x < y);
 }
 
-enum err report_points_find(const struct report_run *runs, int run_count,
+enum err report_points_find(const struct report_run *runs, int run_count, const char *key,
                             struct report_points *points_out)
 {
     struct report_points points = {.families = {"one exit for all"}, .family_count = 1};
 
     for (int r = 0; r < run_count; r++) {
-        const enum err status = add_run(&points, &runs[r]);
+        const enum err status = add_run(&points, &runs[r], key);
         if (status != ERR_OK) {
             report_points_release(&points);
             return status;
@@ -156,6 +169,30 @@ enum err report_points_find(const struct report_run *runs, int run_count,
     }
     *points_out = points;
     return ERR_OK;
+}
+
+double report_points_middle(const struct report_points *points, int method)
+{
+    double lambdas[REPORT_RUNS_MAX];
+    int count = 0;
+
+    for (int i = 0; i < points->count; i++) { /* inserted in order, each once */
+        const struct report_point *point = &points->points[i];
+        int at = count;
+        if (point->method != method || isnan(point->lambda) || count == REPORT_RUNS_MAX) {
+            continue;
+        }
+        while (at > 0 && lambdas[at - 1] > point->lambda) {
+            at--;
+        }
+        if (at > 0 && lambdas[at - 1] == point->lambda) {
+            continue;
+        }
+        memmove(&lambdas[at + 1], &lambdas[at], (size_t)(count - at) * sizeof(lambdas[0]));
+        lambdas[at] = point->lambda;
+        count++;
+    }
+    return count == 0 ? NAN : lambdas[count / 2];
 }
 
 void report_points_release(struct report_points *points)

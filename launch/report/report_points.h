@@ -13,7 +13,7 @@
 #include "launch/report/report_run.h"
 #include "trainer/model/model.h"
 
-enum { REPORT_EXITS_MAX = MODEL_LAYERS_MAX + 1, REPORT_FAMILIES_MAX = 24 };
+enum { REPORT_EXITS_MAX = MODEL_LAYERS_MAX + 1, REPORT_FAMILIES_MAX = 64 };
 
 /* Values of some runs. All zero: of none. */
 struct report_stat {
@@ -33,6 +33,9 @@ struct report_point {
     int family;         /* 0: everybody leaves at the same exit; others as report_points.families */
     const char *policy; /* lent by the run; "exit 1", "gate" */
     double lambda;      /* NaN where it has none */
+    double budget;      /* what a rule was told, in `unit`, or NaN */
+    double risk;        /* the same: what it promises */
+    const char *unit;   /* "macs", "ms"; NULL */
     int run_count;
     struct report_stat accuracy, macs_share, mean_macs, ms_per_sample, ece;
     int exit_count; /* the end is one */
@@ -48,10 +51,16 @@ struct report_points {
     struct report_stat final[REPORT_RUNS_MAX]; /* [method] accuracy of the final classifier */
 };
 
-/* Lends names of the runs. End it with report_points_release(). Errors: ERR_NO_MEMORY. */
+/*
+ * Of the list `key` of each lambda: "rows", which are the table that is printed; "policies", every rule at every
+ * budget and risk. Lends names of the runs. End it with report_points_release(). Errors: ERR_NO_MEMORY.
+ */
 ERR_MUST_CHECK enum err report_points_find(const struct report_run *runs, int run_count,
-                                           struct report_points *points_out);
+                                           const char *key, struct report_points *points_out);
 void report_points_release(struct report_points *points);
+
+/* The lambda in the middle of those of a method; NaN if it has none. */
+double report_points_middle(const struct report_points *points, int method);
 
 /* Whether its points are not real policies but a bound: it knows the labels. */
 bool report_family_is_oracle(const struct report_points *points, int family);

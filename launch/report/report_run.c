@@ -29,6 +29,11 @@ double report_number_of(const struct jdoc *object, const char *key)
     return jdoc_is_int(value) ? (double)jdoc_as_int(value) : jdoc_as_real(value);
 }
 
+const struct jdoc *report_run_results(const struct report_run *run)
+{
+    return run->results == NULL ? run->summary : run->results;
+}
+
 /* A file that is not there is no error. */
 static enum err unless_missing(enum err status)
 {
@@ -96,6 +101,7 @@ static enum err read_all(struct report_run *run)
 
     ERR_TRY(run_status(run->path, &run->status));
     ERR_TRY(read_doc(run, TRAIN_SUMMARY_FILE, &run->summary));
+    ERR_TRY(read_doc(run, "results.json", &run->results));
     ERR_TRY(read_doc(run, RUN_HOLDER_FILE, &run->holder));
     ERR_TRY(read_settings(run));
     ERR_TRY(read_lines(run, "metrics.jsonl", REPORT_STEPS_MAX, &run->metrics, &run->metrics_every));
@@ -132,6 +138,7 @@ enum err report_run_open(const char *path, struct report_run *run_out)
 void report_run_close(struct report_run *run)
 {
     jdoc_close(run->summary);
+    jdoc_close(run->results);
     jdoc_close(run->status);
     jdoc_close(run->holder);
     jdoc_close(run->metrics);

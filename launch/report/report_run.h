@@ -25,6 +25,7 @@ struct report_run {
     char *path;           /* without slashes at its end */
     const char *name;     /* the last part of it */
     struct jdoc *summary; /* summary.json */
+    struct jdoc *results; /* results.json: what the evaluation found, in full */
     struct jdoc *status;  /* as `offramp status --json` prints it */
     struct jdoc *holder;  /* run.json */
     struct jdoc *metrics; /* array: lines of metrics.jsonl, every metrics_every-th */
@@ -47,6 +48,9 @@ struct report_run {
  */
 ERR_MUST_CHECK enum err report_run_open(const char *path, struct report_run *run_out);
 void report_run_close(struct report_run *run); /* all zero is allowed */
+
+/* What the evaluation found: in full, or what the summary of an older version has of it; NULL: neither. */
+const struct jdoc *report_run_results(const struct report_run *run);
 
 /* The text of a member; NULL if it is none. Of NULL, too. */
 const char *report_text_of(const struct jdoc *object, const char *key);

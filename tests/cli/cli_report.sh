@@ -59,6 +59,38 @@ report 0 other
 checked other/report.html other/summary.json
 grep -q '^missing: .*time' checked || fail "times of a run without: $(cat checked)"
 
+# Results in full: exit rules at budgets and risks, bins of confidence, classes.
+fill() { # fill RUN: results.json, made of its summary
+    python3 - "$1" <<'END'
+import json, sys
+results = json.load(open(sys.argv[1] + "/summary.json"))
+for entry in results["lambdas"]:
+    for row in entry["rows"]:
+        row["reliability"] = [{"n": 0, "confidence": 0, "accuracy": 0},
+                              {"n": 150, "confidence": 0.51, "accuracy": row["accuracy"]},
+                              {"n": 50, "confidence": 0.9375, "accuracy": 0.875}]
+        row["classes"] = [{"n": 20, "full_correct": 10 + k % 3, "early_correct": 10 - k % 2} for k in range(10)]
+    last = entry["rows"][-2]
+    entry["policies"] = [dict(last, policy="max_prob/free", budget=b, budget_unit="macs", macs_share=b) for b in (0.5, 0.8)]
+    entry["policies"] += [dict(last, policy="max_prob/free", budget=0.5, budget_unit="ms")]
+    entry["policies"] += [dict(last, policy="risk/control", risk=r, accuracy=last["accuracy"] - r) for r in (0.01, 0.1)]
+    entry["baselines"] = [{"budget": b, "static_accuracy": 0.4, "random_accuracy": 0.5} for b in (0.5, 0.8)]
+json.dump(results, open(sys.argv[1] + "/results.json", "w"))
+END
+}
+fill one
+fill seed7
+report 0 one --output full.html
+checked full.html one/summary.json
+grep -q '^figures: .*time reliability rules1 exits classes' checked || fail "$(cat checked)"
+report 0 one seed7 --output full.html
+checked full.html one/summary.json seed7/summary.json
+cp one/results.json kept.json
+printf '{"lambdas": [' >one/results.json
+report 65 one
+says "one/results.json: line 1"
+cp kept.json one/results.json
+
 # Looked at by a browser, light and dark.
 if command -v chromium >/dev/null; then
     shot() { # shot NAME SCHEME COLOUR

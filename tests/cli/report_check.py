@@ -1,5 +1,5 @@
 """Holds a page of `offramp report` to what it promises: a parser of HTML reads it, it asks nothing of a network or
-of a script, and the numbers in its tables are those of the runs' summary.json.
+of a script, and the numbers in its tables are those of the runs' summary.json, or results.json beside it.
 
     report_check.py PAGE [SUMMARY...]    all runs are seeds of one method
     report_check.py --shot PNG R,G,B     a picture of a page, on a background of that colour
@@ -7,6 +7,7 @@ of a script, and the numbers in its tables are those of the runs' summary.json.
 import html.parser
 import json
 import math
+import os
 import re
 import statistics
 import struct
@@ -113,8 +114,8 @@ def expected_points(summaries):
     return points
 
 
-def check_numbers(page, summaries):
-    points = expected_points(summaries)
+def check_numbers(page, summaries, results):
+    points = expected_points(results)
     for table in ("macs", "macs_near", "time"):
         if table not in page.tables:
             continue
@@ -138,6 +139,7 @@ def check_numbers(page, summaries):
             same(f"share of {row[1]['text']}", row[3 + g], [r["exits"][g]["share"] for r in found], 100, 1)
     check_summary(page, summaries)
     check_bins_and_classes(page, points)
+    check_rules(page, results)
 
 
 def check_summary(page, summaries):
@@ -160,6 +162,25 @@ def check_bins_and_classes(page, points):
     classes = [c for (policy, _), found in points.items() for c in found[0].get("classes", [])
                if policy not in ("end", "oracle") and not policy.startswith("exit ")]
     assert sorted(float(r[5]["value"]) for r in rows) == sorted(c["full_correct"] for c in classes)
+
+
+def check_rules(page, results):
+    """Every rule at every lambda, budget and risk, joined over the runs."""
+    rules = {}
+    for result in results:
+        for entry in result.get("lambdas", []):
+            for row in entry.get("policies", []):
+                key = (row["policy"], entry["lambda"], row.get("budget"), row.get("budget_unit", ""), row.get("risk"))
+                rules.setdefault(key, []).append(row)
+    rows = page.tables.get("rules1", [[]])[1:]
+    assert len(rows) == len(rules), (len(rows), len(rules))
+    for row in rows:
+        number = [None if row[i]["value"] is None else float(row[i]["value"]) for i in (1, 2, 4)]
+        found = rules[(row[0]["text"], number[0], number[1], row[3]["text"], number[2])]
+        for column, (name, scale, digits) in enumerate(
+                (("accuracy", 100, 2), ("mean_macs", 1e-6, 2), ("macs_share", 100, 1),
+                 ("ms_per_sample", 1, 3), ("ece", 100, 2)), 6):
+            same(f"rule {row[0]['text']} {name}", row[column], [r[name] for r in found], scale, digits)
 
 
 def check_shot(path, colour):
@@ -190,7 +211,10 @@ else:
     opened = read(sys.argv[1])
     summaries = [json.load(open(path, encoding="utf-8")) for path in sys.argv[2:]]
     if summaries:
-        check_numbers(opened, summaries)
+        full = [os.path.join(os.path.dirname(path), "results.json") for path in sys.argv[2:]]
+        results = [json.load(open(path, encoding="utf-8")) if os.path.exists(path) else summary
+                   for path, summary in zip(full, summaries)]
+        check_numbers(opened, summaries, results)
     print("figures:", *opened.figures)
     print("missing:", *opened.missing)
     print("settings:", *(str(len(re.findall(r"^[a-z_]+: ", pre, re.M))) for pre in opened.pres))

@@ -121,7 +121,7 @@ START_TEST(points__join_the_seeds_of_a_method)
         {.summary = summary_of(0.8, 0.5)}, {.summary = summary_of(0.7, 0.25)}, {.method = 1}};
     struct report_points points;
 
-    EXPECT_OK(report_points_find(runs, 3, &points));
+    EXPECT_OK(report_points_find(runs, 3, "rows", &points));
     ck_assert_int_eq(points.count, 3);
     ck_assert_int_eq(points.family_count, 2);
     ck_assert_str_eq(points.families[1], "gate");
