@@ -44,6 +44,9 @@ void banner_print(const struct train_run *run)
            config->num_hidden_layers, config->hidden_size, config->num_attention_heads,
            config->intermediate_size, config->patch_size, model_config_tokens(config),
            1e-6 * (double)params);
+    if (run->init_notes != NULL) {
+        printf("%s\n", run->init_notes);
+    }
     if (run->state.net != NULL) {
         print_exits(run);
     }

@@ -1,6 +1,7 @@
 #include "launch/train_run.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "comm/base/file.h"
 #include "trainer/kernels/kern_cuda.h"
@@ -78,6 +79,10 @@ static enum err config_from_options(const struct train_run *run, struct model_co
             .pooling = (enum model_pooling)options->pooling,
         };
     }
+    if (config->embedding != MODEL_EMBEDDING_PATCHES) {
+        return ERR_FAIL(ERR_CONFIG, "init_from %s is a model of texts, %s holds images",
+                        options->init_from, options->data_dir);
+    }
     if (config->image_size != run->train->shape.height ||
         config->num_channels != run->train->shape.channels ||
         config->num_labels < run->train->shape.class_count) {
@@ -122,7 +127,9 @@ static enum err open_model(struct train_run *run)
     ERR_TRY(check_heads(run, &config));
     ERR_TRY(model_open(&config, &run->ops, &run->state.model));
     if (options->init_from[0] != '\0') {
-        ERR_TRY_AS(model_files_load_weights(run->state.model, options->init_from), "init_from");
+        ERR_TRY_AS(model_files_import_weights(run->state.model, options->init_from,
+                                              (uint64_t)options->seed, &run->init_notes),
+                   "init_from");
     }
     return ERR_OK;
 }
@@ -334,6 +341,7 @@ err_close:
 
 void train_run_close(struct train_run *run)
 {
+    free(run->init_notes);
     comm_close(run->sums);
     exits_net_close(run->state.net);
     model_close(run->state.model);

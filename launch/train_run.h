@@ -30,6 +30,7 @@ struct train_run {
     struct data_set *train, *test;
     struct data_split *split;
     struct data_normal normal;
+    char *init_notes;               /* what init_from has besides, in lines; NULL: nothing */
     struct train_state state;       /* without optimizers, which belong to a stage */
     struct incarnation incarnation; /* this start of the run; of the training loop, and the next: */
     struct snapshots *snapshots;    /* NULL: none are taken */

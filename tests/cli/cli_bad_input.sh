@@ -101,7 +101,8 @@ at='"dtype":"F32","shape":[1],"data_offsets"'
 weights "{\"a\":{$at:[0,4]},\"b\":{$at:[0,4]}}" 4
 refuse 65 'init_from: bad/model.safetensors: .*overlap' --set init_from=bad
 weights "{\"a\":{$at:[0,4]}}" 4
-refuse 65 'bad/model.safetensors: tensor vit.embeddings.cls_token is missing' --set init_from=bad
+refuse 65 'bad/model.safetensors: [0-9]* tensors are missing: vit.embeddings.cls_token, vit' \
+    --set init_from=bad
 printf '\377\377\377\377\377\377\377\177{}' >bad/model.safetensors
 refuse 65 'bad/model.safetensors: .*header' --set init_from=bad
 head -c 5000 start/checkpoint-0/model.safetensors >bad/model.safetensors
@@ -110,8 +111,11 @@ cp start/checkpoint-0/model.safetensors bad
 sed 's/"hidden_size": 32/"hidden_size": 16/' start/checkpoint-0/config.json >bad/config.json
 refuse 65 'model.safetensors: tensor vit.embeddings.cls_token is F32 \[1, 1, 32\].*\[1, 1, 16\]' \
     --set init_from=bad
+sed 's/"vit"/"t5"/' start/checkpoint-0/config.json >bad/config.json
+refuse 78 'bad/config.json: model_type t5 is not implemented, vit, deit, bert and gpt2 are' \
+    --set init_from=bad
 sed 's/"vit"/"bert"/' start/checkpoint-0/config.json >bad/config.json
-refuse 78 'bad/config.json: model_type bert is not implemented' --set init_from=bad
+refuse 65 'bad/config.json: vocab_size: found nothing' --set init_from=bad
 echo '{"model_type": "vit"' >bad/config.json
 refuse 65 'bad/config.json' --set init_from=bad
 refuse 66 'init_from: /nowhere' --set init_from=/nowhere

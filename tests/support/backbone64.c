@@ -140,14 +140,13 @@ static void embed_image(const struct backbone64 *net, const float *image, double
     const int64_t side = S / P, T = model_config_tokens(config), D = config->hidden_size;
     const int64_t others = T - side * side; /* tokens that are no patches */
     const double *cls = of_images(net, "embeddings.cls_token", "");
-    const double *distillation =
-        others == 2 ? of_images(net, "embeddings.distillation_token", "") : NULL;
+    const double *second = others == 2 ? of_images(net, "embeddings.distillation_token", "") : cls;
     const double *positions = of_images(net, "embeddings.position_embeddings", "");
     const double *weight = of_images(net, "embeddings.patch_embeddings.projection", ".weight");
     const double *bias = of_images(net, "embeddings.patch_embeddings.projection", ".bias");
 
     for (int64_t t = 0; t < T; t++) {
-        const double *start = t == 0 ? cls : t < others ? distillation : bias;
+        const double *start = t == 0 ? cls : t < others ? second : bias;
         const int64_t p = t - others, top = p / side * P, left = p % side * P;
         for (int64_t d = 0; d < D; d++) {
             double sum = start[d];

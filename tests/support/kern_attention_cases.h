@@ -31,7 +31,7 @@ static const struct kern_attention_shape SHAPES[] = {
     {1, 31, 1, 7},    {1, 33, 2, 32}, {2, 50, 4, 32},  {1, 50, 8, 16}, {1, 50, 2, 64},
     {1, 63, 1, 8},    {1, 64, 1, 64}, {1, 65, 2, 32},  {1, 96, 1, 16}, {1, 97, 2, 16},
     {1, 128, 1, 128}, {1, 129, 1, 8}, {1, 197, 1, 64}, {1, 256, 1, 8}, {1, 257, 1, 8},
-    {1, 129, 1, 128}, {1, 9, 1, 136}, {1, 12, 1, 200},
+    {1, 129, 1, 128}, {1, 9, 1, 136}, {1, 12, 1, 200}, {3, 6, 2, 7},
 };
 enum { SHAPE_COUNT = sizeof(SHAPES) / sizeof(SHAPES[0]) };
 
@@ -367,7 +367,7 @@ static void copy_sample(struct fixture *to, const struct fixture *from, int64_t 
 
 START_TEST(forward__gives_a_row_the_same_bits_whatever_stands_behind_what_it_attends_to)
 {
-    static const int64_t widths[] = {9, 16, 50, 96, 104, 300};
+    static const int64_t widths[] = {9, 16, 50, 96, 104, 1100};
     const int32_t length = 9, longer = 41;
     const struct kern_attention_mask of_lengths = {&length, false}, causal = {&length, true};
     const struct kern_attention_mask longer_causal = {&longer, true};

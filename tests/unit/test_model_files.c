@@ -156,7 +156,10 @@ START_TEST(read_config__refuses_what_it_cannot_train_and_names_it)
         enum err code;
         const char *part;
     } cases[] = {
-        {"\"vit\"", "\"bert\"", ERR_CONFIG, "model_type bert is not implemented, vit is"},
+        {"\"vit\"", "\"t5\"", ERR_CONFIG,
+         "model_type t5 is not implemented, vit, deit, bert and gpt2 are"},
+        {"\"qkv_bias\": true", "\"qkv_bias\": false", ERR_CONFIG,
+         "qkv_bias false is not implemented"},
         {"\"model_type\": \"vit\",", "", ERR_CORRUPT, "model_type: found nothing"},
         {"\"gelu\"", "\"relu\"", ERR_CONFIG, "hidden_act relu is not implemented"},
         {"224", "[224, 224]", ERR_CORRUPT, "image_size: found an array"},
@@ -175,13 +178,133 @@ START_TEST(read_config__refuses_what_it_cannot_train_and_names_it)
         {"{\"0\": \"tench\", \"1\": \"goldfish\", \"2\": \"shark\"}", "3", ERR_CORRUPT,
          "id2label is no object"},
         {"\"qkv_bias\": true", "\"offramp_pooling\": \"max\"", ERR_CONFIG,
-         "offramp_pooling is max, it must be cls or mean"},
+         "offramp_pooling is max, it must be cls, mean"},
         {"}", ",", ERR_CORRUPT, "not JSON"},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct model_config back = {.image_size = -7};
         write_changed(cases[i].old, cases[i].new);
+        EXPECT_ERR(model_files_read_config(folder.path, &back), cases[i].code, cases[i].part);
+        ck_assert_int_eq(back.image_size, -7);
+    }
+}
+END_TEST
+
+/* As Hugging Face writes them, with members we do not read. */
+static const char bert[] =
+    "{\"architectures\": [\"BertModel\"], \"attention_probs_dropout_prob\": 0.1,"
+    " \"hidden_act\": \"gelu\", \"hidden_size\": 384, \"initializer_range\": 0.02,"
+    " \"intermediate_size\": 1536, \"layer_norm_eps\": 1e-12, \"max_position_embeddings\": 512,"
+    " \"model_type\": \"bert\", \"num_attention_heads\": 12, \"num_hidden_layers\": 6,"
+    " \"pad_token_id\": 0, \"position_embedding_type\": \"absolute\", \"type_vocab_size\": 2,"
+    " \"vocab_size\": 30522}";
+static const char gpt2[] =
+    "{\"activation_function\": \"gelu_new\", \"architectures\": [\"GPT2LMHeadModel\"],"
+    " \"attn_pdrop\": 0.1, \"bos_token_id\": 50256, \"initializer_range\": 0.02,"
+    " \"layer_norm_epsilon\": 1e-05, \"model_type\": \"gpt2\", \"n_ctx\": 1024, \"n_embd\": 768,"
+    " \"n_head\": 12, \"n_inner\": null, \"n_layer\": 12, \"n_positions\": 1024,"
+    " \"scale_attn_weights\": true, \"vocab_size\": 50257}";
+
+static void write_config(const char *text)
+{
+    temp_folder_write(&folder, MODEL_CONFIG_FILE, text, strlen(text));
+}
+
+/* A file of sentence-transformers beside config.json. */
+static void write_pooling(const char *text)
+{
+    char path[FILE_PATH_BYTES_MAX];
+
+    EXPECT_OK(file_path(path, folder.path, "1_Pooling"));
+    EXPECT_OK(file_make_folder(path));
+    temp_folder_write(&folder, "1_Pooling/config.json", text, strlen(text));
+}
+
+START_TEST(read_config__reads_hugging_faces_bert)
+{
+    static const char lengths[] = "{\"max_seq_length\": 256}";
+    char path[FILE_PATH_BYTES_MAX];
+    struct model_config back;
+
+    write_config(bert);
+    EXPECT_OK(model_files_read_config(folder.path, &back));
+    ck_assert_int_eq(model_config_family(&back), MODEL_FAMILY_BERT);
+    ck_assert_int_eq(back.hidden_size, 384);
+    ck_assert_int_eq(back.vocab_size, 30522);
+    ck_assert_int_eq(back.type_vocab_size, 2);
+    ck_assert_int_eq(back.max_length, 512);
+    ck_assert_int_eq(back.num_labels, 2);
+    ck_assert_int_eq(back.hidden_act, KERN_GELU_ERF);
+    ck_assert_int_eq(back.pooling, MODEL_POOLING_CLS);
+    ck_assert(back.layer_norm_eps == 1e-12);
+
+    write_pooling("{\"pooling_mode_cls_token\": false, \"pooling_mode_mean_tokens\": true}");
+    temp_folder_write(&folder, "sentence_bert_config.json", lengths, strlen(lengths));
+    EXPECT_OK(model_files_read_config(folder.path, &back));
+    ck_assert_int_eq(back.pooling, MODEL_POOLING_MEAN);
+    ck_assert_int_eq(back.max_length, 256);
+    write_pooling("{\"pooling_mode_cls_token\": true, \"pooling_mode_mean_tokens\": false}");
+    EXPECT_OK(model_files_read_config(folder.path, &back));
+    ck_assert_int_eq(back.pooling, MODEL_POOLING_CLS);
+    write_pooling("{\"pooling_mode_max_tokens\": true}");
+    EXPECT_ERR(model_files_read_config(folder.path, &back), ERR_CONFIG, "1_Pooling/config.json");
+    EXPECT_OK(file_path(path, folder.path, "1_Pooling"));
+    EXPECT_OK(file_remove_tree(path));
+}
+END_TEST
+
+START_TEST(read_config__reads_hugging_faces_gpt2)
+{
+    struct model_config back;
+
+    write_config(gpt2);
+    EXPECT_OK(model_files_read_config(folder.path, &back));
+    ck_assert_int_eq(model_config_family(&back), MODEL_FAMILY_GPT2);
+    ck_assert_int_eq(back.hidden_size, 768);
+    ck_assert_int_eq(back.intermediate_size, 4 * 768);
+    ck_assert_int_eq(back.max_position_embeddings, 1024);
+    ck_assert_int_eq(back.hidden_act, KERN_GELU_TANH);
+    ck_assert_int_eq(back.pooling, MODEL_POOLING_LAST);
+    ck_assert(back.ties_classifier);
+    ck_assert_int_eq(back.num_labels, 50257);
+}
+END_TEST
+
+START_TEST(read_config__refuses_variants_of_texts)
+{
+    static const struct {
+        const char *text, *old, *new;
+        enum err code;
+        const char *part;
+    } cases[] = {
+        {bert, "\"absolute\"", "\"relative_key\"", ERR_CONFIG,
+         "position_embedding_type relative_key is not implemented"},
+        {bert, "\"pad_token_id\": 0", "\"is_decoder\": true", ERR_CONFIG,
+         "is_decoder true is not implemented"},
+        {bert, "\"pad_token_id\": 0", "\"offramp_pooling\": \"last\"", ERR_CONFIG,
+         "pooling of a BERT must be cls or mean"},
+        {bert, "\"pad_token_id\": 0", "\"offramp_max_length\": 513", ERR_CONFIG,
+         "max_length is 513, it must lie in 1 .. 512"},
+        {bert, "30522", "0", ERR_CONFIG, "vocab_size is 0"},
+        {bert, "\"type_vocab_size\": 2", "\"type_vocab_size\": 0", ERR_CONFIG,
+         "type_vocab_size is 0"},
+        {gpt2, "\"scale_attn_weights\": true", "\"scale_attn_weights\": false", ERR_CONFIG,
+         "scale_attn_weights false is not implemented"},
+        {gpt2, "\"gelu_new\"", "\"relu\"", ERR_CONFIG, "activation_function relu"},
+        {gpt2, "null", "\"wide\"", ERR_CORRUPT, "n_inner: found a string"},
+        {gpt2, "\"n_embd\": 768", "\"n_embd\": 4611686018427387904", ERR_CONFIG, "n_embd"},
+        {gpt2, "\"n_layer\": 12,", "", ERR_CORRUPT, "n_layer: found nothing"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[1024];
+        struct model_config back = {.image_size = -7};
+        const char *at = strstr(cases[i].text, cases[i].old);
+        ck_assert_ptr_nonnull(at);
+        snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - cases[i].text), cases[i].text,
+                 cases[i].new, at + strlen(cases[i].old));
+        write_config(text);
         EXPECT_ERR(model_files_read_config(folder.path, &back), cases[i].code, cases[i].part);
         ck_assert_int_eq(back.image_size, -7);
     }
@@ -222,6 +345,9 @@ Suite *test_suite(void)
     tcase_add_test(tcase, config_text__is_read_back_and_weights_with_it);
     tcase_add_test(tcase, load_weights__refuses_those_of_another_model);
     tcase_add_test(tcase, read_config__reads_hugging_faces);
+    tcase_add_test(tcase, read_config__reads_hugging_faces_bert);
+    tcase_add_test(tcase, read_config__reads_hugging_faces_gpt2);
+    tcase_add_test(tcase, read_config__refuses_variants_of_texts);
     tcase_add_test(tcase, read_config__refuses_what_it_cannot_train_and_names_it);
     tcase_add_test(tcase, read_config__counts_labels_as_hugging_face_does_when_none_are_named);
     tcase_add_test(tcase, read_config__tells_a_missing_file);

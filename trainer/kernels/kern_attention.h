@@ -18,9 +18,9 @@
  * |fast - portable| <= KERN_ATTENTION_TOLERANCE * max(1, |portable|) for inputs of order 1.
  *
  * "avx2" is fast where D is a multiple of 8, D <= 128, T <= 256 and T * D <= 16384
- * (T up to a multiple of 8; with lengths, that of the sample); for other shapes it calls the
- * portable functions.
- * Its scratch is 384 KiB of thread-local storage, touched as far as the shape needs.
+ * (T up to a multiple of 8); with a mask, where the sample's length is <= 1024 and length * D <= 65536;
+ * for others it calls the portable functions.
+ * Its scratch is 1.4 MiB of thread-local storage, touched as far as the shape needs.
  * "cuda" takes D up to KERN_CUDA_HEAD_CHANNELS_MAX (kern_cuda.h).
  */
 #ifndef TRAINER_KERNELS_KERN_ATTENTION_H

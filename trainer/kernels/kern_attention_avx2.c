@@ -20,10 +20,12 @@
 #include "trainer/kernels/kern_transpose_avx2_priv.h"
 
 enum {
-    KEYS_MAX = 256,     /* T of the tiled path; beyond it the portable one computes */
-    CHANNELS_MAX = 128, /* D, likewise */
-    TILE_ELEMS = 16384, /* K or V of one head, e.g. 256 keys of 64 channels */
-    ROWS_MAX = 64,      /* queries at a time */
+    KEYS_MAX = 1024,          /* T of the tiled path; beyond it the portable one computes */
+    CHANNELS_MAX = 128,       /* D, likewise */
+    TILE_ELEMS = 65536,       /* K or V of one head, e.g. 1024 keys of 64 channels */
+    WHOLE_KEYS_MAX = 256,     /* without a mask: */
+    WHOLE_TILE_ELEMS = 16384, /* what is longer has always been computed by the portable one */
+    ROWS_MAX = 64,            /* queries at a time */
     ALIGNMENT = 64,
 };
 
@@ -68,15 +70,18 @@ static int64_t padded_keys(int64_t T)
     return (T + LANES - 1) / LANES * LANES;
 }
 
-static bool fits_tiles(int64_t T, int64_t D)
+static bool fits_tiles(int64_t T, int64_t D, const struct kern_attention_mask *mask)
 {
-    return D % LANES == 0 && D <= CHANNELS_MAX && T <= KEYS_MAX && padded_keys(T) * D <= TILE_ELEMS;
+    const int64_t keys_max = mask == NULL ? WHOLE_KEYS_MAX : KEYS_MAX;
+    const int64_t elems_max = mask == NULL ? WHOLE_TILE_ELEMS : TILE_ELEMS;
+
+    return D % LANES == 0 && D <= CHANNELS_MAX && T <= keys_max && padded_keys(T) * D <= elems_max;
 }
 
 /* The floats of a query's row in `saved`, for a shape: P [up to a multiple of LANES], or lse. */
 static int64_t saved_row_elems(const struct kern_attention_shape *shape)
 {
-    const bool saves_p = fits_tiles(shape->T, shape->D) && shape->T <= SAVED_KEYS_MAX;
+    const bool saves_p = fits_tiles(shape->T, shape->D, NULL) && shape->T <= SAVED_KEYS_MAX;
 
     return saves_p ? padded_keys(shape->T) : 1;
 }
@@ -445,7 +450,7 @@ void kern_attention_forward_avx2(float *out, float *saved, const float *qkv,
     assert(query_count >= 1 && query_count <= T);
     assert((uintptr_t)saved % ALIGNMENT == 0);
     for (int64_t b = 0; b < shape->B; b++) {
-        if (!fits_tiles(length_of(shape, mask, b), shape->D)) {
+        if (!fits_tiles(length_of(shape, mask, b), shape->D, mask)) {
             const struct alone alone = alone_of(shape, mask, b);
             kern_attention_forward_portable(
                 out + alone.rows * HD, saved == NULL ? NULL : saved + alone.saved,
@@ -541,7 +546,7 @@ void kern_attention_backward_avx2(float *dqkv, const float *dout, const float *q
     assert(query_count >= 1 && query_count <= T);
     assert((uintptr_t)saved % ALIGNMENT == 0);
     for (int64_t b = 0; b < shape->B; b++) {
-        if (!fits_tiles(length_of(shape, mask, b), D)) {
+        if (!fits_tiles(length_of(shape, mask, b), D, mask)) {
             const struct alone alone = alone_of(shape, mask, b);
             kern_attention_backward_portable(dqkv + alone.rows * 3 * HD, dout + alone.rows * HD,
                                              qkv + alone.rows * 3 * HD, saved + alone.saved,

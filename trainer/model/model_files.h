@@ -1,6 +1,13 @@
 /*
- * trainer/model/model_files.h - a backbone as others read it: config.json and
- * model.safetensors, in Hugging Face's names for ViTForImageClassification.
+ * trainer/model/model_files.h - a backbone as others read and write it: config.json and
+ * model.safetensors (or several, with model.safetensors.index.json), as Hugging Face has them.
+ *
+ * config.json    model_type vit, deit, bert or gpt2. Members of ours: "offramp_pooling" (cls, mean, last)
+ *                and "offramp_max_length"; where they are not there, BERT's are taken from what
+ *                sentence-transformers lays beside it (1_Pooling/config.json, sentence_bert_config.json),
+ *                else the pooling is cls (GPT-2: last) and the length all positions. A gpt2 whose
+ *                architecture is GPT2LMHeadModel has its classifier tied to the words.
+ * weights        by all names of model_aliases.def, in F32, F16 or BF16.
  *
  * Threads: any, on different folders.
  */
@@ -12,6 +19,7 @@
 
 #define MODEL_CONFIG_FILE "config.json"
 #define MODEL_WEIGHTS_FILE "model.safetensors"
+#define MODEL_INDEX_FILE "model.safetensors.index.json"
 
 /* What config.json says; *text_out is the caller's to free(). Errors: ERR_NO_MEMORY. */
 ERR_MUST_CHECK enum err model_files_config_text(const struct model_config *config, char **text_out);
@@ -23,7 +31,30 @@ ERR_MUST_CHECK enum err model_files_config_text(const struct model_config *confi
 ERR_MUST_CHECK enum err model_files_read_config(const char *folder,
                                                 struct model_config *config_out);
 
-/* Reads the weights into `model`. Errors: as param_list_load(). */
+/*
+ * Reads a checkpoint of ours into `model`: the tensors of model_params() under their own names, and none
+ * besides. Errors: as param_list_load().
+ */
 ERR_MUST_CHECK enum err model_files_load_weights(struct model *model, const char *folder);
+
+/*
+ * Reads weights of whatever origin into a model that has none yet. A classifier that is not there, or is one
+ * of other classes, has the values that model_init() would give it. *notes_out tells of that and names every tensor of the file that was not
+ * used, in lines without a newline at the end; NULL if there is nothing to tell; the caller's to
+ * free().
+ *
+ * Errors: ERR_MISSING, ERR_IO; ERR_CORRUPT, naming every tensor that is missing, or the first one that is of
+ * another shape or type than the configuration asks for, or holds NaN or infinity; the block is then
+ * undefined. Those of device_view_open().
+ */
+ERR_MUST_CHECK enum err model_files_import_weights(struct model *model, const char *folder,
+                                                   uint64_t seed, char **notes_out);
+
+/*
+ * Writes config.json and model.safetensors under Hugging Face's names and in its layouts, so that
+ * transformers' from_pretrained() of that architecture reads them. `folder` is there.
+ * Errors: ERR_NO_MEMORY, ERR_IO; those of device_view_open().
+ */
+ERR_MUST_CHECK enum err model_files_save(struct model *model, const char *folder);
 
 #endif

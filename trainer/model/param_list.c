@@ -80,29 +80,33 @@ static double truncated_normal(uint64_t seed, uint64_t index, uint32_t sub)
     return x;
 }
 
+void param_list_init_one(const struct param_list *list, int64_t index, float *block, double std,
+                         uint64_t seed, uint32_t salt)
+{
+    const struct param *param = &list->params[index];
+    const uint32_t sub = salt << 20 | (uint32_t)index;
+    float *const to = block + param->offset;
+    const double fan_out = (double)param->shape[0];
+    const double bound = sqrt(6.0 / (fan_out + (double)param->count / fan_out));
+
+    for (int64_t i = 0; i < param->count; i++) {
+        switch (param->init) {
+        case PARAM_NORMAL: to[i] = (float)(std * truncated_normal(seed, (uint64_t)i, sub)); break;
+        case PARAM_XAVIER:
+            to[i] = (float)(bound * (2 * rng_uniform(seed, RNG_INIT, (uint64_t)i, sub) - 1));
+            break;
+        case PARAM_ZERO: to[i] = 0; break;
+        case PARAM_ONE: to[i] = 1; break;
+        }
+    }
+}
+
 void param_list_init(const struct param_list *list, float *block, double std, uint64_t seed,
                      uint32_t salt)
 {
     memset(block, 0, (size_t)list->block_elems * sizeof(float));
     for (int64_t t = 0; t < list->count; t++) {
-        const struct param *param = &list->params[t];
-        const uint32_t sub = salt << 20 | (uint32_t)t;
-        float *const to = block + param->offset;
-        const double fan_out = (double)param->shape[0];
-        const double bound = sqrt(6.0 / (fan_out + (double)param->count / fan_out));
-
-        for (int64_t i = 0; i < param->count; i++) {
-            switch (param->init) {
-            case PARAM_NORMAL:
-                to[i] = (float)(std * truncated_normal(seed, (uint64_t)i, sub));
-                break;
-            case PARAM_XAVIER:
-                to[i] = (float)(bound * (2 * rng_uniform(seed, RNG_INIT, (uint64_t)i, sub) - 1));
-                break;
-            case PARAM_ZERO: to[i] = 0; break;
-            case PARAM_ONE: to[i] = 1; break;
-            }
-        }
+        param_list_init_one(list, t, block, std, seed, salt);
     }
 }
 

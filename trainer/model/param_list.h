@@ -60,6 +60,10 @@ void param_list_part(const struct param_list *list, int part, int64_t *begin_out
 void param_list_init(const struct param_list *list, float *block, double std, uint64_t seed,
                      uint32_t salt);
 
+/* The same of tensor `index` alone. */
+void param_list_init_one(const struct param_list *list, int64_t index, float *block, double std,
+                         uint64_t seed, uint32_t salt);
+
 /* A block as the tensors of a file: tensors_out [list->count], which lend the block. */
 void param_list_tensors(const struct param_list *list, const float *block,
                         struct safetensors_tensor tensors_out[]);
