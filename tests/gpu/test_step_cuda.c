@@ -15,21 +15,40 @@
 #include "trainer/kernels/kern_ops_cuda.h"
 #include "trainer/step/step.h"
 
-enum { MICRO = 2, LEAVES = 3, BATCH = MICRO * LEAVES, STEPS = 7, PIXELS = 64, D = 12, K = 5 };
+enum { MICRO = 2, LEAVES = 3, BATCH = MICRO * LEAVES, STEPS = 7, D = 12, K = 5 };
 enum { DEADLINE_MS = 30000, TAP_SUMS = 2 };
 
-static const struct model_config config = {.image_size = 8,
-                                           .patch_size = 4,
-                                           .num_channels = 1,
-                                           .hidden_size = D,
-                                           .num_hidden_layers = 2,
-                                           .num_attention_heads = 3,
-                                           .intermediate_size = 10,
-                                           .num_labels = K,
-                                           .layer_norm_eps = 1e-6,
-                                           .initializer_range = 0.02,
-                                           .hidden_act = KERN_GELU_TANH,
-                                           .pooling = MODEL_POOLING_CLS};
+static const struct model_config of_images = {.image_size = 8,
+                                              .patch_size = 4,
+                                              .num_channels = 1,
+                                              .hidden_size = D,
+                                              .num_hidden_layers = 2,
+                                              .num_attention_heads = 3,
+                                              .intermediate_size = 10,
+                                              .num_labels = K,
+                                              .layer_norm_eps = 1e-6,
+                                              .initializer_range = 0.02,
+                                              .hidden_act = KERN_GELU_TANH,
+                                              .pooling = MODEL_POOLING_CLS};
+static struct model_config config; /* of the test that runs */
+
+enum { IMAGES, DEIT, BERT, GPT2, KINDS };
+
+static void choose(int kind)
+{
+    config = of_images;
+    config.has_distillation_token = kind == DEIT;
+    if (kind == BERT || kind == GPT2) {
+        config.embedding = MODEL_EMBEDDING_TOKENS;
+        config.norm = kind == BERT ? MODEL_NORM_POST : MODEL_NORM_PRE;
+        config.mask = kind == BERT ? MODEL_MASK_LENGTHS : MODEL_MASK_CAUSAL;
+        config.pooling = kind == BERT ? MODEL_POOLING_MEAN : MODEL_POOLING_LAST;
+        config.vocab_size = 13;
+        config.max_position_embeddings = 30;
+        config.type_vocab_size = kind == BERT ? 2 : 0;
+        config.max_length = 19;
+    }
+}
 static const int64_t tap_layers[1] = {0};
 
 /* The phase of each step, and how many samples the last micro-batch of it has. */
@@ -145,19 +164,19 @@ static void run_steps(enum device_kind kind, bool taps, const int64_t last[STEPS
     EXPECT_OK(comm_local_open(1, &options.group, &local));
     EXPECT_OK(step_open(&options, &step));
     for (int s = 0; s < STEPS; s++) {
-        float *images = model_case_images(&config, BATCH, (uint32_t)s);
+        struct model_input *input = model_case_input(&config, BATCH, (uint32_t)s);
         int32_t labels[BATCH];
         for (int i = 0; i < BATCH; i++) {
             labels[i] = (i * 3 + s) % K;
         }
         for (int64_t m = 0; m < LEAVES; m++) {
-            EXPECT_OK(
-                step_micro_batch(step, &(struct model_input){.images = images + m * MICRO * PIXELS},
-                                 labels + m * MICRO, m == LEAVES - 1 ? last[s] : MICRO, phases[s]));
+            const struct model_input part = model_input_from(&config, input, m * MICRO);
+            EXPECT_OK(step_micro_batch(step, &part, labels + m * MICRO,
+                                       m == LEAVES - 1 ? last[s] : MICRO, phases[s]));
         }
         EXPECT_OK(step_finish(step, DEADLINE_MS, &result));
         read_outcome(&place, &result, taps, &outcomes[s]);
-        free(images);
+        model_case_input_close(input);
     }
     step_close(step);
     comm_close(options.group);
@@ -179,16 +198,20 @@ static void check_gradients(int step, const float *found, const float *expected,
     }
 }
 
-/* Loop index: without and with a tap; then the same with a micro-batch that is smaller than others. */
+/*
+ * Loop index: without and with a tap; the same with a micro-batch that is smaller than others; all that
+ * for every kind of backbone.
+ */
 START_TEST(steps__have_the_sums_and_gradients_of_a_cpu_one_after_the_other)
 {
     static struct outcome here[STEPS], there[STEPS];
     const bool taps = _i % 2 == 1;
 
+    choose(_i / 4);
     memset(here, 0, sizeof(here));
     memset(there, 0, sizeof(there));
-    run_steps(DEVICE_CPU, taps, last_samples[_i / 2], here);
-    run_steps(DEVICE_CUDA, taps, last_samples[_i / 2], there);
+    run_steps(DEVICE_CPU, taps, last_samples[_i / 2 % 2], here);
+    run_steps(DEVICE_CUDA, taps, last_samples[_i / 2 % 2], there);
     struct place place = open_place(DEVICE_CPU);
     const int64_t count = model_params(place.model)->block_elems;
     close_place(&place);
@@ -213,7 +236,7 @@ Suite *test_suite(void)
 
     tcase_set_timeout(tcase, 120);
     tcase_add_loop_test(tcase, steps__have_the_sums_and_gradients_of_a_cpu_one_after_the_other, 0,
-                        4);
+                        4 * KINDS);
     suite_add_tcase(suite, tcase);
     return suite;
 }

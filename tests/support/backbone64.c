@@ -170,11 +170,11 @@ static void embed_text(const struct backbone64 *net, const int32_t *tokens, int6
     const double *positions = tensor(net, is_bert ? "bert.embeddings.position_embeddings.weight"
                                                   : "transformer.wpe.weight");
 
+    const double *type =
+        is_bert ? tensor(net, "bert.embeddings.token_type_embeddings.weight") : NULL;
+
     for (int64_t i = 0; i < T * D; i++) {
-        x[i] = words[tokens[i / D] * D + i % D] + positions[i];
-        if (is_bert) {
-            x[i] += tensor(net, "bert.embeddings.token_type_embeddings.weight")[i % D];
-        }
+        x[i] = words[tokens[i / D] * D + i % D] + positions[i] + (type == NULL ? 0 : type[i % D]);
     }
     if (is_bert) {
         ref64_layernorm(x, x, tensor(net, "bert.embeddings.LayerNorm.weight"),

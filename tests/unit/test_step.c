@@ -18,34 +18,58 @@
 enum { LEAVES = 12, MICRO = 2, N = LEAVES * MICRO, D = 12, K = 5, L = 3, TAPS = 2, RANKS_MAX = 4 };
 enum { DEADLINE_MS = 20000 };
 
-/* Pooling is the loop index of a test, modulo 2. 12 leaves: 3 in a row, then a tree. */
-static struct model_config config = {.image_size = 8,
-                                     .patch_size = 4,
-                                     .num_channels = 1,
-                                     .hidden_size = D,
-                                     .num_hidden_layers = L,
-                                     .num_attention_heads = 3,
-                                     .intermediate_size = 10,
-                                     .num_labels = K,
-                                     .layer_norm_eps = 1e-6,
-                                     .initializer_range = 0.02,
-                                     .hidden_act = KERN_GELU_TANH,
-                                     .pooling = MODEL_POOLING_CLS};
+/* 12 leaves: 3 in a row, then a tree. What the model is choose() says. */
+enum kind { CLS, MEAN, BERT, GPT2, KINDS };
+static struct model_config config;
 static const int64_t tap_layers[TAPS] = {0, 1};
 static int32_t labels[N];
-static float *images;
+static struct model_input *input;
 
-static void make_samples(void)
+static void free_samples(void)
 {
-    images = model_case_images(&config, N, 0);
+    if (input != NULL) {
+        model_case_input_close(input);
+    }
+    input = NULL;
+}
+
+/* Images, or texts of which every micro-batch has another length. */
+static void choose(enum kind kind)
+{
+    config = (struct model_config){.hidden_size = D,
+                                   .num_hidden_layers = L,
+                                   .num_attention_heads = 3,
+                                   .intermediate_size = 10,
+                                   .num_labels = K,
+                                   .layer_norm_eps = 1e-6,
+                                   .initializer_range = 0.02,
+                                   .hidden_act = KERN_GELU_TANH,
+                                   .pooling = kind == CLS    ? MODEL_POOLING_CLS
+                                              : kind == GPT2 ? MODEL_POOLING_LAST
+                                                             : MODEL_POOLING_MEAN};
+    if (kind == BERT || kind == GPT2) {
+        config.embedding = MODEL_EMBEDDING_TOKENS;
+        config.norm = kind == BERT ? MODEL_NORM_POST : MODEL_NORM_PRE;
+        config.mask = kind == BERT ? MODEL_MASK_LENGTHS : MODEL_MASK_CAUSAL;
+        config.vocab_size = 13;
+        config.max_position_embeddings = 30;
+        config.type_vocab_size = kind == BERT ? 2 : 0;
+        config.max_length = 19;
+    } else {
+        config.image_size = 8;
+        config.patch_size = 4;
+        config.num_channels = 1;
+    }
+    free_samples();
+    input = model_case_input(&config, N, 0);
     for (int i = 0; i < N; i++) {
         labels[i] = (i * 3 + 2) % K;
     }
 }
 
-static void free_samples(void)
+static void choose_first(void)
 {
-    free(images);
+    choose(CLS);
 }
 
 /* A loss with known slopes: features of tap t times factor(t, d), logits times factor(2, k). */
@@ -81,7 +105,7 @@ static double tap_loss64(const struct backbone64 *net)
     double logits[N * K], loss = 0;
 
     ck_assert_ptr_nonnull(pooled);
-    backbone64_forward(net, &(struct model_input){.images = images}, N, pooled, logits);
+    backbone64_forward(net, input, N, pooled, logits);
     for (int i = 0; i < TAPS * N * D; i++) {
         loss += (double)factor(i / (N * D), i % D) * pooled[i];
     }
@@ -94,7 +118,7 @@ static double tap_loss64(const struct backbone64 *net)
 
 static double plain_loss64(const struct backbone64 *net)
 {
-    return backbone64_loss(net, &(struct model_input){.images = images}, labels, N);
+    return backbone64_loss(net, input, labels, N);
 }
 
 static void check_slopes(struct model *model, const float *gradients,
@@ -168,8 +192,8 @@ static enum err run_rank(struct rank *rank, struct model *model)
     enum err status = ERR_OK;
     for (int64_t m = first; m < first + leaves && status == ERR_OK; m++) {
         const int64_t n = rank->sizes == NULL ? MICRO : rank->sizes[m];
-        status = step_micro_batch(step, &(struct model_input){.images = images + m * MICRO * 64},
-                                  labels + m * MICRO, n, 10);
+        const struct model_input part = model_input_from(&config, input, m * MICRO);
+        status = step_micro_batch(step, &part, labels + m * MICRO, n, 10);
     }
     if (status == ERR_OK) {
         status = step_finish(step, DEADLINE_MS, &rank->result);
@@ -228,7 +252,7 @@ static void check_sums(const struct step_result *result, const int64_t *sizes)
     struct backbone64 net;
 
     backbone64_open(&net, &config, model_params(model), model_block(model));
-    backbone64_forward(&net, &(struct model_input){.images = images}, N, NULL, logits);
+    backbone64_forward(&net, input, N, NULL, logits);
     for (int i = 0; i < N; i++) {
         struct ref64_xent row;
         ref64_xent(&row, logits + i * K, labels[i], K);
@@ -245,12 +269,12 @@ static void check_sums(const struct step_result *result, const int64_t *sizes)
     model_close(model);
 }
 
-/* Loop index: without a tap and with one, each for both poolings. */
+/* Loop index: without a tap and with one, each for all kinds. */
 START_TEST(step__gives_the_sums_and_the_slopes_of_the_loss)
 {
-    struct rank rank = {.taps = _i / 2 == 1, .trains = true};
+    struct rank rank = {.taps = _i / KINDS == 1, .trains = true};
 
-    config.pooling = (enum model_pooling)(_i % 2);
+    choose((enum kind)(_i % KINDS));
     struct model *model = model_case_open(&config, MODEL_CASE_PORTABLE);
     run_ranks(&rank, 1);
     check_sums(&rank.result, NULL);
@@ -266,9 +290,9 @@ END_TEST
 
 START_TEST(step__gives_the_same_bits_for_1_2_and_4_ranks)
 {
-    struct rank alone = {.taps = _i / 2 == 1, .trains = true};
+    struct rank alone = {.taps = _i / KINDS == 1, .trains = true};
 
-    config.pooling = (enum model_pooling)(_i % 2);
+    choose((enum kind)(_i % KINDS));
     struct model *model = model_case_open(&config, MODEL_CASE_PORTABLE);
     const size_t bytes = (size_t)model_params(model)->block_elems * sizeof(float);
     run_ranks(&alone, 1);
@@ -340,12 +364,38 @@ START_TEST(finish__refuses_logits_that_are_not_finite)
                                          .micro_count = 1,
                                          .trains_backbone = true};
     ck_assert_int_eq(step_open(&options, &step), ERR_OK);
-    images[64 + 5] = NAN;
-    ck_assert_int_eq(
-        step_micro_batch(step, &(struct model_input){.images = images}, labels, MICRO, 0), ERR_OK);
+    ((float *)(uintptr_t)input->images)[64 + 5] = NAN;
+    ck_assert_int_eq(step_micro_batch(step, input, labels, MICRO, 0), ERR_OK);
     ck_assert_int_eq(step_finish(step, DEADLINE_MS, &result), ERR_NOT_FINITE);
     err_text(text, sizeof(text));
     ck_assert_msg(strstr(text, "1 of 2 samples") != NULL, "%s", text);
+    step_close(step);
+    comm_close(group);
+    comm_local_close(local);
+    model_close(model);
+}
+END_TEST
+
+START_TEST(micro_batch__refuses_words_that_the_model_has_not)
+{
+    struct comm_group *group = NULL;
+    struct comm_local *local = NULL;
+    struct step *step = NULL;
+    char text[256];
+
+    choose(BERT);
+    struct model *model = model_case_open(&config, MODEL_CASE_PORTABLE);
+    ck_assert_int_eq(comm_local_open(1, &group, &local), ERR_OK);
+    const struct step_options options = {.model = model,
+                                         .group = group,
+                                         .order = COMM_REDUCE_TREE,
+                                         .micro_samples = MICRO,
+                                         .micro_count = 1};
+    ck_assert_int_eq(step_open(&options, &step), ERR_OK);
+    ((int32_t *)(uintptr_t)input->tokens)[input->token_stride] = 13;
+    ck_assert_int_eq(step_micro_batch(step, input, labels, MICRO, 0), ERR_CORRUPT);
+    err_text(text, sizeof(text));
+    ck_assert_msg(strstr(text, "token 0 is 13, the model has words 0 .. 12") != NULL, "%s", text);
     step_close(step);
     comm_close(group);
     comm_local_close(local);
@@ -359,12 +409,13 @@ Suite *test_suite(void)
     TCase *tcase = tcase_create("step");
 
     tcase_set_timeout(tcase, 60);
-    tcase_add_checked_fixture(tcase, make_samples, free_samples);
-    tcase_add_loop_test(tcase, step__gives_the_sums_and_the_slopes_of_the_loss, 0, 4);
-    tcase_add_loop_test(tcase, step__gives_the_same_bits_for_1_2_and_4_ranks, 0, 4);
+    tcase_add_checked_fixture(tcase, choose_first, free_samples);
+    tcase_add_loop_test(tcase, step__gives_the_sums_and_the_slopes_of_the_loss, 0, 2 * KINDS);
+    tcase_add_loop_test(tcase, step__gives_the_same_bits_for_1_2_and_4_ranks, 0, 2 * KINDS);
     tcase_add_test(tcase, step__sums_over_samples_and_not_over_ranks);
     tcase_add_test(tcase, step__of_a_frozen_backbone_has_no_gradient_of_it);
     tcase_add_test(tcase, finish__refuses_logits_that_are_not_finite);
+    tcase_add_test(tcase, micro_batch__refuses_words_that_the_model_has_not);
     suite_add_tcase(suite, tcase);
     return suite;
 }
