@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "comm/base/clock.h"
+#include "data/data_pack.h"
 #include "exits/exits_decide.h"
 #include "exits/exits_infer.h"
 #include "exits/exits_tally.h"
@@ -15,6 +16,7 @@
 #include "launch/eval_outputs.h"
 #include "launch/features.h"
 #include "launch/progress.h"
+#include "launch/sample_input.h"
 
 /* One set's outputs on both parts, and what its policies share. */
 struct evaluation {
@@ -82,8 +84,8 @@ static enum err tally(const struct evaluation *evaluation, const struct eval_out
 /* What measuring the time of policies needs, for all its passes. */
 struct timing {
     struct exits_infer *infer;
-    struct data_augment render;
-    float *images;
+    struct sample_input *input;
+    uint32_t *samples; /* [n], texts of like length together */
     int64_t batch, n;
 };
 
@@ -97,15 +99,11 @@ static int ascending(const void *a, const void *b)
 static enum err run_pass(struct evaluation *evaluation, const struct exits_policy *policy,
                          const struct timing *timing, double *seconds_out)
 {
-    const struct data_set *set = evaluation->run->test;
-
     *seconds_out = 0;
     for (int64_t at = 0; at < timing->n; at += timing->batch) {
         const int64_t count = timing->n - at < timing->batch ? timing->n - at : timing->batch;
-        for (int64_t i = 0; i < count; i++) {
-            data_render(&timing->render, set, at + i, 0, timing->images + i * set->image_pixels);
-        }
-        const struct model_input input = {.images = timing->images};
+        const struct model_input input =
+            sample_input_fill(timing->input, timing->samples + at, count);
         const int64_t start_ns = clock_now_ns();
         ERR_TRY(exits_infer_run(timing->infer, policy, &input, count, evaluation->timed + at,
                                 evaluation->predicted + at));
@@ -122,8 +120,9 @@ static enum err measure_time(struct evaluation *evaluation, const struct exits_p
 {
     struct train_run *run = evaluation->run;
     const int64_t wanted = run->options->run.timing_samples;
-    struct timing timing = {.batch = run->options->run.per_device_eval_batch_size,
-                            .n = wanted < run->test->shape.count ? wanted : run->test->shape.count};
+    struct timing timing = {
+        .batch = run->options->run.per_device_eval_batch_size,
+        .n = wanted < run->data.test->shape.count ? wanted : run->data.test->shape.count};
     double seconds[TIMING_PASSES];
     enum err status = ERR_OK;
 
@@ -131,25 +130,26 @@ static enum err measure_time(struct evaluation *evaluation, const struct exits_p
     if (timing.n == 0) {
         return ERR_OK;
     }
-    timing.images = calloc((size_t)(timing.batch * run->test->image_pixels), sizeof(float));
-    if (timing.images == NULL) {
-        return ERR_FAIL(ERR_NO_MEMORY, "a batch of images");
+    timing.samples = calloc((size_t)timing.n, sizeof(*timing.samples));
+    if (timing.samples == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "the order of %" PRId64 " samples", timing.n);
     }
-    ERR_GOTO(out, status,
-             data_augment_init(&timing.render, NULL, &run->normal, run->test->shape.channels));
+    data_pack_sort(run->data.test, NULL, timing.n, timing.samples);
+    ERR_GOTO(out, status, sample_input_open(run, run->data.test, timing.batch, &timing.input));
     ERR_GOTO(out, status,
              exits_infer_open(run->state.model, run->state.net, timing.batch, &timing.infer));
     for (int pass = 0; pass < TIMING_PASSES; pass++) {
         ERR_GOTO(out, status, run_pass(evaluation, policy, &timing, &seconds[pass]));
     }
     for (int64_t i = 0; i < timing.n; i++) {
-        *differing_out += evaluation->timed[i] != evaluation->chosen[i];
+        *differing_out += evaluation->timed[i] != evaluation->chosen[timing.samples[i]];
     }
     qsort(seconds, TIMING_PASSES, sizeof(seconds[0]), ascending);
     *milliseconds_out = 1e3 * seconds[TIMING_PASSES / 2] / (double)timing.n;
 out:
     exits_infer_close(timing.infer);
-    free(timing.images);
+    sample_input_close(timing.input);
+    free(timing.samples);
     return status;
 }
 
@@ -396,8 +396,9 @@ static enum err report_one_set(struct evaluation *evaluation, const struct exits
     struct jdoc *rows = jdoc_array();
     enum err status = ERR_OK;
 
-    ERR_GOTO(out, status,
-             eval_outputs_open(run, test, run->test->labels, evaluation->set, &evaluation->test));
+    ERR_GOTO(
+        out, status,
+        eval_outputs_open(run, test, run->data.test->labels, evaluation->set, &evaluation->test));
     ERR_GOTO(
         out, status,
         eval_outputs_open(run, held_out, held_out_labels, evaluation->set, &evaluation->held_out));
@@ -418,15 +419,17 @@ static enum err report_final(struct evaluation *evaluation, const struct exits_c
     struct eval_outputs outputs = {0};
     int64_t correct = 0;
 
-    ERR_TRY(eval_outputs_open(evaluation->run, test, evaluation->run->test->labels, 0, &outputs));
+    ERR_TRY(
+        eval_outputs_open(evaluation->run, test, evaluation->run->data.test->labels, 0, &outputs));
     for (int64_t i = 0; i < outputs.n; i++) {
         correct += outputs.correct[i * (outputs.G + 1) + outputs.G];
     }
     evaluation->end_accuracy = (double)correct / (double)outputs.n;
     jdoc_set_real(results, "test_accuracy", evaluation->end_accuracy);
     jdoc_set_int(results, "test_samples", outputs.n);
-    printf("final classifier: %.2f %% of %" PRId64 " test images\n",
-           100 * (double)correct / (double)outputs.n, outputs.n);
+    printf("final classifier: %.2f %% of %" PRId64 " test %s\n",
+           100 * (double)correct / (double)outputs.n, outputs.n,
+           run_data_noun(&evaluation->run->data));
     eval_outputs_close(&outputs);
     return ERR_OK;
 }
@@ -435,8 +438,8 @@ static enum err report_all(struct evaluation *evaluation, const struct exits_cac
                            const struct exits_cache *held_out, struct jdoc *results)
 {
     struct train_run *run = evaluation->run;
-    const int64_t test_count = run->test->shape.count;
-    const int64_t held_out_count = run->split->held_out_count;
+    const int64_t test_count = run->data.test->shape.count;
+    const int64_t held_out_count = run->data.split->held_out_count;
     struct jdoc *sets = jdoc_array();
     enum err status = ERR_OK;
 
@@ -452,7 +455,7 @@ static enum err report_all(struct evaluation *evaluation, const struct exits_cac
         goto out;
     }
     for (int64_t i = 0; i < held_out_count; i++) {
-        labels[i] = run->train->labels[run->split->held_out[i]];
+        labels[i] = run->data.train->labels[run->data.split->held_out[i]];
     }
     printf("\n  policy     accuracy  mult-adds   of all  ms/image    ECE  exits left at, %%\n");
     for (int set = 0; set < exits_net_config_of(run->state.net)->set_count; set++) {
@@ -480,9 +483,11 @@ enum err evaluate(struct train_run *run, struct jdoc **results_out)
     struct evaluation evaluation = {.run = run, .best = {.held_out_share = INFINITY}};
     const int64_t deadline_ms = run->options->run.serial_deadline_ms;
     int64_t ignored = 0;
-    const struct features_source test_source = {.set = run->test, .count = run->test->shape.count};
-    const struct features_source held_out_source = {
-        .set = run->train, .samples = run->split->held_out, .count = run->split->held_out_count};
+    const struct features_source test_source = {.set = run->data.test,
+                                                .count = run->data.test->shape.count};
+    const struct features_source held_out_source = {.set = run->data.train,
+                                                    .samples = run->data.split->held_out,
+                                                    .count = run->data.split->held_out_count};
     struct exits_cache *test = NULL;
     struct exits_cache *held_out = NULL;
     struct jdoc *results = NULL;
@@ -498,7 +503,7 @@ enum err evaluate(struct train_run *run, struct jdoc **results_out)
     if (comm_rank(run->world) == 0) {
         results = jdoc_object();
         ERR_GOTO(out, status, report_final(&evaluation, test, results));
-        if (run->state.net != NULL && run->split->held_out_count > 0) {
+        if (run->state.net != NULL && run->data.split->held_out_count > 0) {
             ERR_GOTO(out, status, report_all(&evaluation, test, held_out, results));
         } else if (run->state.net != NULL) {
             printf("no policies: their thresholds are solved on validation samples, and "

@@ -8,20 +8,24 @@
 
 #include "comm/base/file.h"
 #include "comm/base/memory.h"
+#include "data/data_pack.h"
 #include "launch/progress.h"
+#include "launch/sample_input.h"
 
 /* One rank's pass over part of a set. */
 struct pass {
     struct train_run *run;
     const struct features_source *source;
-    struct data_augment render; /* normalises, changes nothing */
     struct model_work *work;
-    int64_t samples_max;
-    float *images;             /* [samples_max, pixels], on the host */
-    float *pooled;             /* [samples_max, D] */
-    float *logits;             /* [samples_max, K] */
-    struct model_stage *stage; /* where the device has the samples, */
-    float *rows;               /* and makes the rows of the cache; NULL on a CPU */
+    int64_t samples_max, row_elems;
+    struct sample_input *input; /* samples_max samples, on the host */
+    float *pooled;              /* [samples_max, D] */
+    float *logits;              /* [samples_max, K] */
+    struct model_stage *stage;  /* where the device has the samples, */
+    float *device_rows;         /* and makes the rows of a batch; NULL on a CPU */
+    float *rows;                /* [samples_max, row_elems], on the host */
+    uint32_t *samples;          /* of this rank, texts of like length together */
+    uint32_t *row_of;           /* [samples of the set]: which row of the cache is whose */
 };
 
 static void pass_close(struct pass *pass)
@@ -29,27 +33,52 @@ static void pass_close(struct pass *pass)
     struct device *device = pass->run->ops.device;
 
     model_work_close(pass->work);
-    device_memory_close(device, pass->rows);
+    free(pass->rows);
+    free(pass->row_of);
+    free(pass->samples);
+    device_memory_close(device, pass->device_rows);
     model_stage_close(pass->stage);
     device_memory_close(device, pass->logits);
     device_memory_close(device, pass->pooled);
-    device_pinned_close(device, pass->images);
+    sample_input_close(pass->input);
+}
+
+/* Rows begin .. end - 1 of the cache are this rank's. */
+static enum err order_samples(struct pass *pass, int64_t begin, int64_t end)
+{
+    const struct features_source *source = pass->source;
+    uint32_t *listed = calloc((size_t)(end - begin), sizeof(*listed));
+
+    pass->samples = calloc((size_t)(end - begin), sizeof(*pass->samples));
+    pass->row_of = calloc((size_t)source->set->shape.count, sizeof(*pass->row_of));
+    if (listed == NULL || pass->samples == NULL || pass->row_of == NULL) {
+        free(listed);
+        return ERR_FAIL(ERR_NO_MEMORY, "the order of %" PRId64 " samples", end - begin);
+    }
+    for (int64_t row = begin; row < end; row++) {
+        const uint32_t sample = source->samples == NULL ? (uint32_t)row : source->samples[row];
+        listed[row - begin] = sample;
+        pass->row_of[sample] = (uint32_t)row;
+    }
+    data_pack_sort(source->set, listed, end - begin, pass->samples);
+    free(listed);
+    return ERR_OK;
 }
 
 static enum err pass_open(struct train_run *run, const struct features_source *source,
                           int64_t row_elems, struct pass *pass)
 {
     struct device *device = run->ops.device;
-    void *images = NULL;
     const struct model_config *config = model_config_of(run->state.model);
     const int64_t n = run->options->run.per_device_eval_batch_size;
-    const size_t image_bytes = (size_t)(n * source->set->image_pixels) * sizeof(float);
 
-    *pass = (struct pass){.run = run, .source = source, .samples_max = n};
-    ERR_TRY(data_augment_init(&pass->render, NULL, &run->normal, source->set->shape.channels));
+    *pass = (struct pass){.run = run, .source = source, .samples_max = n, .row_elems = row_elems};
+    pass->rows = malloc((size_t)(n * row_elems) * sizeof(*pass->rows));
+    if (pass->rows == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "the features of %" PRId64 " samples", n);
+    }
     ERR_TRY(model_work_open(run->state.model, n, false, &pass->work));
-    ERR_TRY(device_pinned_open(device, image_bytes, "images", &images));
-    pass->images = images;
+    ERR_TRY(sample_input_open(run, source->set, n, &pass->input));
     ERR_TRY(
         device_memory_open_f32(device, n * config->hidden_size, "pooled stream", &pass->pooled));
     ERR_TRY(device_memory_open_f32(device, n * config->num_labels, "logits", &pass->logits));
@@ -57,30 +86,23 @@ static enum err pass_open(struct train_run *run, const struct features_source *s
     if (device_kind(device) == DEVICE_CPU) {
         return ERR_OK;
     }
-    return device_memory_open_f32(device, n * row_elems, "rows of the cache", &pass->rows);
+    return device_memory_open_f32(device, n * row_elems, "rows of the cache", &pass->device_rows);
 }
 
-/* Samples first .. first + n - 1 into their rows of the cache. */
-static enum err run_batch(struct pass *pass, int64_t first, int64_t n, float *rows,
-                          int64_t row_elems)
+/* The features of n samples of the set. */
+static enum err run_batch(struct pass *pass, const uint32_t samples[], int64_t n)
 {
     const struct kern_ops *ops = &pass->run->ops;
     const struct model_config *config = model_config_of(pass->run->state.model);
     const struct exits_net_config *exits =
         pass->run->state.net == NULL ? NULL : exits_net_config_of(pass->run->state.net);
     const int exit_count = exits == NULL ? 0 : exits->count;
-    const struct data_set *set = pass->source->set;
-    const int64_t D = config->hidden_size;
-    float *to = pass->rows == NULL ? rows : pass->rows;
-    const struct model_input input = {.images = pass->images};
+    const int64_t D = config->hidden_size, row_elems = pass->row_elems;
+    float *to = pass->device_rows == NULL ? pass->rows : pass->device_rows;
+    const struct model_input input = sample_input_fill(pass->input, samples, n);
     struct model_input staged;
     int exit = 0;
 
-    for (int64_t i = 0; i < n; i++) {
-        const uint32_t *samples = pass->source->samples;
-        data_render(&pass->render, set, samples == NULL ? first + i : samples[first + i], 0,
-                    pass->images + i * set->image_pixels);
-    }
     ERR_TRY(model_stage_put(pass->stage, &input, n, &staged));
     model_embed_forward(pass->work, &staged, n);
     for (int64_t layer = 0; layer < config->num_hidden_layers; layer++) {
@@ -95,33 +117,52 @@ static enum err run_batch(struct pass *pass, int64_t first, int64_t n, float *ro
     model_head_forward(pass->work, pass->logits, pass->pooled);
     ops->copy_rows(to + exit_count * D, row_elems, pass->logits, config->num_labels, n,
                    config->num_labels);
-    return to == rows ? ERR_OK
-                      : device_read(ops->device, rows, to, (size_t)(n * row_elems) * sizeof(float),
-                                    pass->run->options->run.serial_deadline_ms);
+    return to == pass->rows
+               ? ERR_OK
+               : device_read(ops->device, pass->rows, to, (size_t)(n * row_elems) * sizeof(float),
+                             pass->run->options->run.serial_deadline_ms);
+}
+
+/* The features of n samples to where they belong. */
+static enum err put_rows(const struct pass *pass, const uint32_t samples[], int64_t n, float *cache)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t at = pass->row_of[samples[i]];
+        const float *row = pass->rows + i * pass->row_elems;
+        for (int64_t e = 0; e < pass->row_elems; e++) {
+            if (!isfinite(row[e])) {
+                return ERR_FAIL(ERR_NOT_FINITE,
+                                "the backbone's features of sample %" PRId64 " are not finite", at);
+            }
+        }
+        memcpy(cache + at * pass->row_elems, row, (size_t)pass->row_elems * sizeof(*cache));
+    }
+    return ERR_OK;
 }
 
 /* Each rank fills an equal number of batches; the last block is padded with unused rows. */
-static enum err fill(struct train_run *run, const struct features_source *source, float *blocks,
+static enum err fill(struct train_run *run, const struct features_source *source, float *cache,
                      int64_t block_rows, int64_t row_elems)
 {
     struct pass pass = {0};
-    const int64_t count = source->count;
     const int64_t begin = comm_rank(run->world) * block_rows;
-    const int64_t end = begin + block_rows < count ? begin + block_rows : count;
+    const int64_t end = begin + block_rows < source->count ? begin + block_rows : source->count;
 
+    if (begin >= end) {
+        return ERR_OK;
+    }
     enum err status = pass_open(run, source, row_elems, &pass);
-    for (int64_t at = begin; at < end && status == ERR_OK; at += pass.samples_max) {
-        const int64_t n = end - at < pass.samples_max ? end - at : pass.samples_max;
-        float *rows = blocks + at * row_elems;
-        status = run_batch(&pass, at, n, rows, row_elems);
-        progress_beat();
-        for (int64_t i = 0; i < n * row_elems && status == ERR_OK; i++) {
-            if (!isfinite(rows[i])) {
-                status = ERR_FAIL(ERR_NOT_FINITE,
-                                  "the backbone's features of sample %" PRId64 " are not finite",
-                                  at + i / row_elems);
-            }
+    if (status == ERR_OK) {
+        status = order_samples(&pass, begin, end);
+    }
+    for (int64_t at = 0; at < end - begin && status == ERR_OK; at += pass.samples_max) {
+        const int64_t left = end - begin - at;
+        const int64_t n = left < pass.samples_max ? left : pass.samples_max;
+        status = run_batch(&pass, pass.samples + at, n);
+        if (status == ERR_OK) {
+            status = put_rows(&pass, pass.samples + at, n, cache);
         }
+        progress_beat();
     }
     pass_close(&pass);
     return status;
@@ -163,7 +204,8 @@ static enum err key_of(struct train_run *run, const struct features_source *sour
     const struct exits_net_config *exits = exits_net_config_of(run->state.net);
     const struct model_config *config = model_config_of(run->state.model);
     const int64_t shape[] = {config->patch_size, config->num_attention_heads,
-                             (int64_t)config->hidden_act, (int64_t)config->pooling};
+                             (int64_t)config->hidden_act, (int64_t)config->pooling,
+                             (int64_t)config->mask};
     struct hash_state *state = NULL;
     struct device_view view;
 
@@ -178,7 +220,7 @@ static enum err key_of(struct train_run *run, const struct features_source *sour
     hash_add(state, &source->set->hash, sizeof(source->set->hash));
     hash_add(state, source->samples == NULL ? NULL : source->samples,
              source->samples == NULL ? 0 : (size_t)source->count * sizeof(*source->samples));
-    hash_add(state, &run->normal, sizeof(run->normal));
+    hash_add(state, &run->data.normal, sizeof(run->data.normal));
     hash_add(state, exits->layers, (size_t)exits->count * sizeof(exits->layers[0]));
     hash_add(state, shape, sizeof(shape)); /* what the same weights could also be run as */
     hash_add(state, &config->layer_norm_eps, sizeof(config->layer_norm_eps));

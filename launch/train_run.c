@@ -4,113 +4,9 @@
 #include <stdlib.h>
 
 #include "comm/base/file.h"
-#include "trainer/kernels/kern_cuda.h"
+#include "launch/run_model.h"
 #include "trainer/kernels/kern_ops_cuda.h"
 #include "trainer/model/model_files.h"
-
-static enum err open_data(struct train_run *run)
-{
-    const struct options *options = &run->options->run;
-    struct data_set_source source = {.format = (enum data_format)options->data_format,
-                                     .folder = options->data_dir,
-                                     .part = DATA_TRAIN};
-
-    ERR_TRY(data_set_open(&source, &run->train));
-    source.part = DATA_TEST;
-    ERR_TRY(data_set_open(&source, &run->test));
-    if (run->train->shape.height != run->train->shape.width ||
-        run->test->shape.height != run->train->shape.height ||
-        run->test->shape.width != run->train->shape.width ||
-        run->test->shape.channels != run->train->shape.channels) {
-        return ERR_FAIL(ERR_CONFIG,
-                        "%s: training images are %" PRId64 "x%" PRId64 " and test images %" PRId64
-                        "x%" PRId64 ", squares of one size are expected",
-                        options->data_dir, run->train->shape.height, run->train->shape.width,
-                        run->test->shape.height, run->test->shape.width);
-    }
-    if (options->max_eval_samples > 0 && options->max_eval_samples < run->test->shape.count) {
-        run->test->shape.count = options->max_eval_samples;
-    }
-    return data_split_open((uint64_t)options->seed, options->validation_fraction,
-                           run->train->shape.count, &run->split);
-}
-
-/* One value serves all channels; none: measured on the training set. */
-static enum err open_normal(struct train_run *run)
-{
-    const struct options_f64s *mean = &run->options->run.image_mean;
-    const struct options_f64s *deviation = &run->options->run.image_std;
-    const int channels = (int)run->train->shape.channels;
-
-    data_normal_measure(run->train, &run->normal);
-    if ((mean->count != 0 && mean->count != 1 && mean->count != channels) ||
-        mean->count != deviation->count) {
-        return ERR_FAIL(ERR_CONFIG,
-                        "image_mean has %d values and image_std %d, the images have %d channels",
-                        mean->count, deviation->count, channels);
-    }
-    for (int c = 0; c < channels && mean->count > 0; c++) {
-        run->normal.mean[c] = mean->values[mean->count == 1 ? 0 : c];
-        run->normal.deviation[c] = deviation->values[mean->count == 1 ? 0 : c];
-    }
-    return ERR_OK;
-}
-
-static enum err config_from_options(const struct train_run *run, struct model_config *config)
-{
-    const struct options *options = &run->options->run;
-    static const enum kern_gelu forms[] = {KERN_GELU_TANH, KERN_GELU_ERF};
-
-    if (options->init_from[0] != '\0') {
-        ERR_TRY_AS(model_files_read_config(options->init_from, config), "init_from");
-    } else {
-        *config = (struct model_config){
-            .image_size = run->train->shape.height,
-            .patch_size = options->patch_size,
-            .num_channels = run->train->shape.channels,
-            .hidden_size = options->hidden_size,
-            .num_hidden_layers = options->num_hidden_layers,
-            .num_attention_heads = options->num_attention_heads,
-            .intermediate_size = options->intermediate_size,
-            .num_labels = run->train->shape.class_count,
-            .layer_norm_eps = options->layer_norm_eps,
-            .initializer_range = options->initializer_range,
-            .hidden_act = forms[options->hidden_act],
-            .pooling = (enum model_pooling)options->pooling,
-        };
-    }
-    if (config->embedding != MODEL_EMBEDDING_PATCHES) {
-        return ERR_FAIL(ERR_CONFIG, "init_from %s is a model of texts, %s holds images",
-                        options->init_from, options->data_dir);
-    }
-    if (config->image_size != run->train->shape.height ||
-        config->num_channels != run->train->shape.channels ||
-        config->num_labels < run->train->shape.class_count) {
-        return ERR_FAIL(
-            ERR_CONFIG,
-            "the model takes %" PRId64 " channels of %" PRId64 " pixels and has %" PRId64
-            " classes; %s has %" PRId64 " of %" PRId64 " and %" PRId64,
-            config->num_channels, config->image_size, config->num_labels, options->data_dir,
-            run->train->shape.channels, run->train->shape.height, run->train->shape.class_count);
-    }
-    return ERR_OK;
-}
-
-/* What a device has no kernel for. */
-static enum err check_heads(const struct train_run *run, const struct model_config *config)
-{
-    const int64_t channels = config->num_attention_heads < 1
-                                 ? 0 /* refused by the model */
-                                 : config->hidden_size / config->num_attention_heads;
-
-    if (device_kind(run->device.device) == DEVICE_CUDA && channels > KERN_CUDA_HEAD_CHANNELS_MAX) {
-        return ERR_FAIL(ERR_CONFIG,
-                        "%" PRId64 " heads of %" PRId64
-                        " channels: on a CUDA device a head has at most %d",
-                        config->num_attention_heads, channels, KERN_CUDA_HEAD_CHANNELS_MAX);
-    }
-    return ERR_OK;
-}
 
 static enum err open_model(struct train_run *run)
 {
@@ -123,8 +19,8 @@ static enum err open_model(struct train_run *run)
     if (device_kind(run->device.device) == DEVICE_CUDA) {
         ERR_TRY(kern_ops_cuda(run->device.device, &run->ops));
     }
-    ERR_TRY(config_from_options(run, &config));
-    ERR_TRY(check_heads(run, &config));
+    ERR_TRY(run_model_config(options, &run->data, &config));
+    ERR_TRY(run_model_check_device(&config, run->device.device));
     ERR_TRY(model_open(&config, &run->ops, &run->state.model));
     if (options->init_from[0] != '\0') {
         ERR_TRY_AS(model_files_import_weights(run->state.model, options->init_from,
@@ -200,16 +96,17 @@ static void fill_train_config(struct train_run *run, const struct exits_net_conf
 {
     const struct options *options = &run->options->run;
     const struct model_config *model = model_config_of(run->state.model);
+    const bool is_text = model->embedding == MODEL_EMBEDDING_TOKENS;
 
     run->cost_shape = (struct exits_cost_shape){
-        .tokens = model_config_tokens(model),
+        .tokens = is_text ? run_data_mean_tokens(&run->data) : model_config_tokens(model),
         .width = model->hidden_size,
         .intermediate = model->intermediate_size,
         .layers = model->num_hidden_layers,
-        .patches = model_config_patches(model),
-        .patch_inputs = model_config_patch_inputs(model),
+        .patches = is_text ? 0 : model_config_patches(model),
+        .patch_inputs = is_text ? 0 : model_config_patch_inputs(model),
         .classes = model->num_labels,
-        .pools_last_block = model->pooling == MODEL_POOLING_CLS,
+        .pools_last_block = !is_text && model->pooling == MODEL_POOLING_CLS,
         .has_gates = true,
         .head = net->head,
         .head_hidden = net->head_hidden,
@@ -326,8 +223,7 @@ enum err train_run_open(const struct options_run *options, struct comm_group *wo
     ERR_GOTO(err_close, status,
              run_device_open((enum device_kind)options->run.device, world,
                              options->run.collective_deadline_ms, &run.device));
-    ERR_GOTO(err_close, status, open_data(&run));
-    ERR_GOTO(err_close, status, open_normal(&run));
+    ERR_GOTO(err_close, status, run_data_open(&options->run, &run.data));
     ERR_GOTO(err_close, status, open_model(&run));
     ERR_GOTO(err_close, status, open_exits(&run));
     ERR_GOTO(err_close, status, comm_duplicate(world, &run.sums));
@@ -345,9 +241,7 @@ void train_run_close(struct train_run *run)
     comm_close(run->sums);
     exits_net_close(run->state.net);
     model_close(run->state.model);
-    data_split_close(run->split);
-    data_set_close(run->train);
-    data_set_close(run->test);
+    run_data_close(&run->data);
     run_device_close(&run->device);
     *run = (struct train_run){0};
 }

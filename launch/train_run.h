@@ -9,13 +9,11 @@
 
 #include "comm/base/err.h"
 #include "comm/group/comm_group.h"
-#include "data/data_augment.h"
-#include "data/data_set.h"
-#include "data/data_split.h"
 #include "exits/exits_cost.h"
 #include "exits/exits_train.h"
 #include "launch/incarnation.h"
 #include "launch/options.h"
+#include "launch/run_data.h"
 #include "launch/run_device.h"
 #include "launch/train_state.h"
 #include "trainer/kernels/kern_ops.h"
@@ -27,9 +25,7 @@ struct train_run {
     struct run_device device;
     struct kern_ops ops;      /* of the device that computes */
     struct kern_ops host_ops; /* of the CPU, for what lies on the host */
-    struct data_set *train, *test;
-    struct data_split *split;
-    struct data_normal normal;
+    struct run_data data;
     char *init_notes;               /* what init_from has besides, in lines; NULL: nothing */
     struct train_state state;       /* without optimizers, which belong to a stage */
     struct incarnation incarnation; /* this start of the run; of the training loop, and the next: */

@@ -16,6 +16,7 @@ bool train_settings_fix(enum options_id option)
     case OPTION_overwrite_output_dir:
     case OPTION_init_from:
     case OPTION_data_dir:
+    case OPTION_tokenizer: /* told by the training set, below */
     case OPTION_gradient_accumulation_steps:
     case OPTION_feature_cache:
     case OPTION_logging_steps:
@@ -59,14 +60,18 @@ static void print_scope(FILE *to, enum options_scope scope, const char *prefix,
 /* With init_from the model is not the one that the settings describe. */
 static void print_model(FILE *to, const struct model_config *config)
 {
+    static const char *const families[MODEL_FAMILIES] = {"vit", "bert", "gpt2"};
+
     fprintf(to,
-            "model: image %" PRId64 ", patch %" PRId64 ", channels %" PRId64 ", width %" PRId64
+            "model: %s, image %" PRId64 ", patch %" PRId64 ", channels %" PRId64 ", width %" PRId64
             ", layers %" PRId64 ", heads %" PRId64 ", MLP %" PRId64 ", labels %" PRId64
-            ", epsilon %.17g, activation %d, pooling %d\n",
-            config->image_size, config->patch_size, config->num_channels, config->hidden_size,
-            config->num_hidden_layers, config->num_attention_heads, config->intermediate_size,
-            config->num_labels, config->layer_norm_eps, (int)config->hidden_act,
-            (int)config->pooling);
+            ", epsilon %.17g, activation %d, pooling %d, words %" PRId64 ", positions %" PRId64
+            "\n",
+            families[model_config_family(config)], config->image_size, config->patch_size,
+            config->num_channels, config->hidden_size, config->num_hidden_layers,
+            config->num_attention_heads, config->intermediate_size, config->num_labels,
+            config->layer_norm_eps, (int)config->hidden_act, (int)config->pooling,
+            config->vocab_size, config->max_position_embeddings);
 }
 
 enum err train_settings_text(const struct train_run *run, char **text_out)
@@ -86,7 +91,7 @@ enum err train_settings_text(const struct train_run *run, char **text_out)
         print_scope(to, OPTIONS_STAGE, prefix, &run->options->stages[s].options);
     }
     print_model(to, model_config_of(run->state.model));
-    hash_text(run->train->hash, hash);
+    hash_text(run->data.train->hash, hash);
     fprintf(to, "training set: %s\n", hash);
     fprintf(to, "kernels: %s, %s\n", run->ops.isa, run->ops.matmul);
     return fclose(to) == 0 ? ERR_OK : ERR_FAIL(ERR_NO_MEMORY, "settings");

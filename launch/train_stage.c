@@ -125,12 +125,18 @@ static enum err open_data(struct train_stage *stage)
         .flips = options->augment_flip,
     };
 
-    ERR_TRY(data_augment_init(&stage->augment, &augment, &run->normal, run->train->shape.channels));
+    if (run->data.train->kind == DATA_IMAGES) {
+        ERR_TRY(data_augment_init(&stage->augment, &augment, &run->data.normal,
+                                  run->data.train->shape.channels));
+    } else if (options->augment_pad > 0 || options->augment_flip) {
+        return ERR_FAIL(ERR_CONFIG, "augment_pad and augment_flip are for images, %s has texts",
+                        options->data_dir);
+    }
     stage->stream_options = (struct data_stream_options){
-        .set = run->train,
+        .set = run->data.train,
         .augment = &stage->augment,
-        .samples = run->split->train,
-        .sample_count = run->split->train_count,
+        .samples = run->data.split->train,
+        .sample_count = run->data.split->train_count,
         .seed = (uint64_t)options->seed + (uint64_t)run->state.stage,
         .batch_samples = options->train_batch_size,
         .micro_samples = options->per_device_train_batch_size,
@@ -161,11 +167,12 @@ static enum err open_data(struct train_stage *stage)
 static enum err open_cached_step(struct train_stage *stage)
 {
     struct train_run *run = stage->run;
-    const struct features_source all = {.set = run->train, .count = run->train->shape.count};
+    const struct features_source all = {.set = run->data.train,
+                                        .count = run->data.train->shape.count};
     struct exits_step_options options = {
         .net = run->state.net,
         .trainer = stage->trainer,
-        .labels = run->train->labels,
+        .labels = run->data.train->labels,
         .ops = &run->ops,
         .group = run->sums,
         .order = (enum comm_reduce_order)run->options->run.reduce,
@@ -299,7 +306,10 @@ static enum err run_backbone_passes(struct train_stage *stage, struct train_repo
     if (halt_is_wanted()) {
         step_vote(stage->step);
     }
-    const struct model_input input = {.images = batch.images};
+    const struct model_input input = {.images = batch.images,
+                                      .tokens = batch.tokens,
+                                      .lengths = batch.lengths,
+                                      .token_stride = batch.token_stride};
     for (int64_t m = 0; m < stage->micro_count; m++) {
         const struct model_input part = model_input_from(config, &input, m * micro);
         ERR_TRY(
