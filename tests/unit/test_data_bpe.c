@@ -188,6 +188,8 @@ START_TEST(open__refuses_merges_that_do_not_fit_the_vocabulary)
                "merges.txt: line 3: found \"th\", expected two tokens and a blank between");
     write_text("merges.txt", "t h e\n");
     EXPECT_ERR(reopen(), ERR_CORRUPT, "merges.txt: line 1: found \"t h e\"");
+    write_text("merges.txt", "t h\n#version: 0.2\n");
+    EXPECT_ERR(reopen(), ERR_CORRUPT, "line 2: \"#version:\" is no token of the vocabulary");
     write_text("merges.txt", "t h\n\nt h\n");
     EXPECT_ERR(reopen(), ERR_CORRUPT, "merges.txt: line 2: found \"\"");
     write_text("merges.txt", "t h\n h\n");

@@ -159,6 +159,13 @@ START_TEST(open__counts_classes_where_all_labels_are_integers)
     EXPECT_OK(open_part(DATA_TRAIN, 16));
     has_names("0 1 2 3 4 5 6 7 8 9 10");
     has_labels((const int32_t[]){10, 2, 0}, 3);
+    write_text("train.tsv", "255\ta\n7\tb\n");
+    EXPECT_OK(open_part(DATA_TRAIN, 16));
+    ck_assert_int_eq(set->shape.class_count, 256);
+    has_labels((const int32_t[]){255, 7}, 2);
+    write_text("train.tsv", "256\ta\n");
+    EXPECT_OK(open_part(DATA_TRAIN, 16));
+    has_names("256");
     write_text("train.tsv", "10\ta\nx\tb\n");
     EXPECT_OK(open_part(DATA_TRAIN, 16));
     has_names("10 x");
@@ -244,6 +251,9 @@ START_TEST(open__passes_on_what_the_reader_refuses)
     EXPECT_ERR(open_part(DATA_TRAIN, 16), ERR_MISSING, "train.tsv: no such file");
     write_text("train.tsv", "");
     EXPECT_ERR(open_part(DATA_TRAIN, 16), ERR_CORRUPT, "train.tsv: no text in it");
+    write_text("test.tsv", "a\tb\n");
+    EXPECT_ERR(open_part(DATA_TEST, 16), ERR_CORRUPT, "train.tsv: no text in it");
+    remove_file("test.tsv");
     write_text("labels.txt", "a\n");
     EXPECT_ERR(open_part(DATA_TRAIN, 16), ERR_CORRUPT, "train.tsv: no text in it");
     EXPECT_ERR(open_part(DATA_TEST, 16), ERR_MISSING, "test.tsv: no such file");
@@ -299,6 +309,15 @@ START_TEST(hash__depends_on_tokens_where_texts_end_and_labels)
         }
     }
     ck_assert(hash_is_same(hashes[0], hashes[4])); /* the same tokens */
+
+    data_set_close(set);
+    EXPECT_OK(data_set_open_blank_text(2, 3, 1, &set));
+    for (int i = 0; i < 2; i++) { /* the same tokens, parted otherwise */
+        set->offsets[1] = i + 1;
+        set->offsets[2] = 3;
+        EXPECT_OK(data_set_hash(set, &hashes[i]));
+    }
+    ck_assert(!hash_is_same(hashes[0], hashes[1]));
 }
 END_TEST
 

@@ -109,6 +109,43 @@ START_TEST(encode__cuts_what_has_no_room_before_the_last_id)
 }
 END_TEST
 
+/* U+1D165 and U+1D166 have class 216, U+1D16D 226: marks, but no accents, so they stay. */
+START_TEST(encode__puts_marks_into_canonical_order)
+{
+    struct data_wordpiece *tokenizer = open_small("x\xF0\x9D\x85\xA5\xF0\x9D\x85\xAD\n"
+                                                  "y\xF0\x9D\x85\xA5\xF0\x9D\x85\xA6\n");
+
+    gives(tokenizer, "x\xF0\x9D\x85\xA5\xF0\x9D\x85\xAD", 32, "2 4 3");
+    gives(tokenizer, "x\xF0\x9D\x85\xAD\xF0\x9D\x85\xA5", 32, "2 4 3");
+    gives(tokenizer, "y\xF0\x9D\x85\xA5\xF0\x9D\x85\xA6", 32, "2 5 3");
+    gives(tokenizer, "y\xF0\x9D\x85\xA6\xF0\x9D\x85\xA5", 32, "2 1 3"); /* as they stood */
+    data_wordpiece_close(tokenizer);
+}
+END_TEST
+
+START_TEST(encode__parts_words_at_a_carriage_return_alone)
+{
+    struct data_wordpiece *tokenizer = open_small("a\nb\nab\n");
+
+    gives(tokenizer,
+          "a\rb\ta\nb\x01"
+          "b",
+          32, "2 4 5 4 1 3");
+    data_wordpiece_close(tokenizer);
+}
+END_TEST
+
+START_TEST(encode__knows_a_piece_of_id_0)
+{
+    struct data_wordpiece *tokenizer = NULL;
+
+    write_text("vocab.txt", "a\n[UNK]\n[CLS]\n[SEP]\n[PAD]\n");
+    EXPECT_OK(data_wordpiece_open(folder.path, &tokenizer));
+    gives(tokenizer, "a b", 32, "2 0 1 3");
+    data_wordpiece_close(tokenizer);
+}
+END_TEST
+
 START_TEST(encode__leaves_a_special_token_that_the_vocabulary_lacks_a_text)
 {
     struct data_wordpiece *tokenizer = open_small("[\n]\nmask\n");
@@ -175,6 +212,9 @@ Suite *test_suite(void)
     tcase_add_test(tests, encode__gives_the_ids_of_hugging_face_for_hard_cases);
     tcase_add_test(tests, encode__takes_the_longest_piece_and_does_not_go_back);
     tcase_add_test(tests, encode__cuts_what_has_no_room_before_the_last_id);
+    tcase_add_test(tests, encode__puts_marks_into_canonical_order);
+    tcase_add_test(tests, encode__parts_words_at_a_carriage_return_alone);
+    tcase_add_test(tests, encode__knows_a_piece_of_id_0);
     tcase_add_test(tests, encode__leaves_a_special_token_that_the_vocabulary_lacks_a_text);
     tcase_add_test(tests, open__reads_a_tokenizer_json_where_there_is_no_vocab_txt);
     tcase_add_test(tests, open__refuses_a_folder_that_is_no_tokenizer);
