@@ -231,14 +231,17 @@ START_TEST(open__refuses_a_labels_txt_that_is_no_list_of_names)
     temp_folder_write(&folder, "labels.txt", "a\0b", 3);
     EXPECT_ERR(open_part(DATA_TRAIN, 16), ERR_CORRUPT, "one of them NUL");
     for (int i = 0; i < 257; i++) {
-        snprintf(many + 4 * i, 5, "%03d\n", i);
+        const char digits[] = {(char)('0' + i / 100), (char)('0' + i / 10 % 10),
+                               (char)('0' + i % 10), '\n'};
+        memcpy(many + 4 * i, digits, 4);
     }
     write_text("labels.txt", many);
     EXPECT_ERR(open_part(DATA_TRAIN, 16), ERR_CORRUPT,
                "labels.txt: line 257: class \"256\" is one more than 256");
     remove_file("labels.txt");
     for (int i = 0; i < 257; i++) { /* names of the training file, none a number */
-        snprintf(many + 4 * i, 5, "%c%c\t\n", 'a' + i / 16, 'a' + i % 16);
+        const char line[] = {(char)('a' + i / 16), (char)('a' + i % 16), '\t', '\n'};
+        memcpy(many + 4 * i, line, 4);
     }
     write_text("train.tsv", many);
     EXPECT_ERR(open_part(DATA_TRAIN, 16), ERR_CORRUPT,
