@@ -50,7 +50,7 @@ small accents '{"strip_accents": false}'
 small ideographs '{"tokenize_chinese_chars": false}'
 small cased_stripped '{"do_lower_case": false, "strip_accents": true}'
 
-"$python" "$source/tests/text/text_train_bpe.py" bpe 6000 glosses.txt /usr/share/common-licenses/*
+TOKENIZERS_PYTHON=$python "$source/launch/recipes/bpe_tokenizer.sh" bpe 6000 glosses.txt /usr/share/common-licenses/*
 jobs="$jobs bpe:1024:hard_cases.txt:glosses.txt:random.txt bpe:7:hard_cases.txt:random.txt"
 
 status=0
