@@ -3,7 +3,7 @@
  *
  * With N tokens of width D, an MLP of width F and K classes:
  *
- *      embedding  patches * inputs of a patch * D
+ *      embedding  patches * inputs of a patch * D; words are looked up and cost nothing
  *      block      N (4 D^2 + 2 D F) + 2 N^2 D
  *      head       D K, or D hidden + hidden K with a hidden layer; of the pooled row only;
  *                 but at the first exit boosted K more, cascaded K^2; an ensemble of m heads
@@ -34,7 +34,7 @@
 #include "exits/exits_net.h"
 
 struct exits_cost_shape {
-    int64_t tokens;       /* N, cls included */
+    int64_t tokens;       /* N, cls included; of texts the mean of the set, patches are 0 then */
     int64_t width;        /* D */
     int64_t intermediate; /* F */
     int64_t layers;       /* L */

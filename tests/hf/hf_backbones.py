@@ -99,11 +99,30 @@ def states_of(model, data):
     return states, is_there
 
 
+def pooled_of(model, state, is_there):
+    """What a head of ours reads: cls, the last token that is there, or their mean."""
+    config = AutoConfig.from_pretrained(model)
+    kind = "last" if config.model_type == "gpt2" else "cls"
+    beside = Path(model) / "1_Pooling" / "config.json"
+    if beside.exists() and json.loads(beside.read_text())["pooling_mode_mean_tokens"]:
+        kind = "mean"
+    kind = getattr(config, "offramp_pooling", kind)
+    lengths = is_there.sum(dim=1)
+    if kind == "mean":
+        return (state * is_there[..., None]).sum(dim=1) / lengths[:, None]
+    at = torch.zeros_like(lengths) if kind == "cls" else lengths - 1
+    return state[torch.arange(len(state)), at]
+
+
 def compare(name, model):
     ours = load_file(f"{name}.output")
     data = load_file(f"{name}.input")
     states, is_there = states_of(model, data)
     worst = 0.0
+    theirs = pooled_of(model, states[-1], is_there)
+    error = ((ours["pooled"] - theirs).norm(dim=-1) / theirs.norm(dim=-1)).max().item()
+    print(f"{model}: pooled: {error:.2e}")
+    worst = max(worst, error)
     for layer, theirs in enumerate(states):
         found = ours[f"hidden_{layer}"].double()[is_there]
         theirs = theirs.double()[is_there]

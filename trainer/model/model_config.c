@@ -13,8 +13,10 @@ enum model_family model_config_family(const struct model_config *config)
 
 int64_t model_config_patches(const struct model_config *config)
 {
+    if (config->embedding != MODEL_EMBEDDING_PATCHES) {
+        return 0;
+    }
     const int64_t side = config->image_size / config->patch_size;
-
     return side * side;
 }
 

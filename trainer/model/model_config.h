@@ -80,7 +80,7 @@ enum model_family model_config_family(const struct model_config *config);
 int64_t model_config_tokens(const struct model_config *config);
 enum { MODEL_TOKENS_STEP = 8 };
 
-int64_t model_config_patches(const struct model_config *config);      /* per sample */
+int64_t model_config_patches(const struct model_config *config);      /* per sample; 0 of texts */
 int64_t model_config_patch_inputs(const struct model_config *config); /* channels x patch^2 */
 int64_t model_config_pixels(const struct model_config *config);       /* floats of an image */
 
