@@ -19,8 +19,7 @@ enum { STEPS = 50, RANKS_MAX = 4, DEADLINE_MS = 20000, BOTH = 3 };
 
 static const double costs[G + 1] = {0.2, 0.5, 0.7, 1};
 static const double prior[G] = {0.25, 0.3333, 0.5};
-/* With the gates that the method is published with. */
-static struct exits_net_config net_config_of(enum exits_loss loss)
+static struct exits_net_config net_config_of(enum exits_loss loss, enum exits_gate_kind gate)
 {
     return (struct exits_net_config){.count = G,
                                      .layers = {0, 1, 2},
@@ -30,7 +29,7 @@ static struct exits_net_config net_config_of(enum exits_loss loss)
                                      .head = EXITS_HEAD_NORM_LINEAR,
                                      .heads = exits_method_of(loss)->heads,
                                      .boost = 0.5,
-                                     .gate = exits_method_of(loss)->gate,
+                                     .gate = gate,
                                      .gate_hidden = 8,
                                      .layer_norm_eps = 1e-6f};
 }
@@ -129,10 +128,11 @@ static void open_optim(struct rank *rank, const struct kern_ops *ops)
     free(ranges);
 }
 
-static void open_rank(struct rank *rank, const struct exits_train_config *config)
+static void open_rank(struct rank *rank, const struct exits_train_config *config,
+                      enum exits_gate_kind gate)
 {
     const struct kern_ops ops = model_case_ops((enum model_case_ops)(model_case_ops_count() - 1));
-    const struct exits_net_config net_config = net_config_of(config->loss);
+    const struct exits_net_config net_config = net_config_of(config->loss, gate);
 
     ck_assert_int_eq(exits_net_open(&net_config, &ops, &rank->net), ERR_OK);
     ck_assert_int_eq(exits_net_init(rank->net, 1, prior), ERR_OK);
@@ -154,11 +154,18 @@ static void open_rank(struct rank *rank, const struct exits_train_config *config
     open_optim(rank, &ops);
 }
 
-static void open_alone(struct rank *rank, const struct exits_train_config *config)
+static void open_with(struct rank *rank, const struct exits_train_config *config,
+                      enum exits_gate_kind gate)
 {
     memset(rank, 0, sizeof(*rank));
     ck_assert_int_eq(comm_local_open(1, &rank->group, &rank->local), ERR_OK);
-    open_rank(rank, config);
+    open_rank(rank, config, gate);
+}
+
+/* With the gates that the method is published with. */
+static void open_alone(struct rank *rank, const struct exits_train_config *config)
+{
+    open_with(rank, config, exits_method_of(config->loss)->gate);
 }
 
 static void close_rank(struct rank *rank)
@@ -361,11 +368,100 @@ START_TEST(training__lowers_the_cross_entropy_of_every_exit)
 }
 END_TEST
 
+/* At first every exit, and the end, is left at with 1/4: that is its weight, without any floor. */
+START_TEST(ponder__minimises_the_expected_loss)
+{
+    struct exits_train_config config = config_of(EXITS_LOSS_PONDERNET, 0, 0.8);
+    struct rank rank;
+
+    config.ponder.weight = 0;
+    open_alone(&rank, &config);
+    ck_assert_int_eq(run_step(&rank, 0, BOTH, false), ERR_OK);
+    for (int set = 0; set < SETS; set++) {
+        const struct exits_sums sums = exits_sums_of(rank.net, rank.result.tap_statistics, set);
+        double heads = 0, price = 0;
+        for (int g = 0; g <= G; g++) {
+            heads += g < G ? (double)sums.loss[g] / 4 : 0;
+            price += config.lambdas[set] * costs[g] / 4 * BATCH;
+        }
+        ck_assert(kern_is_close((double)sums.head_loss, heads, 1e-4));
+        ck_assert(
+            kern_is_close((double)sums.gate_loss, heads + (double)sums.loss[G] / 4 + price, 1e-4));
+    }
+    close_rank(&rank);
+}
+END_TEST
+
+START_TEST(error__is_what_learning_to_exit_is_taught)
+{
+    const struct exits_train_config config = config_of(EXITS_LOSS_BERXIT, 0.02, 0.8);
+    struct rank rank;
+
+    open_alone(&rank, &config);
+    train(&rank, 10, BOTH);
+    for (int i = 0; i < SETS * G; i++) {
+        const struct exits_sums sums = exits_sums_of(rank.net, rank.result.tap_statistics, i / G);
+        ck_assert(sums.open[i % G] == BATCH - sums.correct[i % G]);
+        ck_assert(sums.open[i % G] != sums.correct[i % G]);
+    }
+    close_rank(&rank);
+}
+END_TEST
+
+/* The tensor of that name. */
+static float *find(struct exits_net *net, const char *name)
+{
+    const struct param_list *params = exits_net_params(net);
+
+    for (int64_t t = 0; t < params->count; t++) {
+        if (strcmp(params->params[t].name, name) == 0) {
+            return exits_net_block(net) + params->params[t].offset;
+        }
+    }
+    ck_abort_msg("no tensor is called %s", name);
+    return NULL;
+}
+
+/* Heads, and what is minimised of them, are what they are without the ensembles that answer. */
+START_TEST(ensembles__leave_heads_and_their_loss_alone)
+{
+    const struct exits_train_config config = config_of(EXITS_LOSS_UNIFORM, 0.02, 0.8);
+    struct rank plain, joined;
+
+    open_with(&plain, &config, EXITS_GATE_NONE);
+    open_with(&joined, &config, EXITS_GATE_ENSEMBLE);
+    const struct param_list *params = exits_net_params(plain.net);
+    for (int64_t t = 0; t < params->count; t++) { /* random numbers follow the place in the list */
+        memcpy(find(joined.net, params->params[t].name),
+               exits_net_block(plain.net) + params->params[t].offset,
+               (size_t)params->params[t].count * sizeof(float));
+    }
+    exits_net_pack(joined.net);
+    train(&plain, 10, BOTH);
+    train(&joined, 10, BOTH);
+    for (int64_t t = 0; t < params->count; t++) {
+        const float *other = find(joined.net, params->params[t].name);
+        ck_assert_mem_eq(exits_net_block(plain.net) + params->params[t].offset, other,
+                         (size_t)params->params[t].count * sizeof(float));
+    }
+    for (int set = 0; set < SETS; set++) {
+        const struct exits_sums own = exits_sums_of(plain.net, plain.result.tap_statistics, set);
+        const struct exits_sums sums = exits_sums_of(joined.net, joined.result.tap_statistics, set);
+        ck_assert(sums.head_loss == own.head_loss);
+        ck_assert(sums.loss[G - 1] != own.loss[G - 1]);
+        ck_assert(kern_is_close((double)sums.gate_loss,
+                                (double)(sums.loss[0] + sums.loss[1] + sums.loss[2]), 1e-5));
+    }
+    close_rank(&plain);
+    close_rank(&joined);
+}
+END_TEST
+
 static void *rank_main(void *arg)
 {
     struct rank *rank = arg;
 
-    open_rank(rank, &rank->config);
+    open_rank(rank, &rank->config, exits_method_of(rank->config.loss)->gate);
     train(rank, 10, BOTH);
     return NULL;
 }
@@ -441,6 +537,9 @@ Suite *test_suite(void)
                         EXITS_LOSS_COUNT);
     tcase_add_loop_test(tcase, training__gives_the_same_bits_for_1_2_and_4_ranks, 0,
                         EXITS_LOSS_COUNT);
+    tcase_add_test(tcase, ponder__minimises_the_expected_loss);
+    tcase_add_test(tcase, error__is_what_learning_to_exit_is_taught);
+    tcase_add_test(tcase, ensembles__leave_heads_and_their_loss_alone);
     tcase_add_test(tcase, run__names_the_exit_whose_features_are_not_finite);
     suite_add_tcase(suite, tcase);
     return suite;

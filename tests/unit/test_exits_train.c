@@ -34,8 +34,9 @@ static const struct exits_net_config net_config = {.count = G,
 static struct exits_train_config config_of(int loss)
 {
     static const enum exits_loss losses[LOSSES] = {
-        EXITS_LOSS_JEI,    EXITS_LOSS_JEI,         EXITS_LOSS_UNCERTAINTY, EXITS_LOSS_UNIFORM,
-        EXITS_LOSS_LINEAR, EXITS_LOSS_DISTIL_LAST, EXITS_LOSS_DISTIL_NEXT, EXITS_LOSS_BOOSTED,
+        EXITS_LOSS_JEI,         EXITS_LOSS_JEI,     EXITS_LOSS_UNCERTAINTY,
+        EXITS_LOSS_UNIFORM,     EXITS_LOSS_LINEAR,  EXITS_LOSS_DISTIL_LAST,
+        EXITS_LOSS_DISTIL_NEXT, EXITS_LOSS_BOOSTED, EXITS_LOSS_ZERO_TIME_WASTE,
     };
     struct exits_train_config config = {
         .loss = losses[loss],
