@@ -116,8 +116,9 @@ static enum err check(const float *values, int64_t stride, int64_t n, int64_t la
 static bool is_skipped(const struct exits_infer *infer, const struct exits_policy *policy, int exit)
 {
     const struct exits_net_config *config = exits_net_config_of(infer->net);
-    const bool is_needed =
-        config->heads != EXITS_HEADS_PLAIN || exits_score_accumulates(policy->score, policy->form);
+    const bool is_needed = config->heads != EXITS_HEADS_PLAIN ||
+                           config->gate == EXITS_GATE_ENSEMBLE ||
+                           exits_score_accumulates(policy->score, policy->form);
 
     for (int later = exit; later < config->count; later++) {
         if (policy->thresholds[later] != (double)INFINITY && (later == exit || is_needed)) {
