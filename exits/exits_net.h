@@ -128,7 +128,7 @@ ERR_MUST_CHECK enum err exits_keep(struct exits_work *work, int set, int exit,
 struct exits_view exits_view_of(const struct exits_work *work, int set, int exit);
 
 /*
- * The same for the host, lent until the next read; logits are NULL. Waits for the device.
+ * The same for the host, lent until the next read; what training alone reads is NULL. Waits for the device.
  * Errors: ERR_TIMEOUT, ERR_DEVICE.
  */
 ERR_MUST_CHECK enum err exits_read(const struct exits_work *work, int set, int exit,
@@ -155,7 +155,8 @@ void exits_head_backward(struct exits_work *work, int set, int exit, const float
 
 /*
  * Backward of the gate: dgate [n] in, the gradient by its logit, or of an ensemble by the cross
- * entropy of its answer; features, and labels, as in the forward pass. Of a gate that exits share, exit 0 comes first, and the others add to it.
+ * entropy of its answer; features, and labels, as in the forward pass. Of a gate that exits share,
+ * exit 0 comes first, and the others add to it.
  */
 void exits_gate_backward(struct exits_work *work, int set, int exit, const float *features,
                          const float *dgate, float *gradients, bool accumulate);

@@ -408,18 +408,22 @@ static void print_methods(void)
                                          [EXITS_SCORE_CERTAINTY] = "certainty",
                                          [EXITS_SCORE_MAX_PROB] = "largest probability",
                                          [EXITS_SCORE_CUMULATIVE] = "cumulative probability"};
+    static const char *const needs[] = {"step", "costs", "final-logits", "other-exits"};
 
     printf(
-        "\n## Methods\n\nRows of `exits/exits_method.def`. A sample leaves by the score; with "
-        "another "
-        "`exit_gate` than the\nmethod's own, gates learn the cheapest exit and leave by hazard, or "
-        "without any by the largest probability.\n\n| `exit_loss` | trains | its gate | leaves by "
-        "| "
-        "source |\n|---|---|---|---|---|\n");
+        "\n## Methods\n\nRows of `exits/exits_method.def`. A sample leaves by the score. Where a "
+        "method has no gates of its own,\nthose of an `exit_gate` that decides learn the cheapest "
+        "exit, and samples leave by hazard.\n\n| `exit_loss` | trains | its gate | leaves by | "
+        "needs | source |\n|---|---|---|---|---|---|\n");
     for (int loss = 0; loss < EXITS_LOSS_COUNT; loss++) {
         const struct exits_method *method = exits_method_of((enum exits_loss)loss);
-        printf("| `%s` | %s | `%s` | %s | %s |\n", method->name, method->about, gates[method->gate],
-               scores[method->score], method->paper);
+        printf("| `%s` | %s | `%s` | %s |", method->name, method->about, gates[method->gate],
+               scores[method->score]);
+        for (int bit = 0; bit < 4; bit++) {
+            printf("%s%s", (method->needs >> bit & 1) != 0 ? " " : "",
+                   (method->needs >> bit & 1) != 0 ? needs[bit] : "");
+        }
+        printf(" | %s |\n", method->paper);
     }
 }
 
