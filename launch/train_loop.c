@@ -378,9 +378,15 @@ static struct jdoc *describe_start(const struct loop *loop)
     const struct options_run *options = loop->run->options;
     struct jdoc *about = jdoc_object();
     struct jdoc *stages = jdoc_array();
+    char kernels[160];
 
     jdoc_set_int(about, "incarnation", (int64_t)loop->run->incarnation.number);
     jdoc_set_int(about, "ranks", comm_size(loop->run->world));
+    snprintf(kernels, sizeof(kernels), "%s, matrix products %s", loop->run->ops.isa,
+             loop->run->ops.matmul);
+    jdoc_set_text(about, "device", device_name(loop->run->device.device));
+    jdoc_set_text(about, "cpu", kern_cpu_features());
+    jdoc_set_text(about, "kernels", kernels);
     for (int s = 0; s < options->stage_count; s++) {
         struct jdoc *stage = jdoc_object();
         jdoc_set_text(stage, "stage", options_stage_name(options->stages[s].kind));

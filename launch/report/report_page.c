@@ -55,7 +55,7 @@ static void add_verdict(struct report_text *page, const struct report_run *run)
 
 static void add_machine(struct report_text *page, const struct report_run *run)
 {
-    static const char *const keys[] = {"host", "cpu", "kernels", "device"};
+    static const char *const keys[] = {"host", "device", "cpu", "kernels"};
     const char *between = "";
 
     report_text_add(page, "<td class=\"words\">");
