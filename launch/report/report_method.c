@@ -119,8 +119,13 @@ static void label_all(const struct report_run *runs, const int *firsts,
             is_told = other == m || strcmp(methods->labels[other], methods->labels[m]) != 0;
         }
         if (!is_told) { /* alone, or told apart by nothing short */
-            snprintf(methods->labels[m] + used[m], REPORT_LABEL_BYTES - used[m], "%s%s",
-                     used[m] == 0 ? "" : ", ", runs[firsts[m]].name);
+            const int others = methods->run_counts[m] - 1;
+            char more[32] = "";
+            if (others > 0) {
+                snprintf(more, sizeof(more), " and %d other%s", others, others == 1 ? "" : "s");
+            }
+            snprintf(methods->labels[m] + used[m], REPORT_LABEL_BYTES - used[m], "%s%s%s",
+                     used[m] == 0 ? "" : ", ", runs[firsts[m]].name, more);
         }
     }
 }

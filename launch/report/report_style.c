@@ -23,6 +23,7 @@ const char report_style[] =
     "figcaption b{color:var(--ink)}\n"
     ".plot svg{width:100%;height:auto;display:block;pointer-events:none}\n"
     ".plot text{font-family:system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif}\n"
+    "@media(max-width:45rem){.wide .plot{overflow-x:auto}.wide .plot svg{min-width:52rem}}\n"
     "details{margin-top:.3rem}\nsummary{cursor:pointer;font-size:.9rem;color:var(--soft)}\n"
     ".scroll{overflow:auto;max-height:32rem;border:1px solid var(--line);border-radius:4px}\n"
     "table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}\n"

@@ -84,7 +84,7 @@ START_TEST(methods__are_told_apart_by_settings_and_not_by_seeds)
     ck_assert_str_eq(methods.labels[1], "exit_loss uncertainty");
     report_methods_find(runs, 5, &methods);
     ck_assert_int_eq(methods.count, 3);
-    ck_assert_str_eq(methods.labels[0], "a");
+    ck_assert_str_eq(methods.labels[0], "a and 1 other");
     ck_assert_str_eq(methods.labels[2], "e");
     report_methods_find(runs, 1, &methods);
     ck_assert_str_eq(methods.labels[0], "a");
