@@ -8,13 +8,6 @@
 /* Bars a class, and classes that have room with their names. */
 enum { SERIES_MAX = 4, CLASSES_MAX = 60, NAMES_MAX = 48 };
 
-static const struct jdoc *classes_of(const struct report_point *point)
-{
-    const struct jdoc *classes = jdoc_get(point->row, "classes");
-
-    return jdoc_is_array(classes) && jdoc_count(classes) > 0 ? classes : NULL;
-}
-
 /* Accuracy of the full network less that of the policy: > 0 is harm. */
 static double harm_of(const struct jdoc *class_doc)
 {
@@ -24,6 +17,19 @@ static double harm_of(const struct jdoc *class_doc)
                     report_number_of(class_doc, "early_correct")) /
                        n
                  : NAN;
+}
+
+/* NULL if there is nothing to draw in them. */
+static const struct jdoc *classes_of(const struct report_point *point)
+{
+    const struct jdoc *classes = jdoc_get(point->row, "classes");
+
+    for (size_t c = 0; c < jdoc_count(classes) && c < CLASSES_MAX; c++) {
+        if (isfinite(harm_of(jdoc_at(classes, c)))) {
+            return classes;
+        }
+    }
+    return NULL;
 }
 
 static bool is_shown(const struct report_source *source, const struct report_point *point)

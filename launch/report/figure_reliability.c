@@ -6,11 +6,23 @@
 
 enum { SERIES_MAX = 8 };
 
+static bool is_point(const struct jdoc *bin)
+{
+    return report_number_of(bin, "n") > 0 && isfinite(report_number_of(bin, "confidence")) &&
+           isfinite(report_number_of(bin, "accuracy"));
+}
+
+/* NULL if there is nothing to draw in them. */
 static const struct jdoc *bins_of(const struct report_point *point)
 {
     const struct jdoc *bins = jdoc_get(point->row, "reliability");
 
-    return jdoc_is_array(bins) && jdoc_count(bins) > 0 ? bins : NULL;
+    for (size_t b = 0; b < jdoc_count(bins); b++) {
+        if (is_point(jdoc_at(bins, b))) {
+            return bins;
+        }
+    }
+    return NULL;
 }
 
 /* The end, and what chooses by sample at the lambda in the middle. */
@@ -46,7 +58,7 @@ static void add_series(const struct report_source *source, const struct report_p
     report_text_add(data, "$r%d << EOD\n", index);
     for (size_t b = 0; b < jdoc_count(bins); b++) {
         const struct jdoc *bin = jdoc_at(bins, b);
-        if (report_number_of(bin, "n") > 0) {
+        if (is_point(bin)) {
             report_text_number(data, 100 * report_number_of(bin, "confidence"));
             report_text_number(data, 100 * report_number_of(bin, "accuracy"));
             report_text_add(data, "\n");

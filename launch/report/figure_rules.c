@@ -93,7 +93,7 @@ static void add_window(const struct report_source *source, int method, struct re
             high = fmax(high, isfinite(final) ? fmax(y, final) : y);
         }
     }
-    const double room = 0.06 * (high - low) + 0.02;
+    const double room = 0.06 * (high - low) + 0.02 + 1e-6 * fabs(high);
     report_text_add(commands, "set offsets graph 0.02, graph 0.02, 0, 0\nset yrange [%.9g:%.9g]\n",
                     low - room, high + room);
     if (isfinite(final)) {

@@ -177,7 +177,7 @@ static void add_window(const struct report_source *source, struct report_text *c
         }
     }
     if (isfinite(low) && isfinite(high)) {
-        const double room = 0.08 * (high - low) + 0.02;
+        const double room = 0.08 * (high - low) + 0.02 + 1e-6 * fabs(high);
         report_text_add(commands,
                         "set offsets graph 0.02, graph 0.02, 0, 0\nset yrange [%.9g:%.9g]\n",
                         low - room, high + room);

@@ -11,6 +11,7 @@ enum { DASHES = 5 };
 struct curves {
     struct report_text data, plot;
     struct figure *figure;
+    bool is_log; /* the axis they are drawn on */
     int count;
 };
 
@@ -22,7 +23,7 @@ static void add_curve(struct curves *curves, const struct report_run *run,
     char name[32];
 
     snprintf(name, sizeof(name), "$c%d", curves->count);
-    if (report_steps_curve(run, quantity, name, &curves->data)) {
+    if (report_steps_curve(run, quantity, curves->is_log, name, &curves->data)) {
         curves->count++;
         report_text_add(&curves->plot, "%s using 1:2 with lines lw 1.8 dt %d lc rgb '%s' title ",
                         name, dash, colour == NULL ? "black" : colour);
@@ -187,7 +188,7 @@ static enum err losses_of_gates(const struct report_source *source, struct repor
 enum err figure_losses(const struct report_source *source, struct report_text *page)
 {
     struct figure figure;
-    struct curves curves = {.figure = &figure};
+    struct curves curves = {.figure = &figure, .is_log = true};
 
     figure_begin(&figure, "losses", "Losses over steps", false, 0);
     add_losses(source, &curves);
@@ -263,7 +264,7 @@ static void add_speed_table(const struct report_source *source, struct report_te
 enum err figure_throughput(const struct report_source *source, struct report_text *page)
 {
     struct figure figure;
-    struct curves curves = {.figure = &figure};
+    struct curves curves = {.figure = &figure, .is_log = true};
 
     figure_begin(&figure, "throughput", "Throughput", false, 0);
     for (int r = 0; r < source->run_count; r++) {

@@ -73,7 +73,7 @@ static bool begins_stage(const struct report_run *run, size_t line)
 }
 
 bool report_steps_curve(const struct report_run *run, const struct report_quantity *quantity,
-                        const char *name, struct report_text *data)
+                        bool is_log, const char *name, struct report_text *data)
 {
     const size_t count = jdoc_count(run->metrics);
     const double last = report_steps_last(run);
@@ -102,7 +102,7 @@ bool report_steps_curve(const struct report_run *run, const struct report_quanti
         }
         breaks = breaks || begins;
         part = now;
-        if (isfinite(step) && isfinite(value)) {
+        if (isfinite(step) && isfinite(value) && (value > 0 || !is_log)) {
             sum += value;
             sum_steps += step;
             values++;

@@ -34,10 +34,10 @@ double report_steps_last(const struct report_run *run);
 
 /*
  * Appends "$NAME << EOD", lines "step value", with an empty one between stages, and EOD: means of up to
- * 240 parts of the steps. False if there is no value at all: then nothing is appended.
+ * 240 parts of the steps; with `is_log` of values above 0 alone, which a logarithmic axis has. False if there is no value at all: then nothing is appended.
  */
 bool report_steps_curve(const struct report_run *run, const struct report_quantity *quantity,
-                        const char *name, struct report_text *data);
+                        bool is_log, const char *name, struct report_text *data);
 
 /* A thin line, with its name, where a stage of the run begins: commands of gnuplot. */
 void report_steps_stages(const struct report_run *run, struct report_text *commands);
