@@ -8,8 +8,21 @@ void exits_decide_threshold(const float scores[], const double thresholds[], int
 {
     for (int64_t i = 0; i < n; i++) {
         int exit = 0;
-        while (exit < G && !((double)scores[i * G + exit] >= thresholds[exit] &&
-                             thresholds[exit] < (double)INFINITY)) {
+        while (exit < G && !exits_decide_leaves((double)scores[i * G + exit], thresholds[exit],
+                                                -(double)INFINITY)) {
+            exit++;
+        }
+        chosen_out[i] = exit;
+    }
+}
+
+void exits_decide_window(const float scores[], const double lows[], const double highs[], int64_t n,
+                         int G, int32_t chosen_out[])
+{
+    for (int64_t i = 0; i < n; i++) {
+        int exit = 0;
+        while (exit < G &&
+               !exits_decide_leaves((double)scores[i * G + exit], highs[exit], lows[exit])) {
             exit++;
         }
         chosen_out[i] = exit;

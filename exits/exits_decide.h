@@ -13,7 +13,18 @@
 #ifndef EXITS_EXITS_DECIDE_H
 #define EXITS_EXITS_DECIDE_H
 
+#include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
+
+/*
+ * Whether a sample of this score leaves: score >= high or score <= low. NaN never does; +inf for
+ * high and -inf for low mean that nobody does on that side, whatever the score.
+ */
+static inline bool exits_decide_leaves(double score, double high, double low)
+{
+    return (score >= high && high < (double)INFINITY) || (score <= low && low > -(double)INFINITY);
+}
 
 /*
  * The first exit with score >= threshold, else G. Scores grow with certainty: give an
@@ -25,6 +36,15 @@
  */
 void exits_decide_threshold(const float scores[], const double thresholds[], int64_t n, int G,
                             int32_t chosen_out[]);
+
+/*
+ * The first exit at which the score does not lie inside the window (low, high), else G: only samples
+ * near the point of decision go on, clear yes and clear no leave (G. Xia and C. Bouganis,
+ * "Window-Based Early-Exit Cascades for Uncertainty Estimation", ICCV 2023). A score that equals
+ * either edge leaves. lows, highs [G] in; the rest as above.
+ */
+void exits_decide_window(const float scores[], const double lows[], const double highs[], int64_t n,
+                         int G, int32_t chosen_out[]);
 
 /*
  * PABEE (W. Zhou et al., NeurIPS 2020, arXiv:2006.04152): the first exit at which `patience` exits

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "comm/base/memory.h"
+#include "exits/exits_decide.h"
 
 enum { READ_MS = 60000 }; /* for what is on the device's stream before it */
 
@@ -19,9 +19,9 @@ struct exits_infer {
     float *said;               /* [n, 2] of the device: lse and class of the final classifier */
     float *heard;              /* the same on the host */
     struct model_stage *stage; /* where the device has the samples of a batch */
-    float *gates;              /* [n, G], of each sample of the batch, as far as it has come */
-    int64_t *place;            /* [n], where in the batch the samples that are left came from */
-    uint32_t *kept;            /* [n] */
+    struct exits_score_state *states; /* [n], of each sample of the batch */
+    int64_t *place; /* [n], where in the batch the samples that are left came from */
+    uint32_t *kept; /* [n] */
     int64_t samples_max;
 };
 
@@ -34,7 +34,8 @@ static enum err allocate(struct exits_infer *infer)
 
     infer->place = calloc((size_t)n, sizeof(*infer->place));
     infer->kept = calloc((size_t)n, sizeof(*infer->kept));
-    if (infer->place == NULL || infer->kept == NULL) {
+    infer->states = calloc((size_t)n, sizeof(*infer->states));
+    if (infer->place == NULL || infer->kept == NULL || infer->states == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "a batch of %" PRId64 " samples", n);
     }
     ERR_TRY(
@@ -44,7 +45,6 @@ static enum err allocate(struct exits_infer *infer)
     ERR_TRY(device_pinned_open(device, (size_t)(2 * n) * sizeof(float), "classes", &pinned));
     infer->heard = pinned;
     ERR_TRY(model_stage_open(config, device, n, &infer->stage));
-    ERR_TRY(memory_open_f32(n * exits_net_config_of(infer->net)->count, "gates", &infer->gates));
     ERR_TRY(model_work_open(infer->model, n, false, &infer->work));
     return exits_work_open(infer->net, n, &infer->exits);
 }
@@ -77,12 +77,12 @@ void exits_infer_close(struct exits_infer *infer)
     struct device *device = model_ops(infer->model)->device;
     exits_work_close(infer->exits);
     model_work_close(infer->work);
-    memory_close(infer->gates);
     model_stage_close(infer->stage);
     device_pinned_close(device, infer->heard);
     device_memory_close(device, infer->said);
     device_memory_close(device, infer->logits);
     device_memory_close(device, infer->pooled);
+    free(infer->states);
     free(infer->kept);
     free(infer->place);
     free(infer);
@@ -109,6 +109,11 @@ static enum err check(const float *values, int64_t stride, int64_t n, int64_t la
                     bad, layer);
 }
 
+static double low_of(const struct exits_policy *policy, int exit)
+{
+    return policy->lows == NULL ? -(double)INFINITY : policy->lows[exit];
+}
+
 /*
  * Whether an exit need not be computed: nobody leaves there, and no later exit where somebody may
  * leave needs it, for its score or its head.
@@ -121,7 +126,9 @@ static bool is_skipped(const struct exits_infer *infer, const struct exits_polic
                            exits_score_accumulates(policy->score, policy->form);
 
     for (int later = exit; later < config->count; later++) {
-        if (policy->thresholds[later] != (double)INFINITY && (later == exit || is_needed)) {
+        const bool is_off = policy->thresholds[later] == (double)INFINITY &&
+                            low_of(policy, later) == -(double)INFINITY;
+        if (!is_off && (later == exit || is_needed)) {
             return false;
         }
     }
@@ -129,15 +136,14 @@ static bool is_skipped(const struct exits_infer *infer, const struct exits_polic
 }
 
 /* The score of the i-th sample that is left. */
-static float score_of(struct exits_infer *infer, const struct exits_policy *policy, int exit,
+static float score_of(struct exits_infer *infer, const struct exits_policy *policy,
                       const struct exits_view *view, int64_t i)
 {
-    const int G = exits_net_config_of(infer->net)->count;
-    float *gates = infer->gates + infer->place[i] * G;
+    const struct exits_said said = {.features = view->features + i * KERN_XENT_FEATURES,
+                                    .gate = view->gate[i],
+                                    .predicted = view->predicted[i]};
 
-    gates[exit] = view->gate[i];
-    return exits_score_at(policy->score, policy->form, gates,
-                          view->features[i * KERN_XENT_FEATURES], exit);
+    return exits_score_next(policy->score, policy->form, &said, &infer->states[infer->place[i]]);
 }
 
 /* Lets the samples whose score reaches the threshold leave; moves the rest together. */
@@ -145,7 +151,6 @@ static enum err visit_exit(struct exits_infer *infer, const struct exits_policy 
                            int32_t *chosen, int32_t *predicted)
 {
     const int64_t n = model_sample_count(infer->work);
-    const double threshold = policy->thresholds[exit];
     int64_t kept_count = 0;
     struct exits_view view;
 
@@ -155,8 +160,8 @@ static enum err visit_exit(struct exits_infer *infer, const struct exits_policy 
     ERR_TRY(check(view.features, KERN_XENT_FEATURES, n,
                   exits_net_config_of(infer->net)->layers[exit] + 1));
     for (int64_t i = 0; i < n; i++) {
-        const double score = (double)score_of(infer, policy, exit, &view, i);
-        if (score >= threshold && threshold < (double)INFINITY) {
+        const double score = (double)score_of(infer, policy, &view, i);
+        if (exits_decide_leaves(score, policy->thresholds[exit], low_of(policy, exit))) {
             chosen[infer->place[i]] = exit;
             predicted[infer->place[i]] = view.predicted[i];
         } else {
@@ -202,6 +207,7 @@ enum err exits_infer_run(struct exits_infer *infer, const struct exits_policy *p
     assert(n >= 1 && n <= infer->samples_max);
     for (int64_t i = 0; i < n; i++) {
         infer->place[i] = i;
+        infer->states[i] = exits_score_begin();
     }
     ERR_TRY(model_stage_put(infer->stage, input, n, &staged));
     model_embed_forward(infer->work, &staged, n);

@@ -2,8 +2,8 @@
  * exits/exits_infer.h - inference that really stops early.
  *
  * A batch runs layer by layer. Behind a layer with an exit, every sample that is still
- * there is classified and scored; those whose score reaches the exit's threshold leave
- * with that answer, and the rest are moved together, so that the next layer costs no
+ * there is classified and scored (exits_score.h); those whose score reaches the exit's threshold,
+ * or lies as low as its low one, leave with that answer, and the rest are moved together, so that the next layer costs no
  * more than they do. Who reaches the end gets the final classifier's answer.
  *
  * Threads: an infer belongs to one thread.
@@ -20,9 +20,10 @@
 
 struct exits_policy {
     int set;
-    enum exits_score score;   /* what the threshold is compared with */
-    enum exits_form form;     /* of HAZARD */
+    enum exits_score score;   /* what thresholds are compared with */
+    enum exits_form form;     /* of HAZARD and CUMULATIVE */
     const double *thresholds; /* [G]; a sample leaves if score >= threshold; +inf: nobody does */
+    const double *lows;       /* [G]; and if score <= low; NULL or -inf: nobody does */
 };
 
 struct exits_infer;
@@ -37,8 +38,9 @@ void exits_infer_close(struct exits_infer *infer); /* NULL is allowed */
  * chosen_out    [n]  the exit each sample left at, G for the end
  * predicted_out [n]  the class it left with
  *
- * An exit with the threshold +inf is not computed and costs nothing, unless scores of later
- * exits follow from its gate (exits_score_accumulates()) or their heads from its logits.
+ * An exit with the threshold +inf and no low one is not computed and costs nothing, unless scores
+ * of later exits follow from what it says (exits_score_accumulates()) or their heads from its logits.
+ * With -inf everybody who comes there leaves: no later layer is computed.
  * Errors: ERR_NOT_FINITE; those of model_stage_put().
  */
 ERR_MUST_CHECK enum err exits_infer_run(struct exits_infer *infer,

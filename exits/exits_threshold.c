@@ -12,9 +12,6 @@ enum { HULL_STEPS_MAX = 64 };
 /* Errors in all: below this a step down the hull is rounding. */
 static const double HULL_PROGRESS = 1e-6;
 
-/* Ratios of the geometric family: 1/20 .. 39/20, as published. */
-enum { RATIO_COUNT = 39, RATIO_DENOMINATOR = 20 };
-
 static struct exits_point mean_of(const struct exits_scored *scored,
                                   const struct threshold_point *point)
 {
@@ -48,13 +45,15 @@ static void try_start(struct threshold_search *search, const struct threshold_go
 static void find_geometric(struct threshold_search *search, const struct threshold_goal *goal,
                            struct threshold_point *point_out)
 {
-    for (int r = 1; r <= RATIO_COUNT; r++) {
-        struct threshold_point point;
-        threshold_geometric(search, (double)r / RATIO_DENOMINATOR, &point);
-        if (r == 1 || threshold_is_better(search->scored, goal, &point, point_out)) {
-            *point_out = point;
+    const struct threshold_point *family = threshold_family(search);
+    int best = 0;
+
+    for (int r = 1; r < THRESHOLD_RATIOS; r++) {
+        if (threshold_is_better(search->scored, goal, &family[r], &family[best])) {
+            best = r;
         }
     }
+    *point_out = family[best];
 }
 
 /* From every start that needs no other solution. *best holds one that keeps the budget. */
@@ -136,22 +135,31 @@ static void find_vertex(struct threshold_search *search, double budget,
     }
 }
 
-/* *best in: the solution of a smaller budget, or the cheapest point there is. */
+/* *vertex, *best in: those of a smaller budget, or the cheapest point there is. */
 static void solve_budget(struct threshold_search *search, double budget,
-                         const struct threshold_point *unbounded, struct threshold_point *best)
+                         const struct threshold_point *unbounded, struct threshold_point *vertex,
+                         struct threshold_point *best)
 {
     const struct threshold_goal goal = {0, budget};
-    struct threshold_point vertex;
 
-    threshold_always(search, 0, &vertex);
     if (unbounded->cost > budget) {
-        find_vertex(search, budget, *unbounded, &vertex);
+        find_vertex(search, budget, *unbounded, vertex);
     } else {
-        vertex = *unbounded;
+        *vertex = *unbounded;
     }
     try_start(search, &goal, best, best);
-    try_start(search, &goal, &vertex, best);
+    try_start(search, &goal, vertex, best);
     try_all_starts(search, &goal, best);
+}
+
+enum err threshold_check_budget(const struct exits_scored *scored, double budget)
+{
+    if (!(budget >= scored->costs[0])) {
+        return ERR_FAIL(ERR_INVALID,
+                        "budget %g, at least the cost %g of the first exit is expected", budget,
+                        scored->costs[0]);
+    }
+    return ERR_OK;
 }
 
 enum err exits_threshold_for_budgets(const struct exits_scored *scored, const double budgets[],
@@ -159,7 +167,7 @@ enum err exits_threshold_for_budgets(const struct exits_scored *scored, const do
                                      struct exits_point points_out[])
 {
     struct threshold_search search;
-    struct threshold_point unbounded, best;
+    struct threshold_point unbounded, vertex, best;
 
     ERR_TRY(threshold_search_init(&search, scored));
     for (int b = 0; b < count; b++) {
@@ -173,12 +181,29 @@ enum err exits_threshold_for_budgets(const struct exits_scored *scored, const do
     }
     solve_price(&search, 0, &unbounded);
     threshold_always(&search, 0, &best);
+    vertex = best;
     for (int b = 0; b < count; b++) {
-        solve_budget(&search, budgets[b] * (double)scored->n, &unbounded, &best);
+        solve_budget(&search, budgets[b] * (double)scored->n, &unbounded, &vertex, &best);
         memcpy(thresholds_out + (size_t)b * (size_t)scored->G, best.thresholds,
                (size_t)scored->G * sizeof(*thresholds_out));
         points_out[b] = mean_of(scored, &best);
     }
+    threshold_search_release(&search);
+    return ERR_OK;
+}
+
+enum err exits_threshold_shared(const struct exits_scored *scored, double budget,
+                                double thresholds_out[], struct exits_point *point_out)
+{
+    struct threshold_search search;
+    struct threshold_point point;
+
+    ERR_TRY(threshold_check_budget(scored, budget));
+    ERR_TRY(threshold_search_init(&search, scored));
+    const struct threshold_goal goal = {0, budget * (double)scored->n};
+    threshold_shared(&search, &goal, &point);
+    memcpy(thresholds_out, point.thresholds, (size_t)scored->G * sizeof(*thresholds_out));
+    *point_out = mean_of(scored, &point);
     threshold_search_release(&search);
     return ERR_OK;
 }

@@ -85,6 +85,14 @@ ERR_MUST_CHECK enum err exits_threshold_for_budgets(const struct exits_scored *s
                                                     struct exits_point points_out[]);
 
 /*
+ * The threshold that is best when all exits share it, for one budget: what Shallow-Deep Networks,
+ * BranchyNet with one entropy, and PALBERT's Q-exit have. Everything as above, exactly.
+ */
+ERR_MUST_CHECK enum err exits_threshold_shared(const struct exits_scored *scored, double budget,
+                                               double thresholds_out[],
+                                               struct exits_point *point_out);
+
+/*
  * The baseline of MSDNet (G. Huang et al., "Multi-Scale Dense Networks", ICLR 2018, budgeted
  * batch classification): shares of the samples p_l ~ ratio^l, l = 0 .. G, sum 1; T_l is the
  * score of the floor(n p_l)-th most certain sample that has not left before. Its code takes

@@ -74,8 +74,11 @@ enum err threshold_search_init(struct threshold_search *search, const struct exi
         .order = calloc(n * G, sizeof(int32_t)),
         .early = calloc(n, sizeof(int32_t)),
         .later = calloc(n, sizeof(int32_t)),
+        .sorted = calloc(n * G, sizeof(float)),
+        .family = calloc(THRESHOLD_RATIOS, sizeof(struct threshold_point)),
     };
-    if (ranked == NULL || search->order == NULL || search->early == NULL || search->later == NULL) {
+    if (ranked == NULL || search->order == NULL || search->early == NULL || search->later == NULL ||
+        search->sorted == NULL || search->family == NULL) {
         free(ranked);
         threshold_search_release(search);
         return ERR_FAIL(ERR_NO_MEMORY, "a search over %zu samples at %zu exits", n, G);
@@ -87,6 +90,7 @@ enum err threshold_search_init(struct threshold_search *search, const struct exi
         qsort(ranked, n, sizeof(*ranked), by_score);
         for (size_t i = 0; i < n; i++) {
             search->order[l * n + i] = ranked[i].sample;
+            search->sorted[l * n + i] = ranked[i].score;
         }
     }
     free(ranked);
@@ -95,6 +99,8 @@ enum err threshold_search_init(struct threshold_search *search, const struct exi
 
 void threshold_search_release(struct threshold_search *search)
 {
+    free(search->family);
+    free(search->sorted);
     free(search->later);
     free(search->early);
     free(search->order);
@@ -126,6 +132,17 @@ static int first_exit(const struct exits_scored *scored, int64_t sample, const d
     return exit;
 }
 
+/* Of `left` [G + 1] samples that leave at each exit, `errors` of them wrong. */
+static void put_sums(const struct exits_scored *scored, const int64_t left[], int64_t errors,
+                     struct threshold_point *point)
+{
+    point->errors = (double)errors;
+    point->cost = 0;
+    for (int l = 0; l <= scored->G; l++) {
+        point->cost += (double)left[l] * scored->costs[l];
+    }
+}
+
 void threshold_measure(const struct exits_scored *scored, struct threshold_point *point)
 {
     int64_t left[EXITS_THRESHOLD_EXITS_MAX + 1] = {0};
@@ -136,11 +153,30 @@ void threshold_measure(const struct exits_scored *scored, struct threshold_point
         left[exit]++;
         errors += error_of(scored, i, exit);
     }
-    point->errors = (double)errors;
-    point->cost = 0;
-    for (int l = 0; l <= scored->G; l++) {
-        point->cost += (double)left[l] * scored->costs[l];
+    put_sums(scored, left, errors, point);
+}
+
+/* What leaving at `early` [n] is worth. */
+static void count(const struct exits_scored *scored, const int32_t *early,
+                  struct threshold_point *point)
+{
+    int64_t left[EXITS_THRESHOLD_EXITS_MAX + 1] = {0};
+    int64_t errors = 0;
+
+    for (int64_t i = 0; i < scored->n; i++) {
+        left[early[i]]++;
+        errors += error_of(scored, i, early[i]);
     }
+    put_sums(scored, left, errors, point);
+}
+
+/* As threshold_measure(), and search->early becomes where samples leave. */
+static void measure_all(struct threshold_search *search, struct threshold_point *point)
+{
+    for (int64_t i = 0; i < search->scored->n; i++) {
+        search->early[i] = first_exit(search->scored, i, point->thresholds);
+    }
+    count(search->scored, search->early, point);
 }
 
 /* Compared by what is minimised, then by cost. */
@@ -156,11 +192,17 @@ static struct value value_of(const struct threshold_goal *goal, double errors, d
     return (struct value){is_kept ? errors + goal->price * cost : (double)INFINITY, cost};
 }
 
+/* Of objectives, what does not count. */
+static double slack_of(const struct exits_scored *scored, const struct threshold_goal *goal)
+{
+    return TOLERANCE * (double)scored->n * (1 + goal->price * scored->costs[scored->G]);
+}
+
 static bool is_lower(const struct exits_scored *scored, const struct threshold_goal *goal,
                      struct value value, struct value than)
 {
     const double cost_slack = TOLERANCE * (double)scored->n * scored->costs[scored->G];
-    const double slack = TOLERANCE * (double)scored->n + goal->price * cost_slack;
+    const double slack = slack_of(scored, goal);
 
     if (isinf(value.objective) || isinf(than.objective)) {
         return value.objective < than.objective;
@@ -182,6 +224,7 @@ bool threshold_is_better(const struct exits_scored *scored, const struct thresho
 struct walk {
     const struct exits_scored *scored;
     const struct threshold_goal *goal;
+    double kept, slack;  /* the most that it may cost; of an objective, what does not count */
     double errors, cost; /* at the present threshold */
     double last_score;   /* of the sample that moved last */
     bool has_moved;
@@ -202,6 +245,8 @@ static void offer(struct walk *walk, double threshold)
 /* From the state in which nobody has moved. */
 static void walk_begin(struct walk *walk)
 {
+    walk->kept = walk->goal->budget * (1 + BUDGET_TOLERANCE);
+    walk->slack = slack_of(walk->scored, walk->goal);
     walk->best = value_of(walk->goal, walk->errors, walk->cost);
     walk->best_threshold = (double)INFINITY;
 }
@@ -209,7 +254,9 @@ static void walk_begin(struct walk *walk)
 /* Comes to a sample of this score: a threshold above it is possible unless it is a tie. */
 static void walk_to(struct walk *walk, double score)
 {
-    if (walk->has_moved && score < walk->last_score) {
+    /* Most thresholds are no better by far, which is seen at once. */
+    if (walk->has_moved && score < walk->last_score && walk->cost <= walk->kept &&
+        walk->errors + walk->goal->price * walk->cost <= walk->best.objective + walk->slack) {
         offer(walk, (walk->last_score + score) / 2);
     }
 }
@@ -238,6 +285,7 @@ static double best_threshold(const struct threshold_search *search,
 {
     const struct exits_scored *scored = search->scored;
     const int32_t *order = search->order + scored->n * exit;
+    const float *sorted = search->sorted + scored->n * exit;
     struct walk walk = {.scored = scored, .goal = goal};
 
     for (int64_t i = 0; i < scored->n; i++) {
@@ -249,7 +297,7 @@ static double best_threshold(const struct threshold_search *search,
     for (int64_t r = 0; r < scored->n; r++) {
         const int32_t i = order[r];
         if (search->early[i] >= exit) {
-            const double score = score_of(scored, i, exit);
+            const double score = (double)sorted[r];
             walk_to(&walk, score);
             walk_move(&walk, i, search->later[i], exit, score);
         }
@@ -260,7 +308,7 @@ static double best_threshold(const struct threshold_search *search,
 
 /*
  * From the last exit to the first, so that one pass over the samples keeps both lists right:
- * `early` needs the old thresholds only, `later` the new ones only.
+ * `early` needs the old thresholds only, and has them; `later` the new ones only.
  */
 static void improve_once(struct threshold_search *search, const struct threshold_goal *goal,
                          double thresholds[])
@@ -268,15 +316,16 @@ static void improve_once(struct threshold_search *search, const struct threshold
     const struct exits_scored *scored = search->scored;
 
     for (int64_t i = 0; i < scored->n; i++) {
-        search->early[i] = first_exit(scored, i, thresholds);
         search->later[i] = scored->G;
     }
     for (int l = scored->G - 1; l >= 0; l--) {
+        const int32_t *order = search->order + scored->n * l;
+        const float *sorted = search->sorted + scored->n * l;
         thresholds[l] = best_threshold(search, goal, l);
-        for (int64_t i = 0; i < scored->n; i++) {
-            if (leaves(scored, i, l, thresholds[l])) {
-                search->later[i] = l;
-            }
+        for (int64_t r = 0; r < scored->n && (double)sorted[r] >= thresholds[l] &&
+                            thresholds[l] < (double)INFINITY;
+             r++) {
+            search->later[order[r]] = l;
         }
     }
 }
@@ -284,10 +333,12 @@ static void improve_once(struct threshold_search *search, const struct threshold
 void threshold_improve(struct threshold_search *search, const struct threshold_goal *goal,
                        struct threshold_point *point)
 {
+    struct threshold_point trial = *point;
+
+    measure_all(search, &trial);
     for (int round = 0; round < ROUNDS_MAX; round++) {
-        struct threshold_point trial = *point;
         improve_once(search, goal, trial.thresholds);
-        threshold_measure(search->scored, &trial);
+        measure_all(search, &trial);
         if (!threshold_is_better(search->scored, goal, &trial, point)) {
             return;
         }
@@ -358,17 +409,20 @@ void threshold_shared(struct threshold_search *search, const struct threshold_go
     threshold_measure(scored, point_out);
 }
 
-/* The score of the `count`-th sample in order that has not left, or of the last of them. */
-static double score_at_rank(const struct threshold_search *search, int exit, int64_t count)
+/* Lets the first `wanted` samples in order that have not left leave, and those that equal the last. */
+static double leave_in_order(struct threshold_search *search, int exit, int64_t wanted)
 {
-    const struct exits_scored *scored = search->scored;
+    const int64_t n = search->scored->n;
+    const int G = search->scored->G;
+    const int32_t *order = search->order + n * exit;
+    const float *sorted = search->sorted + n * exit;
     double threshold = (double)INFINITY;
     int64_t passed = 0;
 
-    for (int64_t r = 0; r < scored->n && passed < count; r++) {
-        const int32_t i = search->order[scored->n * exit + r];
-        if (search->early[i] == scored->G) {
-            threshold = score_of(scored, i, exit);
+    for (int64_t r = 0; r < n && (passed < wanted || (double)sorted[r] >= threshold); r++) {
+        if (search->early[order[r]] == G) {
+            threshold = (double)sorted[r];
+            search->early[order[r]] = exit;
             passed++;
         }
     }
@@ -392,14 +446,16 @@ void threshold_geometric(struct threshold_search *search, double ratio,
     for (int l = 0; l < G; l++) {
         const double samples = (double)scored->n * pow(ratio, l) / sum;
         /* A share that is a whole number of samples must not lose one to rounding. */
-        const int64_t count = (int64_t)floor(samples + 1e-9);
-        const double threshold = score_at_rank(search, l, count);
-        for (int64_t i = 0; i < scored->n; i++) {
-            if (search->early[i] == G && leaves(scored, i, l, threshold)) {
-                search->early[i] = l;
-            }
-        }
-        point_out->thresholds[l] = threshold;
+        point_out->thresholds[l] = leave_in_order(search, l, (int64_t)floor(samples + 1e-9));
     }
-    threshold_measure(scored, point_out);
+    count(scored, search->early, point_out);
+}
+
+const struct threshold_point *threshold_family(struct threshold_search *search)
+{
+    for (int r = 0; r < THRESHOLD_RATIOS && !search->has_family; r++) {
+        threshold_geometric(search, (r + 1.0) / THRESHOLD_RATIO_DENOMINATOR, &search->family[r]);
+    }
+    search->has_family = true;
+    return search->family;
 }

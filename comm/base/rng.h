@@ -20,6 +20,7 @@ enum rng_use {
     RNG_SPLIT = 3,   /* index: sample number */
     RNG_AUGMENT = 4, /* index: sample number, sub: epoch */
     RNG_DRILL = 5,   /* index: fault of a drill, sub: when, what, to whom */
+    RNG_POLICY = 7,  /* index: sample number, sub: split that a promise is held to */
     RNG_TEST = 99,   /* for tests only */
 };
 

@@ -31,6 +31,33 @@ START_TEST(threshold__switches_an_exit_off_when_infinite)
 }
 END_TEST
 
+START_TEST(window__lets_leave_who_is_clearly_in_or_out_and_both_edges)
+{
+    enum { N = 6, G = 1 };
+    const float scores[N] = {.2f, .5f, .8f, .4f, .6f, NAN};
+    const int32_t expected[N] = {0, 1, 0, 0, 0, 1}, upper[N] = {1, 1, 0, 1, 0, 1};
+    const double low = (double).4f, high = (double).6f, none = -(double)INFINITY;
+    int32_t chosen[N];
+
+    exits_decide_window(scores, &low, &high, N, G, chosen);
+    ck_assert_mem_eq(chosen, expected, sizeof(expected));
+    exits_decide_window(scores, &none, &high, N, G, chosen);
+    ck_assert_mem_eq(chosen, upper, sizeof(upper));
+}
+END_TEST
+
+START_TEST(threshold__lets_everybody_leave_when_minus_infinite)
+{
+    const float scores[] = {-INFINITY, -1e30f, NAN};
+    const double all = -(double)INFINITY;
+    const int32_t expected[3] = {0, 0, 1};
+    int32_t chosen[3];
+
+    exits_decide_threshold(scores, &all, 3, 1, chosen);
+    ck_assert_mem_eq(chosen, expected, sizeof(expected));
+}
+END_TEST
+
 START_TEST(patience__counts_agreements_in_a_row)
 {
     enum { N = 4, G = 4 };
@@ -85,6 +112,8 @@ Suite *test_suite(void)
 
     tcase_add_test(tcase, threshold__lets_leave_at_the_first_score_that_reaches_it_ties_included);
     tcase_add_test(tcase, threshold__switches_an_exit_off_when_infinite);
+    tcase_add_test(tcase, window__lets_leave_who_is_clearly_in_or_out_and_both_edges);
+    tcase_add_test(tcase, threshold__lets_everybody_leave_when_minus_infinite);
     tcase_add_test(tcase, patience__counts_agreements_in_a_row);
     tcase_add_test(tcase, oracle__takes_the_least_loss_plus_price);
     tcase_add_test(tcase, always__sends_everyone_to_one_exit);

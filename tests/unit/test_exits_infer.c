@@ -12,7 +12,7 @@
 #include "tests/support/model_case.h"
 #include "tests/support/test_suite.h"
 
-enum { N = 23, D = 12, K = 5, L = 5, G = 3, SETS = 2, ROUNDS = 40, POLICIES = 5, PIXELS = 64 };
+enum { N = 23, D = 12, K = 5, L = 5, G = 3, SETS = 2, ROUNDS = 40, POLICIES = 9, PIXELS = 64 };
 enum {
     HEADS = 4
 }; /* kinds of them, the last plain with ensembles; loops go over these for each set of kernels */
@@ -44,7 +44,7 @@ struct fixture {
     struct exits_net *net;
     struct exits_infer *infer;
     float *images;
-    float gates[SETS][N * G], max_prob[SETS][N * G];
+    float gates[SETS][N * G], max_prob[SETS][N * G], features[SETS][N * G * KERN_XENT_FEATURES];
     int32_t predicted[SETS][N * (G + 1)];
 };
 
@@ -58,6 +58,8 @@ static void look_at_exit(struct fixture *fixture, struct exits_work *work, int e
             fixture->gates[set][i * G + exit] = view.gate[i];
             fixture->max_prob[set][i * G + exit] = view.features[i * KERN_XENT_FEATURES];
             fixture->predicted[set][i * (G + 1) + exit] = view.predicted[i];
+            memcpy(fixture->features[set] + (i * G + exit) * KERN_XENT_FEATURES,
+                   view.features + i * KERN_XENT_FEATURES, KERN_XENT_FEATURES * sizeof(float));
         }
     }
 }
@@ -124,27 +126,11 @@ static void close_fixture(struct fixture *fixture)
 static void scores_of(const struct fixture *fixture, const struct exits_policy *policy,
                       float scores[N * G])
 {
-    for (int i = 0; i < N; i++) {
-        switch (policy->score) {
-        case EXITS_SCORE_HAZARD:
-            exits_hazards(policy->form, fixture->gates[policy->set] + i * G, G, scores + i * G);
-            break;
-        case EXITS_SCORE_CERTAINTY:
-            for (int g = 0; g < G; g++) {
-                scores[i * G + g] = -fixture->gates[policy->set][i * G + g];
-            }
-            break;
-        case EXITS_SCORE_MAX_PROB:
-            memcpy(scores + i * G, fixture->max_prob[policy->set] + i * G, G * sizeof(float));
-            break;
-        case EXITS_SCORE_CUMULATIVE:
-            for (int g = 0; g < G; g++) {
-                scores[i * G + g] =
-                    exits_score_cumulative(policy->form, fixture->gates[policy->set] + i * G, g);
-            }
-            break;
-        }
-    }
+    const int set = policy->set;
+    const struct exits_answers answers = {N, G, fixture->features[set], fixture->gates[set],
+                                          fixture->predicted[set]};
+
+    exits_scores(policy->score, policy->form, &answers, scores);
 }
 
 /* Runs the policy and compares with the decisions on full passes; left [G + 1] is added to. */
@@ -154,7 +140,11 @@ static void check_policy(struct fixture *fixture, const struct exits_policy *pol
     int32_t want[N], chosen[N], predicted[N];
 
     scores_of(fixture, policy, scores);
-    exits_decide_threshold(scores, policy->thresholds, N, G, want);
+    if (policy->lows == NULL) {
+        exits_decide_threshold(scores, policy->thresholds, N, G, want);
+    } else {
+        exits_decide_window(scores, policy->lows, policy->thresholds, N, G, want);
+    }
     ck_assert_int_eq(exits_infer_run(fixture->infer, policy,
                                      &(struct model_input){.images = fixture->images}, N, chosen,
                                      predicted),
@@ -176,13 +166,20 @@ static bool keeps_bits(int kind)
 
 static struct exits_policy policy_of(int kind, const double *thresholds)
 {
-    static const enum exits_score scores[POLICIES] = {EXITS_SCORE_HAZARD, EXITS_SCORE_HAZARD,
-                                                      EXITS_SCORE_CERTAINTY, EXITS_SCORE_MAX_PROB,
-                                                      EXITS_SCORE_CUMULATIVE};
+    static const struct {
+        enum exits_score score;
+        enum exits_form form;
+    } kinds[POLICIES] = {
+        {EXITS_SCORE_HAZARD, EXITS_HAZARD},     {EXITS_SCORE_HAZARD, EXITS_DIRECT},
+        {EXITS_SCORE_CERTAINTY, EXITS_HAZARD},  {EXITS_SCORE_MAX_PROB, EXITS_HAZARD},
+        {EXITS_SCORE_MARGIN, EXITS_HAZARD},     {EXITS_SCORE_ENTROPY, EXITS_HAZARD},
+        {EXITS_SCORE_CUMULATIVE, EXITS_HAZARD}, {EXITS_SCORE_CUMULATIVE, EXITS_DIRECT},
+        {EXITS_SCORE_AGREEMENT, EXITS_HAZARD},
+    };
 
     return (struct exits_policy){.set = kind / POLICIES,
-                                 .score = scores[kind % POLICIES],
-                                 .form = kind % POLICIES == 1 ? EXITS_DIRECT : EXITS_HAZARD,
+                                 .score = kinds[kind % POLICIES].score,
+                                 .form = kinds[kind % POLICIES].form,
                                  .thresholds = thresholds};
 }
 
@@ -240,6 +237,40 @@ START_TEST(run__lets_all_leave_at_once_or_none_at_all)
             check_policy(&fixture, &policy, left);
             ck_assert_int_eq(left[exits[t]], N);
         }
+    }
+    close_fixture(&fixture);
+}
+END_TEST
+
+/* Windows whose edges are scores that occur, or lie one float beside them, or are switched off. */
+START_TEST(run__lets_samples_leave_outside_of_windows)
+{
+    struct fixture fixture;
+    int left[G + 1] = {0};
+
+    if (!keeps_bits(_i)) {
+        return;
+    }
+    open_fixture(&fixture, _i);
+    for (int run = 0; run < ROUNDS * POLICIES * SETS; run++) {
+        const int kind = run % (POLICIES * SETS);
+        double highs[G], lows[G];
+        float scores[N * G];
+        struct exits_policy policy = policy_of(kind, highs);
+        policy.lows = lows;
+        scores_of(&fixture, &policy, scores);
+        for (uint32_t g = 0; g < G; g++) {
+            const uint64_t word = rng_u64((uint64_t)run, RNG_TEST, 1, g);
+            const float a = scores[word % N * G + g], b = scores[(word >> 20) % N * G + g];
+            highs[g] = (double)(word >> 41 & 1 ? nextafterf(fmaxf(a, b), INFINITY) : fmaxf(a, b));
+            lows[g] = (double)(word >> 42 & 1 ? nextafterf(fminf(a, b), -INFINITY) : fminf(a, b));
+            highs[g] = (word >> 43) % 4 == 0 ? (double)INFINITY : highs[g];
+            lows[g] = (word >> 46) % 4 == 0 ? -(double)INFINITY : lows[g];
+        }
+        check_policy(&fixture, &policy, left);
+    }
+    for (int g = 0; g <= G; g++) {
+        ck_assert_int_gt(left[g], 2 * SETS * ROUNDS);
     }
     close_fixture(&fixture);
 }
@@ -308,6 +339,8 @@ Suite *test_suite(void)
     tcase_add_loop_test(tcase, run__lets_samples_leave_where_full_passes_say, 0,
                         HEADS * MODEL_CASE_OPS);
     tcase_add_loop_test(tcase, run__lets_all_leave_at_once_or_none_at_all, 0,
+                        HEADS * MODEL_CASE_OPS);
+    tcase_add_loop_test(tcase, run__lets_samples_leave_outside_of_windows, 0,
                         HEADS * MODEL_CASE_OPS);
     tcase_add_loop_test(tcase, run__says_the_same_of_a_sample_in_any_batch, 0,
                         HEADS * MODEL_CASE_OPS);
