@@ -1,9 +1,14 @@
 #!/bin/sh
-# check_reference.sh OFFRAMP: fails if docs/configuration.md is not what this program prints.
+# check_reference.sh OFFRAMP: fails if docs/configuration.md or docs/exit_rules.md is not what this program prints.
 set -eu
-reference=$(dirname "$0")/../docs/configuration.md
-if ! "$1" config --reference | diff -u "$reference" -; then
-    echo "docs/configuration.md is stale: make docs" >&2
-    exit 1
-fi
+docs=$(dirname "$0")/../docs
+check() { # check PAGE OPTION
+    if ! "$offramp" config "$2" | diff -u "$docs/$1" -; then
+        echo "docs/$1 is stale: make docs" >&2
+        exit 1
+    fi
+}
+offramp=$1
+check configuration.md --reference
+check exit_rules.md --rules
 echo "reference: ok"

@@ -6,18 +6,20 @@
 #include "launch/checkpoint.h"
 #include "launch/commands.h"
 #include "launch/exit_code.h"
+#include "launch/exit_rules.h"
 #include "launch/options.h"
 
-enum { KEY_REFERENCE = 1000 };
+enum { KEY_REFERENCE = 1000, KEY_RULES };
 
 struct arguments {
     const char *path;
     struct arguments_sets sets;
-    bool reference;
+    bool reference, rules;
 };
 
 static const struct argp_option config_options[] = {
     {"reference", KEY_REFERENCE, NULL, 0, "print the reference of all settings", 0},
+    {"rules", KEY_RULES, NULL, 0, "print the table of exit rules", 0},
     {0},
 };
 
@@ -28,6 +30,7 @@ static error_t parse(int key, char *text, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT: state->child_inputs[0] = &arguments->sets; return 0;
     case KEY_REFERENCE: arguments->reference = true; return 0;
+    case KEY_RULES: arguments->rules = true; return 0;
     case ARGP_KEY_ARG:
         if (arguments->path != NULL) {
             argp_error(state, "one recipe is expected, found %s and %s", arguments->path, text);
@@ -55,6 +58,10 @@ int command_config(int argc, char **argv)
     arguments_parse(&argp, argc, argv, &arguments);
     if (arguments.reference) {
         options_print_reference();
+        return EXIT_DONE;
+    }
+    if (arguments.rules) {
+        exit_rules_print();
         return EXIT_DONE;
     }
     enum err status =

@@ -26,12 +26,14 @@ static enum err allocate(struct eval_outputs *outputs)
 
     outputs->gates = calloc(n * G + 1, sizeof(float));
     outputs->max_prob = calloc(n * G + 1, sizeof(float));
+    outputs->features = calloc(n * G * KERN_XENT_FEATURES + 1, sizeof(float));
     outputs->confidence = calloc(n * (G + 1), sizeof(float));
     outputs->loss = calloc(n * (G + 1), sizeof(float));
     outputs->correct = calloc(n * (G + 1), sizeof(uint8_t));
     outputs->predicted = calloc(n * (G + 1), sizeof(int32_t));
-    if (outputs->gates == NULL || outputs->max_prob == NULL || outputs->confidence == NULL ||
-        outputs->loss == NULL || outputs->correct == NULL || outputs->predicted == NULL) {
+    if (outputs->gates == NULL || outputs->max_prob == NULL || outputs->features == NULL ||
+        outputs->confidence == NULL || outputs->loss == NULL || outputs->correct == NULL ||
+        outputs->predicted == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "the outputs of %" PRId64 " samples", outputs->n);
     }
     return ERR_OK;
@@ -76,6 +78,9 @@ static enum err fill_exits(const struct exits_cache *cache, struct device *devic
                 }
                 outputs->gates[(at + i) * outputs->G + g] = view.gate[i];
                 outputs->max_prob[(at + i) * outputs->G + g] = max_prob;
+                memcpy(outputs->features +
+                           ((at + i) * outputs->G + g) * (int64_t)KERN_XENT_FEATURES,
+                       view.features + i * KERN_XENT_FEATURES, KERN_XENT_FEATURES * sizeof(float));
                 put(outputs, at + i, g, view.loss[i], max_prob, view.predicted[i], labels[at + i]);
             }
         }
@@ -131,7 +136,10 @@ enum err eval_outputs_open(const struct train_run *run, const struct exits_cache
                            const int32_t *labels, int set, struct eval_outputs *outputs_out)
 {
     const struct exits_cache_shape *shape = exits_cache_shape_of(cache);
-    struct eval_outputs outputs = {.n = shape->row_count, .G = (int)shape->exit_count};
+    struct eval_outputs outputs = {.n = shape->row_count,
+                                   .G = (int)shape->exit_count,
+                                   .labels = labels,
+                                   .classes = shape->classes};
     struct chunk *chunk = calloc(1, sizeof(*chunk));
     enum err status = ERR_OK;
 
@@ -173,6 +181,7 @@ void eval_outputs_close(struct eval_outputs *outputs)
 {
     free(outputs->gates);
     free(outputs->max_prob);
+    free(outputs->features);
     free(outputs->confidence);
     free(outputs->loss);
     free(outputs->correct);

@@ -10,37 +10,17 @@
 #include "comm/base/clock.h"
 #include "data/data_pack.h"
 #include "exits/exits_decide.h"
-#include "exits/exits_infer.h"
-#include "exits/exits_tally.h"
 #include "exits/exits_threshold.h"
-#include "launch/eval_outputs.h"
+#include "launch/evaluate_priv.h"
 #include "launch/features.h"
 #include "launch/progress.h"
 #include "launch/sample_input.h"
 
-/* One set's outputs on both parts, and what its policies share. */
-struct evaluation {
-    struct train_run *run;
-    int G, set;
-    double lambda;
-    double full_macs; /* of the backbone alone, without exits: what 100 % is */
-    double gate_macs[MODEL_LAYERS_MAX + 1];
-    double threshold_macs[MODEL_LAYERS_MAX + 1]; /* no gates are computed */
-    struct eval_outputs test, held_out;
-    int32_t *chosen;    /* [test n] */
-    int32_t *timed;     /* [timing samples], what inference chose */
-    int32_t *predicted; /* the same */
-    double thresholds[MODEL_LAYERS_MAX];
-    double end_accuracy; /* of the final classifier, on the test samples */
-    /* The cheapest gates that lose at most CLOSE on the validation samples. */
-    struct {
-        double lambda, accuracy, share; /* of the test samples */
-        double held_out_share;          /* > 1: none do */
-    } best;
-};
-
 /* Passes over the timing samples; the median counts. */
 enum { TIMING_PASSES = 3 };
+
+/* No score is as large, so nobody leaves, but the exit is computed. */
+static const double UNREACHABLE = 1e30;
 
 /* Points of accuracy below the final classifier that still count as "the same". */
 static const double CLOSE = 0.003;
@@ -64,8 +44,8 @@ static void fill_costs(struct evaluation *evaluation)
     evaluation->full_macs = (double)macs[0];
 }
 
-static enum err tally(const struct evaluation *evaluation, const struct eval_outputs *outputs,
-                      const int32_t *chosen, const double *costs, struct exits_tally *tally_out)
+enum err evaluate_tally(const struct evaluation *evaluation, const struct eval_outputs *outputs,
+                        const int32_t *chosen, const double *costs, struct exits_tally *tally_out)
 {
     const struct exits_outcomes outcomes = {
         .n = outputs->n,
@@ -113,10 +93,8 @@ static enum err run_pass(struct evaluation *evaluation, const struct exits_polic
     return ERR_OK;
 }
 
-/* Runs the policy for real on the first samples; `milliseconds` a sample, and how many chose
- * another exit than `chosen` says. */
-static enum err measure_time(struct evaluation *evaluation, const struct exits_policy *policy,
-                             double *milliseconds_out, int64_t *differing_out)
+enum err evaluate_time(struct evaluation *evaluation, const struct exits_policy *policy,
+                       double *milliseconds_out, int64_t *differing_out)
 {
     struct train_run *run = evaluation->run;
     const int64_t wanted = run->options->run.timing_samples;
@@ -157,12 +135,6 @@ out:
 static struct jdoc *report_row(const struct evaluation *evaluation, const char *name,
                                const struct exits_tally *tally, double milliseconds)
 {
-    struct jdoc *row = jdoc_object();
-    struct jdoc *exits = jdoc_array();
-    /* In the unit of training, where leaving at the end costs 1. */
-    const double objective = tally->mean_loss + evaluation->lambda * tally->mean_cost /
-                                                    evaluation->gate_macs[evaluation->G];
-
     printf("  %-10s %7.2f %% %9.2f M %6.1f %%", name, 100 * tally->accuracy,
            1e-6 * tally->mean_cost, 100 * tally->mean_cost / evaluation->full_macs);
     if (isnan(milliseconds)) {
@@ -172,24 +144,10 @@ static struct jdoc *report_row(const struct evaluation *evaluation, const char *
     }
     printf(" %6.3f  ", tally->calibration_error);
     for (int g = 0; g <= evaluation->G; g++) {
-        const struct exits_tally_exit *exit = &tally->exits[g];
-        struct jdoc *entry = jdoc_object();
-        printf("%s%.0f", g == 0 ? "" : "/", 100 * (double)exit->left / (double)tally->n);
-        jdoc_set_real(entry, "share", (double)exit->left / (double)tally->n);
-        jdoc_set_real(entry, "accuracy_all", (double)exit->correct / (double)tally->n);
-        jdoc_set_real(entry, "accuracy_left", (double)exit->left_correct / (double)exit->left);
-        jdoc_append(exits, entry);
+        printf("%s%.0f", g == 0 ? "" : "/", 100 * (double)tally->exits[g].left / (double)tally->n);
     }
     printf("\n");
-    jdoc_set_text(row, "policy", name);
-    jdoc_set_real(row, "accuracy", tally->accuracy);
-    jdoc_set_real(row, "mean_macs", tally->mean_cost);
-    jdoc_set_real(row, "macs_share", tally->mean_cost / evaluation->full_macs);
-    jdoc_set_real(row, "ms_per_sample", milliseconds);
-    jdoc_set_real(row, "ece", tally->calibration_error);
-    jdoc_set_real(row, "mean_objective", objective);
-    jdoc_set(row, "exits", exits);
-    return row;
+    return evaluate_row(evaluation, name, tally, evaluation->chosen, milliseconds);
 }
 
 /* The method that was trained, with the gates that stand there. */
@@ -233,12 +191,17 @@ static enum err solve(const struct evaluation *evaluation, const float *scores, 
     return exits_threshold_for_budgets(&scored, &budget, 1, thresholds_out, &point);
 }
 
+enum exits_score evaluate_gate_score(const struct evaluation *evaluation)
+{
+    return method_of(evaluation).score;
+}
+
 /*
  * Thresholds of the learned gates. Hazards have one by definition; other scores get theirs
  * from the validation samples, for the price lambda.
  */
-static enum err gate_thresholds(const struct evaluation *evaluation, const float *held_out_scores,
-                                double *thresholds_out)
+enum err evaluate_gate_thresholds(const struct evaluation *evaluation, const float *held_out_scores,
+                                  double *thresholds_out)
 {
     struct exits_point point;
     double threshold = 0;
@@ -262,7 +225,8 @@ static enum err gate_thresholds(const struct evaluation *evaluation, const float
 /* A policy by thresholds on scores: its choices on the test set, its time, its row. */
 static enum err report_policy(struct evaluation *evaluation, const char *name,
                               enum exits_score kind, const float *scores, const double *costs,
-                              struct exits_tally *tally_out, struct jdoc **row_out)
+                              struct exits_tally *tally_out, struct jdoc **row_out,
+                              double *milliseconds_out)
 {
     const struct exits_policy policy = {.set = evaluation->set,
                                         .score = kind,
@@ -274,16 +238,13 @@ static enum err report_policy(struct evaluation *evaluation, const char *name,
 
     exits_decide_threshold(scores, evaluation->thresholds, evaluation->test.n, evaluation->G,
                            evaluation->chosen);
-    ERR_TRY(tally(evaluation, &evaluation->test, evaluation->chosen, costs, &result));
-    ERR_TRY(measure_time(evaluation, &policy, &milliseconds, &differing));
+    ERR_TRY(evaluate_tally(evaluation, &evaluation->test, evaluation->chosen, costs, &result));
+    ERR_TRY(evaluate_time(evaluation, &policy, &milliseconds, &differing));
     *tally_out = result;
+    *milliseconds_out = milliseconds;
     *row_out = report_row(evaluation, name, &result, milliseconds);
     jdoc_set_int(*row_out, "choices_differing_in_inference", differing);
-    struct jdoc *thresholds = jdoc_array();
-    for (int g = 0; g < evaluation->G; g++) {
-        jdoc_append(thresholds, jdoc_real(evaluation->thresholds[g]));
-    }
-    jdoc_set(*row_out, "thresholds", thresholds);
+    jdoc_set(*row_out, "thresholds", evaluate_reals(evaluation->thresholds, evaluation->G));
     return ERR_OK;
 }
 
@@ -320,16 +281,18 @@ static enum err report_gates(struct evaluation *evaluation, struct jdoc *rows,
         goto out;
     }
     gate_scores(evaluation, &evaluation->held_out, scores);
-    ERR_GOTO(out, status, gate_thresholds(evaluation, scores, evaluation->thresholds));
+    ERR_GOTO(out, status, evaluate_gate_thresholds(evaluation, scores, evaluation->thresholds));
     exits_decide_threshold(scores, evaluation->thresholds, evaluation->held_out.n, evaluation->G,
                            chosen);
     ERR_GOTO(out, status,
-             tally(evaluation, &evaluation->held_out, chosen, evaluation->gate_macs, &held_out));
+             evaluate_tally(evaluation, &evaluation->held_out, chosen, evaluation->gate_macs,
+                            &held_out));
     *held_out_cost_out = held_out.mean_cost;
     gate_scores(evaluation, &evaluation->test, scores);
     ERR_GOTO(out, status,
-             report_policy(evaluation, has_gates ? "gate" : "price", method_of(evaluation).score,
-                           scores, evaluation->gate_macs, &test, &row));
+             report_policy(evaluation, has_gates ? "gate" : "price",
+                           evaluate_gate_score(evaluation), scores, evaluation->gate_macs, &test,
+                           &row, &evaluation->gate_ms));
     jdoc_append(rows, row);
     keep_best(evaluation, &held_out, &test);
 out:
@@ -354,11 +317,33 @@ static enum err report_fixed(struct evaluation *evaluation, struct jdoc *rows)
             evaluation->thresholds[other] = other == g ? -INFINITY : INFINITY;
         }
         exits_decide_always(g, evaluation->test.n, evaluation->chosen);
-        ERR_TRY(tally(evaluation, &evaluation->test, evaluation->chosen, evaluation->threshold_macs,
-                      &result));
-        ERR_TRY(measure_time(evaluation, &policy, &milliseconds, &differing));
+        ERR_TRY(evaluate_tally(evaluation, &evaluation->test, evaluation->chosen,
+                               evaluation->threshold_macs, &result));
+        ERR_TRY(evaluate_time(evaluation, &policy, &milliseconds, &differing));
         snprintf(name, sizeof(name), g < evaluation->G ? "exit %d" : "end", g + 1);
         jdoc_append(rows, report_row(evaluation, name, &result, milliseconds));
+        evaluation->fixed_ms[g] = milliseconds;
+    }
+    return ERR_OK;
+}
+
+/* The same with the exits before it computed, as those who come there have them; never falling. */
+static enum err measure_visits(struct evaluation *evaluation)
+{
+    const struct exits_policy policy = {.set = evaluation->set,
+                                        .score = EXITS_SCORE_MAX_PROB,
+                                        .thresholds = evaluation->thresholds};
+    int64_t differing = 0;
+
+    for (int g = 0; g <= evaluation->G; g++) {
+        for (int other = 0; other < evaluation->G; other++) {
+            evaluation->thresholds[other] = other == g ? -INFINITY : UNREACHABLE;
+        }
+        exits_decide_always(g, evaluation->test.n, evaluation->chosen);
+        ERR_TRY(evaluate_time(evaluation, &policy, &evaluation->visited_ms[g], &differing));
+        if (g > 0 && evaluation->visited_ms[g] <= evaluation->visited_ms[g - 1]) {
+            evaluation->visited_ms[g] = evaluation->visited_ms[g - 1] * (1 + 1e-6);
+        }
     }
     return ERR_OK;
 }
@@ -367,22 +352,25 @@ static enum err report_set(struct evaluation *evaluation, struct jdoc *rows)
 {
     struct exits_tally result;
     struct jdoc *row = NULL;
-    double budget = 0;
+    double budget = 0, milliseconds = NAN;
 
     if (evaluation->set == 0) {
         ERR_TRY(report_fixed(evaluation, rows));
+        if (evaluation->run->options->run.eval_detail == EVALUATE_ALL) {
+            ERR_TRY(measure_visits(evaluation));
+        }
     }
     printf("  lambda %g\n", evaluation->lambda);
     ERR_TRY(report_gates(evaluation, rows, &budget));
     ERR_TRY(solve(evaluation, evaluation->held_out.max_prob, evaluation->threshold_macs, budget,
                   evaluation->thresholds));
     ERR_TRY(report_policy(evaluation, "threshold", EXITS_SCORE_MAX_PROB, evaluation->test.max_prob,
-                          evaluation->threshold_macs, &result, &row));
+                          evaluation->threshold_macs, &result, &row, &milliseconds));
     jdoc_append(rows, row);
     exits_decide_oracle(evaluation->test.loss, evaluation->run->exits.costs, evaluation->lambda,
                         evaluation->test.n, evaluation->G, evaluation->chosen);
-    ERR_TRY(
-        tally(evaluation, &evaluation->test, evaluation->chosen, evaluation->gate_macs, &result));
+    ERR_TRY(evaluate_tally(evaluation, &evaluation->test, evaluation->chosen, evaluation->gate_macs,
+                           &result));
     jdoc_append(rows, report_row(evaluation, "oracle", &result, NAN));
     return ERR_OK;
 }
@@ -406,6 +394,9 @@ static enum err report_one_set(struct evaluation *evaluation, const struct exits
     jdoc_set_real(entry, "lambda", evaluation->lambda);
     jdoc_set(entry, "rows", rows);
     jdoc_append(sets, entry);
+    if (status == ERR_OK) {
+        status = evaluate_rules(evaluation, entry);
+    }
 out:
     eval_outputs_close(&evaluation->test);
     eval_outputs_close(&evaluation->held_out);
@@ -445,6 +436,7 @@ static enum err report_all(struct evaluation *evaluation, const struct exits_cac
 
     jdoc_set(results, "lambdas", sets);
     jdoc_set_real(results, "full_macs", evaluation->full_macs);
+    ERR_TRY(evaluate_rules_begin(evaluation));
     int32_t *labels = calloc((size_t)held_out_count + 1, sizeof(*labels));
     evaluation->chosen = calloc((size_t)test_count, sizeof(*evaluation->chosen));
     evaluation->timed = calloc((size_t)test_count, sizeof(*evaluation->timed));
@@ -471,6 +463,10 @@ static enum err report_all(struct evaluation *evaluation, const struct exits_cac
                100 * evaluation->best.share);
     }
 out:
+    if (status == ERR_OK) {
+        evaluate_rules_end(evaluation, results);
+    }
+    free(evaluation->bests);
     free(labels);
     free(evaluation->chosen);
     free(evaluation->timed);

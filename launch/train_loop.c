@@ -415,6 +415,8 @@ static enum err claim_folder(struct loop *loop)
     halt_watch();
     ERR_TRY(file_path(path, folder, TRAIN_SUMMARY_FILE));
     ERR_TRY(file_remove_tree(path));
+    ERR_TRY(file_path(path, folder, TRAIN_RESULTS_FILE));
+    ERR_TRY(file_remove_tree(path));
     ERR_TRY(resumes ? snap_disk_tidy(folder) : snap_disk_remove_all(folder));
     ERR_TRY(file_path(path, folder, "config.resolved.yaml"));
     ERR_TRY(options_text(run->options, &text));

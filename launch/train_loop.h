@@ -14,6 +14,7 @@
 #include "launch/train_run.h"
 
 #define TRAIN_SUMMARY_FILE "summary.json"
+#define TRAIN_RESULTS_FILE "results.json"
 
 /*
  * Trains until all stages are done or max_steps is reached, and saves; writes

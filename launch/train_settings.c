@@ -29,6 +29,9 @@ bool train_settings_fix(enum options_id option)
     case OPTION_save_total_limit:
     case OPTION_max_eval_samples:
     case OPTION_timing_samples:
+    case OPTION_eval_budgets:
+    case OPTION_eval_risks:
+    case OPTION_eval_detail:
     case OPTION_snapshot_steps:
     case OPTION_snapshot_overhead_percent:
     case OPTION_mtbf_hours:

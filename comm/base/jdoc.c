@@ -261,6 +261,11 @@ void jdoc_set_bool(struct jdoc *object, const char *key, bool value)
     jdoc_set(object, key, outer(json_boolean(value)));
 }
 
+void jdoc_remove(struct jdoc *object, const char *key)
+{
+    (void)json_object_del(inner(object), key);
+}
+
 void jdoc_append(struct jdoc *array, struct jdoc *value)
 {
     if (json_array_append_new(inner(array), inner(value)) != 0 && lost == ERR_OK) {

@@ -82,6 +82,9 @@ void jdoc_set_real(struct jdoc *object, const char *key, double value);
 void jdoc_set_text(struct jdoc *object, const char *key, const char *text);
 void jdoc_set_bool(struct jdoc *object, const char *key, bool value);
 
+/* Takes the member of that name out and frees it, if it is there. */
+void jdoc_remove(struct jdoc *object, const char *key);
+
 void jdoc_append(struct jdoc *array, struct jdoc *value); /* takes `value` over */
 
 /*
