@@ -78,13 +78,13 @@ static enum err open_output(const struct session *session, const struct options_
     return ERR_OK;
 }
 
-static enum err write_document(const struct options_run *options, const char *name,
+static enum err write_document(const struct options_run *options, const char *name, int indent,
                                const struct jdoc *document)
 {
     char path[FILE_PATH_BYTES_MAX];
     char *text = NULL;
 
-    ERR_TRY(jdoc_text(document, 2, &text));
+    ERR_TRY(jdoc_text(document, indent, &text));
     enum err status = file_path(path, options->run.output_dir, name);
     if (status == ERR_OK) {
         status = file_write_text(path, text);
@@ -104,10 +104,10 @@ static enum err summarize(const struct train_run *run, struct hash hash, struct 
     jdoc_set_int(results, "world_size", comm_size(run->world));
     jdoc_set_text(results, "state_hash", digits);
     if (run->state.net != NULL) {
-        ERR_TRY(write_document(run->options, TRAIN_RESULTS_FILE, results));
+        ERR_TRY(write_document(run->options, TRAIN_RESULTS_FILE, 0, results));
         evaluate_shorten(results);
     }
-    ERR_TRY(write_document(run->options, TRAIN_SUMMARY_FILE, results));
+    ERR_TRY(write_document(run->options, TRAIN_SUMMARY_FILE, 2, results));
     printf("state %s after step %" PRId64 " on %d ranks; summary in %s/summary.json\n", digits,
            run->state.step, comm_size(run->world), run->options->run.output_dir);
     return ERR_OK;
@@ -132,7 +132,7 @@ static void summarize_failure(const struct options_run *options, enum err status
     jdoc_set_int(summary, "exit_code", (int)exit_code_of(status));
     jdoc_set_text(summary, "error", text);
     jdoc_set_int(summary, "world_size", world_size);
-    if (write_document(options, TRAIN_SUMMARY_FILE, summary) != ERR_OK) {
+    if (write_document(options, TRAIN_SUMMARY_FILE, 2, summary) != ERR_OK) {
         (void)ERR_FAIL(status, "%s", text); /* what failed first is what is told */
     }
     jdoc_close(summary);

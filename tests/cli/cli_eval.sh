@@ -3,32 +3,40 @@
 # inference that really stops leaves where the table says, whatever the gates and kernels.
 . "$(dirname "$0")/cli_run.sh"
 
-# What must be equal of two files of results: everything but times.
+# What must be equal of two files of results, a value a line: everything but times and how the run ended.
 facts() {
-    sed -n '/"test_accuracy"\|"policy"\|"accuracy\|"lambda"\|"mean_macs"\|"ece"\|"share"\|"mean_objective"\|"choices_differing_in_inference"/p' "$1"
+    { tr -d ' \n' <"$1" && echo; } | sed -E 's/"ms_[a-z_]*":[^,}]*//g; s/"(fixed|visited)_ms":\[[^]]*\]//g;
+        s/"(verdict|exit_code|step|world_size|state_hash)":[^,}]*//g' | tr -s ',' '\n' | sed 's/}*$//; /^$/d'
+}
+
+# No policy that was run chose other exits than the table says.
+same_choices() { # same_choices FILE NAME
+    if tr -d ' \n' <"$1" | tr ',}' '\n' | grep choices_differing | grep -v ':0$'; then
+        fail "$2: inference chose other exits than the table"
+    fi
 }
 
 check_run() { # check_run NAME [ARGUMENT...]: trains, evaluates, compares
     name=$1
     shift
     train_well 1 "$name" "$@"
-    facts "$name/summary.json" >"$name.facts"
-    grep -q '"policy": "gate"' "$name.facts" || fail "$name: no row of gates"
-    same "$name: rows with choices" "$(grep -c choices_differing "$name.facts")" 4
-    if grep choices_differing "$name.facts" | grep -v ': 0,\{0,1\}$'; then
-        fail "$name: inference chose other exits than the table"
-    fi
+    grep -q '"policy": "gate"' "$name/summary.json" || fail "$name: no row of gates"
+    same "$name: rows with choices" "$(grep -c choices_differing "$name/summary.json")" 4
+    same_choices "$name/summary.json" "$name"
+    facts "$name/results.json" >"$name.facts"
+    grep -q '"policy":"patience/patience"' "$name.facts" || fail "$name: no rules in results.json"
     (cd "$name" && find . -type f -exec cksum {} + | sort) >before
     for ranks in 1 2; do
         on $ranks "$offramp" eval "$name" --json "$name.$ranks.json" >"$name.eval" 2>&1 ||
             fail "eval $name: $(cat "$name.eval")"
-        facts "$name.$ranks.json" | cmp - "$name.facts" || fail "eval of $name on $ranks ranks"
+        facts "$name.$ranks.json" | diff - "$name.facts" || fail "eval of $name on $ranks ranks"
     done
     (cd "$name" && find . -type f -exec cksum {} + | sort) | cmp - before ||
         fail "eval changed the run's folder"
 }
 
 short="--set num_steps=30 --set save_steps=0 --set hash_steps=0"
+short_all="$short --set eval_detail=all --set eval_budgets=[0.9,0.6] --set exits.gate_learning_rate=0.1"
 # shellcheck disable=SC2086
 {
     check_run jei $short
@@ -42,8 +50,23 @@ short="--set num_steps=30 --set save_steps=0 --set hash_steps=0"
 # The accuracy in the table is that of the last checkpoint, also of a run cut short.
 train_well 1 cut_short --max-steps 40
 "$offramp" eval cut_short --json cut_short.json >said 2>&1 || fail "$(cat said)"
-facts cut_short/summary.json >cut_short.facts
-facts cut_short.json | cmp - cut_short.facts || fail "eval of a run that was cut short"
+facts cut_short/results.json >cut_short.facts
+facts cut_short.json | diff - cut_short.facts || fail "eval of a run that was cut short"
+
+# Every rule at every budget, run for real, in both units; and what the summary has not.
+# shellcheck disable=SC2086
+train_well 1 all $short_all
+results=all/results.json
+same_choices $results all
+count() { grep -o "$1" $results | wc -l; }
+for rule in max_prob margin entropy patience gate q_exit window conformal conformal_gate risk risk_gate; do
+    [ "$(count "\"rule\":\"$rule\",\"solver\"")" -ge 2 ] || fail "no policies of the rule $rule"
+done
+[ "$(count '"budget_unit":"ms"')" -ge 20 ] || fail "no budgets in milliseconds"
+[ "$(count '"ms_per_sample":null')" -eq 2 ] || fail "not only the oracle was not timed: $(count '"ms_per_sample":null')"
+grep -q '"reliability"' all/summary.json || fail "no reliability in the summary"
+grep -q '"promises"\|"policies"\|"baselines"\|"evaluation"' all/summary.json &&
+    fail "the summary has what is for results.json"
 
 for checkpoint in jei/checkpoint-*; do
     "$offramp" verify "$checkpoint" >said 2>&1 || fail "$(cat said)"
