@@ -1,6 +1,6 @@
 #!/bin/sh
 # Documentation that can be held to something: links lead to files, a folder's README has at
-# most 40 lines, every exit code and every event is documented, tests that are named are there.
+# most 40 lines, every exit code and every event is documented, tests and files that are named are there.
 set -eu
 cd "$(dirname "$0")/.."
 found=$(mktemp)
@@ -36,6 +36,12 @@ sed -nE '/table of events: begin/,/table of events: end/s/.*\| ([a-z_. ]+) \|$/\
         [ "$test" = test ] || grep -q "$line" tests/CMakeLists.txt ||
             echo "docs/launching.md: there is no test $test"
     done >>"$found"
+sed -nE 's/^RULE\(.*"unit\.([a-z_]+)"\)$/\1/p' exits/exits_rule.def | sort -u | while read -r test; do
+    grep -q "offramp_test(unit $test " tests/CMakeLists.txt || echo "exits/exits_rule.def: there is no test unit.$test"
+done >>"$found"
+sed -nE 's/^SOLVER\([A-Z_]+, "[a-z]+", [A-Z]+, "([a-z_.]+)".*/\1/p' exits/exits_rule.def | sort -u | while read -r file; do
+    [ -e "exits/$file" ] || echo "exits/exits_rule.def: there is no exits/$file"
+done >>"$found"
 
 if [ -s "$found" ]; then
     cat "$found"

@@ -38,6 +38,7 @@ START_TEST(random__mixes_the_two_exits_that_are_best_together)
             cost += shares[l] * costs[l];
             sum += shares[l];
             used += shares[l] > 0;
+            ck_assert_double_ge(shares[l], 0);
         }
         ck_assert_double_eq_tol(sum, 1, 1e-12);
         ck_assert_double_le(cost, budget + 1e-9);

@@ -91,6 +91,33 @@ START_TEST(geometric__is_the_best_of_39_ratios)
 }
 END_TEST
 
+/* Of 7 samples: 4, 2, 1 for a ratio of 1/2; a third of 9 each for 1; and 1, 2, 4 of 7 for 2. */
+START_TEST(geometric__shares_are_powers_of_the_ratio)
+{
+    const double ratios[] = {.5, 1, 2};
+    const int sizes[] = {7, 9, 7}, shares[3][3] = {{4, 2, 1}, {3, 3, 3}, {1, 2, 4}};
+    float s[9 * 2];
+    const uint8_t ok[9 * 3] = {0};
+    int32_t chosen[9];
+    double thresholds[2];
+
+    for (int i = 0; i < 9; i++) {
+        s[2 * i] = (float)(i * 5 % 9);
+        s[2 * i + 1] = (float)(i * 7 % 9);
+    }
+    for (int r = 0; r < 3; r++) {
+        const struct exits_scored scored = {sizes[r], 2, s, ok, costs};
+        int left[3] = {0};
+        ck_assert_int_eq(exits_threshold_geometric(&scored, ratios[r], thresholds), ERR_OK);
+        exits_decide_threshold(s, thresholds, sizes[r], 2, chosen);
+        for (int i = 0; i < sizes[r]; i++) {
+            left[chosen[i]]++;
+        }
+        ck_assert_mem_eq(left, shares[r], sizeof(left));
+    }
+}
+END_TEST
+
 START_TEST(geometric__lets_all_leave_at_once_when_no_ratio_keeps_the_budget)
 {
     const struct exits_scored scored = make(3, 100, 1000);
@@ -278,6 +305,7 @@ Suite *test_suite(void)
 
     tcase_add_test(tcase, shared__is_the_best_of_all_shared_thresholds);
     tcase_add_test(tcase, geometric__is_the_best_of_39_ratios);
+    tcase_add_test(tcase, geometric__shares_are_powers_of_the_ratio);
     tcase_add_test(tcase, geometric__lets_all_leave_at_once_when_no_ratio_keeps_the_budget);
     tcase_add_test(tcase, mean__spends_the_budget_as_far_as_whole_samples_allow);
     tcase_add_test(tcase, mean__of_a_published_ratios_cost_is_that_ratio);

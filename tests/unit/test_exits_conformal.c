@@ -38,7 +38,8 @@ START_TEST(quantile__is_the_kth_smallest_and_infinite_beyond_the_last)
     const double sorted[] = {.05, .10, .20, .30, .40, .55, .60, .75, .80};
 
     ck_assert_int_eq(exits_conformal_rank(9, .1), 9);
-    ck_assert_int_eq(exits_conformal_rank(9, .2), 8); /* 8.000000000000002 by rounding */
+    ck_assert_int_eq(exits_conformal_rank(9, .2), 8);
+    ck_assert_int_eq(exits_conformal_rank(9, .7), 3); /* 3.0000000000000004 by rounding */
     ck_assert_int_eq(exits_conformal_rank(9, .5), 5);
     ck_assert_int_eq(exits_conformal_rank(9, .05), 10);
     ck_assert_int_eq(exits_conformal_rank(99, .01), 99);
@@ -181,6 +182,44 @@ START_TEST(splits__keep_the_promise_on_samples_of_a_known_law)
 }
 END_TEST
 
+START_TEST(splits__calibrate_on_one_half_and_test_on_the_other)
+{
+    enum { FEW = 300 };
+    static float half_scores[FEW * G];
+    static uint8_t half_correct[FEW * (G + 1)];
+    const struct exits_scored scored = make(8, FEW);
+    struct exits_conformal_split splits[3 * G * 2];
+    struct exits_conformal fits[G];
+
+    ck_assert_int_eq(exits_conformal_splits(&scored, .1, 3, 5, NULL, splits), ERR_OK);
+    for (int s = 0; s < 3; s++) {
+        int64_t tested[G][2] = {{0}}, missed[G][2] = {{0}}, n = 0;
+        for (uint32_t i = 0; i < FEW; i++) {
+            if (exits_conformal_calibrates(5, i, s)) {
+                memcpy(half_scores + n * G, scores + (ptrdiff_t)i * G, G * sizeof(float));
+                memcpy(half_correct + n * (G + 1), correct + (ptrdiff_t)i * (G + 1), G + 1);
+                n++;
+            }
+        }
+        const struct exits_scored half = {n, G, half_scores, half_correct, NULL};
+        ck_assert_int_eq(exits_conformal_fit(&half, .1, fits), ERR_OK);
+        for (uint32_t at = 0; at < FEW * G; at++) {
+            const int l = (int)(at % G), c = correct[at / G * (G + 1) + at % G];
+            if (!exits_conformal_calibrates(5, at / G, s)) {
+                tested[l][c]++;
+                missed[l][c] += (exits_conformal_set(&fits[l], (double)scores[at]) >> c & 1) == 0;
+            }
+        }
+        for (int at = 0; at < G * 2; at++) {
+            const struct exits_conformal_split *split = &splits[s * G * 2 + at];
+            ck_assert_int_eq(split->calibrated, fits[at / 2].counts[at % 2]);
+            ck_assert_int_eq(split->tested, tested[at / 2][at % 2]);
+            ck_assert_int_eq(split->missed, missed[at / 2][at % 2]);
+        }
+    }
+}
+END_TEST
+
 START_TEST(splits__do_not_depend_on_the_order_of_samples)
 {
     enum { FEW = 500 };
@@ -229,6 +268,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, fit__lets_nobody_leave_when_the_rank_overflows);
     tcase_add_test(tcase, threshold__decides_as_the_set_for_every_score_that_occurs);
     tcase_add_test(tcase, splits__keep_the_promise_on_samples_of_a_known_law);
+    tcase_add_test(tcase, splits__calibrate_on_one_half_and_test_on_the_other);
     tcase_add_test(tcase, splits__do_not_depend_on_the_order_of_samples);
     tcase_add_test(tcase, functions__refuse_what_they_cannot_use);
     suite_add_tcase(suite, tcase);

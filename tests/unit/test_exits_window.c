@@ -1,6 +1,7 @@
 /* Unit tests of exits/exits_window.c: worked examples, and every width tried. */
 #include <check.h>
 #include <math.h>
+#include <string.h>
 
 #include "comm/base/rng.h"
 #include "exits/exits_decide.h"
@@ -36,6 +37,7 @@ START_TEST(accept__is_the_lowest_confidence_within_the_risk_and_of_equal_coverag
     /* Of the end: .9 .8 .7 right, .6 wrong, .6 right, .5 wrong. */
     const float c[N][2] = {{.1f, .9f}, {.6f, .8f}, {.2f, .7f}, {.5f, .6f}, {.4f, .6f}, {.3f, .5f}};
     const uint8_t ok[N][2] = {{1, 1}, {1, 1}, {1, 1}, {1, 0}, {1, 1}, {1, 0}};
+    uint8_t turned[N][2];
     double accept[2];
 
     ck_assert_int_eq(exits_window_accept(c[0], ok[0], N, 1, 0, accept), ERR_OK);
@@ -49,6 +51,14 @@ START_TEST(accept__is_the_lowest_confidence_within_the_risk_and_of_equal_coverag
     ck_assert_double_eq(accept[1], (double).7f);
     ck_assert_int_eq(exits_window_accept(c[0], ok[0], N, 1, 1, accept), ERR_OK);
     ck_assert_double_eq(accept[1], (double).5f);
+    /* Nor does it matter which of those that are equal comes first. */
+    for (int i = 0; i < N; i++) {
+        memcpy(turned[i], ok[i], sizeof(ok[i]));
+    }
+    turned[3][1] = 1;
+    turned[4][1] = 0;
+    ck_assert_int_eq(exits_window_accept(c[0], turned[0], N, 1, .19, accept), ERR_OK);
+    ck_assert_double_eq(accept[1], (double).7f);
 }
 END_TEST
 
@@ -91,14 +101,19 @@ START_TEST(for_budget__finds_the_widest_window_that_keeps_the_budget)
         exits_decide_window(scores, lows, highs, n, G, chosen);
         ck_assert_double_le(cost_of(n), budget);
         for (int l = 0; l < G; l++) {
-            int inside_above = 0, inside_below = 0;
+            int inside_above = 0, inside_below = 0, above = 0;
             for (int i = 0; i < n; i++) {
                 const double s = (double)scores[i * G + l];
+                above += s >= accept[l];
                 inside_above += s < highs[l] && s >= accept[l];
                 inside_below += s > lows[l] && s < accept[l];
             }
             ck_assert_int_le(inside_above, width); /* fewer where several are equal */
             ck_assert_int_le(inside_below, width);
+            if (seed % 2 == 1) { /* no two are equal */
+                ck_assert_int_eq(inside_above, width < above ? width : above);
+                ck_assert_int_eq(inside_below, width < n - above ? width : n - above);
+            }
         }
         if (width < n) {
             /* One more would not: ask with a budget that the next wider just keeps. */

@@ -167,6 +167,24 @@ START_TEST(text__writes_what_was_set_in_that_order)
 }
 END_TEST
 
+START_TEST(remove__takes_a_member_out_if_it_is_there)
+{
+    struct jdoc *doc = jdoc_object();
+    char *text = NULL;
+
+    jdoc_set_int(doc, "a", 1);
+    jdoc_set(doc, "b", jdoc_array());
+    jdoc_set_int(doc, "c", 3);
+    jdoc_remove(doc, "b");
+    jdoc_remove(doc, "none");
+    jdoc_remove(NULL, "a");
+    ck_assert_int_eq(jdoc_text(doc, 0, &text), ERR_OK);
+    ck_assert_str_eq(text, "{\"a\":1,\"c\":3}");
+    free(text);
+    jdoc_close(doc);
+}
+END_TEST
+
 START_TEST(text__gives_every_double_back_bit_by_bit)
 {
     static const double values[] = {0.1, 1.0 / 3, 5e-324, 1.7976931348623157e308, -0.0, 1e22};
@@ -240,6 +258,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, walk__gives_members_in_the_order_of_the_text);
     tcase_add_test(tcase, getters__accept_null_and_the_wrong_type);
     tcase_add_test(tcase, text__writes_what_was_set_in_that_order);
+    tcase_add_test(tcase, remove__takes_a_member_out_if_it_is_there);
     tcase_add_test(tcase, text__gives_every_double_back_bit_by_bit);
     tcase_add_test(tcase, text__refuses_a_document_that_lost_a_member);
     tcase_add_test(tcase, read__is_parse_of_a_file_that_it_names);
