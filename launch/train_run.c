@@ -91,15 +91,13 @@ static enum err fill_schedule(const struct options *options, const struct model_
     return ERR_OK;
 }
 
-/* Costs of the exits, and what the losses need besides. */
-static void fill_train_config(struct train_run *run, const struct exits_net_config *net)
+struct exits_cost_shape train_run_cost_shape(const struct model_config *model, int64_t tokens,
+                                             const struct exits_net_config *net)
 {
-    const struct options *options = &run->options->run;
-    const struct model_config *model = model_config_of(run->state.model);
     const bool is_text = model->embedding == MODEL_EMBEDDING_TOKENS;
 
-    run->cost_shape = (struct exits_cost_shape){
-        .tokens = is_text ? run_data_mean_tokens(&run->data) : model_config_tokens(model),
+    return (struct exits_cost_shape){
+        .tokens = tokens,
         .width = model->hidden_size,
         .intermediate = model->intermediate_size,
         .layers = model->num_hidden_layers,
@@ -114,8 +112,20 @@ static void fill_train_config(struct train_run *run, const struct exits_net_conf
         .gate = net->gate,
         .gate_hidden = net->gate_hidden,
         .exit_count = net->count,
-        .exit_layers = exits_net_config_of(run->state.net)->layers,
+        .exit_layers = net->layers,
     };
+}
+
+/* Costs of the exits, and what the losses need besides. */
+static void fill_train_config(struct train_run *run, const struct exits_net_config *net)
+{
+    const struct options *options = &run->options->run;
+    const struct model_config *model = model_config_of(run->state.model);
+    const int64_t tokens = model->embedding == MODEL_EMBEDDING_TOKENS
+                               ? run_data_mean_tokens(&run->data)
+                               : model_config_tokens(model);
+
+    run->cost_shape = train_run_cost_shape(model, tokens, exits_net_config_of(run->state.net));
     exits_cost(&run->cost_shape, run->macs);
     run->exits = (struct exits_train_config){
         .loss = (enum exits_loss)options->exit_loss,
@@ -176,10 +186,9 @@ static enum err check_method(const struct options *options)
     return ERR_OK;
 }
 
-static enum err open_exits(struct train_run *run)
+enum err train_run_exits_config(const struct options *options, const struct model_config *model,
+                                struct exits_net_config *config_out)
 {
-    const struct options *options = &run->options->run;
-    const struct model_config *model = model_config_of(run->state.model);
     struct exits_net_config config = {
         .set_count = options->lambdas.count,
         .width = model->hidden_size,
@@ -192,17 +201,28 @@ static enum err open_exits(struct train_run *run)
         .gate_hidden = options->exit_gate_hidden,
         .layer_norm_eps = (float)model->layer_norm_eps,
     };
-    double prior[MODEL_LAYERS_MAX];
 
-    if (!has_exits(run->options)) {
-        return ERR_OK;
-    }
     ERR_TRY(check_method(options));
     if (options->lambdas.count > EXITS_SETS_MAX) {
         return ERR_FAIL(ERR_CONFIG, "lambdas has %d values, at most %d are possible",
                         options->lambdas.count, EXITS_SETS_MAX);
     }
     ERR_TRY(fill_exit_layers(options, model->num_hidden_layers, &config));
+    *config_out = config;
+    return ERR_OK;
+}
+
+static enum err open_exits(struct train_run *run)
+{
+    const struct options *options = &run->options->run;
+    const struct model_config *model = model_config_of(run->state.model);
+    struct exits_net_config config;
+    double prior[MODEL_LAYERS_MAX];
+
+    if (!has_exits(run->options)) {
+        return ERR_OK;
+    }
+    ERR_TRY(train_run_exits_config(options, model, &config));
     ERR_TRY(exits_net_open(&config, &run->ops, &run->state.net));
     fill_train_config(run, &config);
     ERR_TRY(fill_schedule(options, model, config.count, &run->exits));

@@ -51,6 +51,15 @@ ERR_MUST_CHECK enum err train_run_init(struct train_run *run);
 
 void train_run_close(struct train_run *run); /* a zeroed run is allowed */
 
+/* The exits that settings ask for behind the layers of a backbone. Errors: ERR_CONFIG. */
+ERR_MUST_CHECK enum err train_run_exits_config(const struct options *options,
+                                               const struct model_config *model,
+                                               struct exits_net_config *config_out);
+
+/* What they cost for a sample of so many tokens; lends net->layers. */
+struct exits_cost_shape train_run_cost_shape(const struct model_config *model, int64_t tokens,
+                                             const struct exits_net_config *net);
+
 /* After parameters were loaded or changed from outside. */
 void train_run_pack(struct train_run *run, bool for_backward);
 
