@@ -1,0 +1,195 @@
+#include "launch/export/onnx_models.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "comm/base/file.h"
+#include "launch/commands.h"
+
+enum { TEXT_BYTES = 2048, NAME_BYTES = 64 };
+
+enum err onnx_models_check(const struct onnx_models *models)
+{
+    ERR_TRY(onnx_backbone_check(models->backbone.config));
+    return onnx_exits_check(&models->exits);
+}
+
+static void describe(const struct onnx_models *models, struct onnx_graph *graph)
+{
+    const struct exits_net_config *exits = models->exits.config;
+    char text[TEXT_BYTES];
+    int at = 0;
+
+    text[0] = '\0';
+    for (int g = 0; g < exits->count && at < TEXT_BYTES; g++) {
+        at += snprintf(text + at, (size_t)(TEXT_BYTES - at), "%s%" PRId64, g == 0 ? "" : ",",
+                       exits->layers[g] + 1);
+    }
+    onnx_graph_metadata(graph, "offramp.exit_layers", text);
+    snprintf(text, sizeof(text), "%.17g", models->lambda);
+    onnx_graph_metadata(graph, "offramp.lambda", text);
+    onnx_graph_metadata(graph, "offramp.gate_score", onnx_exits_score_name(models->exits.score));
+    onnx_graph_metadata(graph, "offramp.version", OFFRAMP_VERSION);
+}
+
+static onnx_value add_pixels(const struct onnx_models *models, struct onnx_graph *graph)
+{
+    const struct model_config *config = models->backbone.config;
+    const int64_t dims[] = {ONNX_ANY, config->num_channels, config->image_size, config->image_size};
+
+    return onnx_graph_input(graph, "pixel_values", dims, 4);
+}
+
+/* [n, T, D] */
+static void stream_dims(const struct onnx_models *models, int64_t dims[3])
+{
+    dims[0] = ONNX_ANY;
+    dims[1] = model_config_tokens(models->backbone.config);
+    dims[2] = models->backbone.config->hidden_size;
+}
+
+static void put_logits(const struct onnx_models *models, struct onnx_graph *graph, const char *name,
+                       onnx_value logits)
+{
+    const int64_t dims[] = {ONNX_ANY, models->backbone.config->num_labels};
+
+    onnx_graph_output(graph, name, logits, dims, 2);
+}
+
+static void put_score(struct onnx_graph *graph, const char *name, onnx_value score)
+{
+    const int64_t dims[] = {ONNX_ANY};
+
+    onnx_graph_output(graph, name, score, dims, 1);
+}
+
+static struct onnx_exits_answer answer_at(const struct onnx_models *models,
+                                          struct onnx_graph *graph, int exit, onnx_value stream,
+                                          struct onnx_exits_carry *carry)
+{
+    onnx_graph_scope(graph, "exit.%d", exit + 1);
+    return onnx_exits_add(graph, &models->exits, exit,
+                          onnx_backbone_pool(graph, &models->backbone, stream), carry);
+}
+
+static onnx_value classify(const struct onnx_models *models, struct onnx_graph *graph,
+                           onnx_value stream)
+{
+    onnx_graph_scope(graph, "final");
+    return onnx_backbone_classify(graph, &models->backbone,
+                                  onnx_backbone_pool(graph, &models->backbone, stream));
+}
+
+enum err onnx_models_all(const struct onnx_models *models, struct onnx_graph **graph_out)
+{
+    const struct exits_net_config *exits = models->exits.config;
+    struct onnx_exits_answer answers[MODEL_LAYERS_MAX];
+    struct onnx_exits_carry carry = {0};
+    struct onnx_graph *graph = NULL;
+    char name[NAME_BYTES];
+    int exit = 0;
+
+    ERR_TRY(onnx_graph_open("all_exits", "a backbone, and what all its exits say", &graph));
+    describe(models, graph);
+    onnx_value stream = onnx_backbone_embed(graph, &models->backbone, add_pixels(models, graph));
+    for (int64_t layer = 0; layer < models->backbone.config->num_hidden_layers; layer++) {
+        stream = onnx_backbone_layer(graph, &models->backbone, layer, stream);
+        if (exit < exits->count && exits->layers[exit] == layer) {
+            answers[exit] = answer_at(models, graph, exit, stream, &carry);
+            exit++;
+        }
+    }
+    put_logits(models, graph, "logits", classify(models, graph, stream));
+    for (int g = 0; g < exit; g++) {
+        snprintf(name, sizeof(name), "exit_%d_logits", g + 1);
+        put_logits(models, graph, name, answers[g].logits);
+        snprintf(name, sizeof(name), "exit_%d_gate", g + 1);
+        put_score(graph, name, answers[g].score);
+    }
+    *graph_out = graph;
+    return ERR_OK;
+}
+
+/* The end of a stage that has an exit: exit `stage`. */
+static void finish_with_exit(const struct onnx_models *models, struct onnx_graph *graph, int stage,
+                             onnx_value stream)
+{
+    const struct onnx_exits *exits = &models->exits;
+    const int64_t mass_dims[] = {ONNX_ANY, 1}, logits_dims[] = {ONNX_ANY, exits->config->classes};
+    struct onnx_exits_carry carry = {0};
+    int64_t dims[3];
+
+    if (stage > 0 && onnx_exits_carry_mass(exits)) {
+        carry.mass = onnx_graph_input(graph, "mass", mass_dims, 2);
+    }
+    if (stage > 0 && onnx_exits_carry_logits(exits)) {
+        carry.logits = onnx_graph_input(graph, "previous_logits", logits_dims, 2);
+    }
+    const struct onnx_exits_answer answer = answer_at(models, graph, stage, stream, &carry);
+    stream_dims(models, dims);
+    onnx_graph_output(graph, "next_hidden_states", stream, dims, 3);
+    put_logits(models, graph, "exit_logits", answer.logits);
+    put_score(graph, "exit_gate", answer.score);
+    if (onnx_exits_carry_mass(exits) && stage + 1 < exits->config->count) {
+        onnx_graph_output(graph, "next_mass", carry.mass, mass_dims, 2);
+    }
+}
+
+enum err onnx_models_stage(const struct onnx_models *models, int stage,
+                           struct onnx_graph **graph_out)
+{
+    const struct exits_net_config *exits = models->exits.config;
+    const int64_t begin = stage == 0 ? 0 : exits->layers[stage - 1] + 1;
+    const int64_t end = stage == exits->count ? models->backbone.config->num_hidden_layers
+                                              : exits->layers[stage] + 1;
+    struct onnx_graph *graph = NULL;
+    onnx_value stream = "";
+    char name[NAME_BYTES];
+    int64_t dims[3];
+
+    snprintf(name, sizeof(name), "stage_%d", stage);
+    ERR_TRY(onnx_graph_open(name, "the layers between two exits of a backbone", &graph));
+    describe(models, graph);
+    if (stage == 0) {
+        stream = onnx_backbone_embed(graph, &models->backbone, add_pixels(models, graph));
+    } else {
+        stream_dims(models, dims);
+        stream = onnx_graph_input(graph, "hidden_states", dims, 3);
+    }
+    for (int64_t layer = begin; layer < end; layer++) {
+        stream = onnx_backbone_layer(graph, &models->backbone, layer, stream);
+    }
+    if (stage < exits->count) {
+        finish_with_exit(models, graph, stage, stream);
+    } else {
+        put_logits(models, graph, "logits", classify(models, graph, stream));
+    }
+    *graph_out = graph;
+    return ERR_OK;
+}
+
+static enum err write(const struct onnx_graph *graph, const char *folder, const char *name)
+{
+    char path[FILE_PATH_BYTES_MAX];
+
+    ERR_TRY(file_path(path, folder, name));
+    return onnx_graph_write(graph, path);
+}
+
+enum err onnx_models_write(const struct onnx_models *models, const char *folder)
+{
+    struct onnx_graph *graph = NULL;
+    char name[NAME_BYTES];
+
+    ERR_TRY(onnx_models_all(models, &graph));
+    enum err status = write(graph, folder, ONNX_MODELS_ALL);
+    onnx_graph_close(graph);
+    for (int stage = 0; stage <= models->exits.config->count && status == ERR_OK; stage++) {
+        ERR_TRY(onnx_models_stage(models, stage, &graph));
+        snprintf(name, sizeof(name), ONNX_MODELS_STAGE, stage);
+        status = write(graph, folder, name);
+        onnx_graph_close(graph);
+    }
+    return status;
+}
