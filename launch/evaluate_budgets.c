@@ -191,7 +191,7 @@ void evaluate_rules_end(const struct evaluation *evaluation, struct jdoc *result
     const struct options *options = &evaluation->run->options->run;
     struct jdoc *common = jdoc_object();
 
-    jdoc_set_int(common, "validation_samples", evaluation->run->split->held_out_count);
+    jdoc_set_int(common, "validation_samples", evaluation->run->data.split->held_out_count);
     jdoc_set(common, "budgets",
              evaluate_reals(evaluation->budgets.values, evaluation->budgets.count));
     jdoc_set(common, "risks",

@@ -22,6 +22,7 @@ static const struct {
     {"halt", command_halt, "ask a run to finish its step, save and end"},
     {"eval", command_eval, "evaluate a run: accuracy against compute"},
     {"report", command_report, "write an HTML page of one or several runs"},
+    {"export", command_export, "write a trained network for other tools: Hugging Face, ONNX"},
     {"config", command_config, "check and print settings, or their reference"},
     {"keeper", command_keeper, "keep the snapshots of a job on this node; ranks start it"},
     {"verify", command_verify, "check a checkpoint against its manifest"},

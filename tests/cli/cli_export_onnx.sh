@@ -1,0 +1,36 @@
+#!/bin/sh
+# ONNX models of `offramp export`: checked by onnx, run by onnxruntime against numpy and against what the
+# evaluation said of the same images, by stages and all at once, for kinds of heads, gates and scores.
+. "$(dirname "$0")/cli_run.sh"
+
+check="$(dirname "$self")/export_onnx_check.py"
+environment=$scratch/../onnx_environment
+python=$environment/bin/python
+if ! "$python" -c 'import numpy, onnx, onnxruntime, safetensors' 2>/dev/null; then
+    rm -rf "$environment"
+    if ! { python3 -m venv "$environment" &&
+        timeout 400 "$environment/bin/pip" -q install numpy onnx onnxruntime safetensors; } >pip.out 2>&1; then
+        rm -rf "$environment"
+        echo "SKIPPED: no onnxruntime from PyPI: $(tail -n 1 pip.out)" >&2
+        exit 77
+    fi
+fi
+
+short="--set num_steps=30 --set save_steps=0 --set hash_steps=0 --set timing_samples=0"
+exported() { # exported NAME LAMBDA [ARGUMENT...]: trains, exports, checks
+    name=$1
+    lambda=$2
+    shift 2
+    # shellcheck disable=SC2086
+    train_well 1 "$name" $short "$@"
+    "$offramp" export "$name" --output-dir "$name.export" --lambda "$lambda" >said 2>&1 || fail "$name: $(cat said)"
+    PYTHONDONTWRITEBYTECODE=1 "$python" "$check" "$name.export" "$name/summary.json" "$data" || fail "$name: see above"
+}
+exported plain 0.05
+exported direct 0.4 --set exit_form=direct --set gate_target=cumulative --set exit_gate=linear \
+    --set exit_head=norm_mlp --set hidden_act=gelu --set exit_head_hidden=24
+exported mean 0.05 --set pooling=mean --set exit_loss=uncertainty --set exit_head=linear --set exit_layers=2
+exported hidden 0.4 --set exit_loss=palbert --set num_hidden_layers=4 --set exit_layers=1,3
+exported shared 0.05 --set exit_loss=berxit
+exported boosted 0.05 --set exit_loss=boosted
+exported ponder 0.05 --set exit_loss=pondernet

@@ -1,0 +1,34 @@
+#!/bin/sh
+# The folder of `offramp export`, loaded by Hugging Face's transformers: no key is missing or unexpected, nothing is
+# warned of, hidden states and logits are right, and the example of docs/export.md finds the logits of exits.
+. "$(dirname "$0")/cli_run.sh"
+
+check="$(dirname "$self")/export_transformers_check.py"
+document="$(dirname "$self")/../../docs/export.md"
+environment=$scratch/../transformers_environment
+python=$environment/bin/python
+# PyTorch is Debian's (python3-torch): the one of PyPI is 5 GB. This is the newest release that works with 1.13.
+wanted='transformers==4.40.2 safetensors'
+if ! "$python" -c 'import torch, transformers, safetensors' 2>/dev/null; then
+    rm -rf "$environment"
+    # shellcheck disable=SC2086
+    if ! { /usr/bin/python3 -c 'import torch, numpy' && /usr/bin/python3 -m venv --system-site-packages "$environment" &&
+        timeout 400 "$environment/bin/pip" -q install $wanted; } >pip.out 2>&1; then
+        rm -rf "$environment"
+        echo "SKIPPED: no python3-torch, or no transformers from PyPI: $(tail -n 1 pip.out)" >&2
+        exit 77
+    fi
+fi
+
+short="--set num_steps=20 --set save_steps=0 --set hash_steps=0 --set timing_samples=0"
+export PYTHONDONTWRITEBYTECODE=1 HF_HUB_OFFLINE=1
+# shellcheck disable=SC2086
+{
+    train_well 1 cls $short --set hidden_act=gelu
+    train_well 1 mean $short --set pooling=mean --set num_hidden_layers=2
+}
+for name in cls mean; do
+    "$offramp" export $name --output-dir $name.export --format hf >said 2>&1 || fail "$name: $(cat said)"
+done
+"$python" "$check" cls.export "$document" || fail "cls: see above"
+"$python" "$check" mean.export || fail "mean: see above"

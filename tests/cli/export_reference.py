@@ -1,0 +1,140 @@
+"""What an exported folder computes, in numpy: a ViT and its exits as docs/export.md has them."""
+import json
+import math
+import os
+
+import numpy as np
+from safetensors.numpy import load_file
+
+erf = np.vectorize(math.erf)
+
+
+def gelu(x, form):
+    if form == "gelu":
+        return 0.5 * x * (1 + erf(x / math.sqrt(2)))
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+class Weights:
+    """Tensors under a prefix, in double."""
+
+    def __init__(self, tensors, prefix=""):
+        self.tensors, self.prefix = tensors, prefix
+
+    def under(self, prefix):
+        return Weights(self.tensors, self.prefix + prefix)
+
+    def has(self, name):
+        return self.prefix + name in self.tensors
+
+    def get(self, name):
+        return self.tensors[self.prefix + name].astype(np.float64)
+
+    def linear(self, name, x):
+        return x @ self.get(name + ".weight").T + self.get(name + ".bias")
+
+    def norm(self, name, x, epsilon):
+        x = x - x.mean(-1, keepdims=True)
+        x = x / np.sqrt((x**2).mean(-1, keepdims=True) + epsilon)
+        return x * self.get(name + ".weight") + self.get(name + ".bias")
+
+
+def backbone(folder, pixels):
+    """Hidden states behind every layer [n, T, D], and the final logits."""
+    with open(os.path.join(folder, "config.json")) as file:
+        config = json.load(file)
+    w = Weights(load_file(os.path.join(folder, "model.safetensors")))
+    n, C, S, _ = pixels.shape
+    P, D, H = config["patch_size"], config["hidden_size"], config["num_attention_heads"]
+    epsilon = config["layer_norm_eps"]
+    e = w.under("vit.embeddings.")
+    x = pixels.reshape(n, C, S // P, P, S // P, P).transpose(0, 2, 4, 1, 3, 5).reshape(n, -1, C * P * P)
+    x = x @ e.get("patch_embeddings.projection.weight").reshape(D, -1).T + e.get("patch_embeddings.projection.bias")
+    x = np.concatenate([np.repeat(e.get("cls_token"), n, 0), x], 1) + e.get("position_embeddings")
+    states = []
+    for layer in range(config["num_hidden_layers"]):
+        l = w.under(f"vit.encoder.layer.{layer}.")
+        h = l.norm("layernorm_before", x, epsilon)
+        q, k, v = (
+            l.linear(f"attention.attention.{part}", h).reshape(n, -1, H, D // H).transpose(0, 2, 1, 3)
+            for part in ("query", "key", "value"))
+        a = softmax(q @ k.transpose(0, 1, 3, 2) / math.sqrt(D // H)) @ v
+        x = x + l.linear("attention.output.dense", a.transpose(0, 2, 1, 3).reshape(n, -1, D))
+        h = gelu(l.linear("intermediate.dense", l.norm("layernorm_after", x, epsilon)), config["hidden_act"])
+        x = x + l.linear("output.dense", h)
+        states.append(x)
+    return states, w.linear("classifier", w.norm("vit.layernorm", pool(x, config["offramp_pooling"]), epsilon))
+
+
+def pool(x, pooling):
+    return x[:, 0] if pooling == "cls" else x[:, 1:].mean(1)
+
+
+def head(w, spec, pooled, epsilon):
+    kind = spec["head"]["kind"]
+    x = pooled if kind == "linear" else w.norm("norm", pooled, epsilon)
+    if kind == "norm_mlp":
+        x = gelu(w.linear("dense", x), "gelu_new")
+    return w.linear("classifier", x)
+
+
+def features(z):
+    def entropy(z):
+        p = softmax(z)
+        return -(p * np.log(np.maximum(p, 1e-300))).sum(-1) / math.log(z.shape[-1])
+
+    two = np.sort(softmax(z), -1)[:, -2:]
+    return np.stack([two[:, 1], entropy(z), two[:, 1] - two[:, 0], entropy(2 * z)], -1)
+
+
+def gate(w, shared, spec, pooled, z, epsilon):
+    kind = spec["gate"]["kind"]
+    if kind == "shared":
+        w = shared
+    if kind in ("linear", "mlp"):
+        x = features(z)
+    else:
+        x = w.norm("gate.norm", pooled, epsilon)
+    if kind in ("mlp", "hidden_mlp"):
+        x = w.linear("gate.dense", x)
+        x = np.maximum(x, 0) if kind == "mlp" else gelu(x, "gelu_new")
+    return w.linear("gate.out", x)[:, 0]
+
+
+def exits(folder, spec, states, lambda_index=0):
+    """Logits and score of every exit."""
+    tensors = load_file(os.path.join(folder, "exits.safetensors"))
+    of_set = Weights(tensors, spec["lambdas"][lambda_index]["prefix"])
+    epsilon, mass, answers = spec["layer_norm_eps"], 1.0, []
+    for exit in spec["exits"][:-1]:
+        pooled = pool(states[exit["layer"] - 1], spec["pooling"])
+        w = of_set.under(exit["prefix"])
+        z = head(w, spec, pooled, epsilon)
+        if spec["head"]["joined"] == "boosted" and answers:
+            z = z + spec["head"]["boost"] * answers[-1][0]
+        score = spec["gate"]["score"]
+        if score == "max_prob":
+            value = softmax(z).max(-1)
+        else:
+            a = gate(w, of_set, spec, pooled, z, epsilon)
+            g, before = sigmoid(a), mass
+            mass = mass * (1 - g) if spec["gate"]["form"] == "hazard" else mass - np.minimum(mass, g)
+            if score == "certainty":
+                value = -a
+            elif score == "cumulative":
+                value = 1 - mass
+            elif spec["gate"]["form"] == "hazard":
+                value = g
+            else:
+                value = np.where(g >= before, 1, g / np.maximum(before, 1e-300))
+        answers.append((z, value))
+    return answers

@@ -1,0 +1,72 @@
+"""export_transformers_check.py FOLDER DOCUMENT: what transformers makes of an exported folder, against numpy;
+then the example of docs/export.md, if one is given. Says what it found wrong, and ends with 1."""
+import io
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+
+import numpy as np
+import torch
+import transformers
+
+import export_reference as reference
+
+TOLERANCE = 1e-4
+
+
+def fail(text):
+    sys.exit(f"export_transformers_check: {text}")
+
+
+def close(what, found, expected):
+    error = (np.abs(found - expected) / np.maximum(1, np.abs(expected))).max()
+    if not error <= TOLERANCE:
+        fail(f"{what}: differs by {error:.3g}, at most {TOLERANCE} is allowed")
+
+
+def load(folder):
+    said = io.StringIO()
+    handler = logging.StreamHandler(said)
+    logging.getLogger("transformers").addHandler(handler)
+    model, info = transformers.ViTForImageClassification.from_pretrained(folder, output_loading_info=True)
+    logging.getLogger("transformers").removeHandler(handler)
+    if said.getvalue():
+        fail(f"transformers warns: {said.getvalue()}")
+    for what, keys in info.items():
+        if keys:
+            fail(f"{what}: {keys}")
+    return model.eval()
+
+
+def main(folder, document=None):
+    with open(os.path.join(folder, "exits.json")) as file:
+        spec = json.load(file)
+    model = load(folder)
+    config = model.config
+    shape = (64, config.num_channels, config.image_size, config.image_size)
+    pixels = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    with torch.no_grad():
+        found = model(torch.tensor(pixels), output_hidden_states=True)
+    states, logits = reference.backbone(folder, pixels)
+    for l, state in enumerate(states):
+        close(f"hidden states behind layer {l + 1}", found.hidden_states[l + 1].numpy(), state)
+    if spec["pooling"] == "cls":
+        close("logits", found.logits.numpy(), logits)
+    if document:
+        with open(document) as file:
+            example = re.search(r"```python\n(.*?)```", file.read(), re.S).group(1)
+        if folder != "export":
+            shutil.copytree(folder, "export", dirs_exist_ok=True)
+        said = {"pixels": pixels}
+        exec(example, said)
+        for g, (z, _) in enumerate(reference.exits(folder, spec, states)):
+            close(f"the example's logits of exit {g + 1}", said["logits"][g], z)
+        if len(said["logits"]) != len(spec["exits"]) - 1:
+            fail(f"the example found {len(said['logits'])} exits")
+    print(f"{folder}: transformers {transformers.__version__} has {len(states)} layers")
+
+
+main(*sys.argv[1:])
