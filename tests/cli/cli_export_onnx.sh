@@ -4,6 +4,7 @@
 . "$(dirname "$0")/cli_run.sh"
 
 check="$(dirname "$self")/export_onnx_check.py"
+document="$(dirname "$self")/../../docs/export.md"
 environment=$scratch/../onnx_environment
 python=$environment/bin/python
 if ! "$python" -c 'import numpy, onnx, onnxruntime, safetensors' 2>/dev/null; then
@@ -24,9 +25,13 @@ exported() { # exported NAME LAMBDA [ARGUMENT...]: trains, exports, checks
     # shellcheck disable=SC2086
     train_well 1 "$name" $short "$@"
     "$offramp" export "$name" --output-dir "$name.export" --lambda "$lambda" >said 2>&1 || fail "$name: $(cat said)"
-    PYTHONDONTWRITEBYTECODE=1 "$python" "$check" "$name.export" "$name/summary.json" "$data" || fail "$name: see above"
+    PYTHONDONTWRITEBYTECODE=1 "$python" "$check" "$name.export" "$name/summary.json" "$data" ${example:+"$example"} ||
+        fail "$name: see above"
 }
+example=$document
 exported plain 0.05
+exported cheap 0.4
+example=
 exported direct 0.4 --set exit_form=direct --set gate_target=cumulative --set exit_gate=linear \
     --set exit_head=norm_mlp --set hidden_act=gelu --set exit_head_hidden=24
 exported mean 0.05 --set pooling=mean --set exit_loss=uncertainty --set exit_head=linear --set exit_layers=2

@@ -1,9 +1,12 @@
-"""export_onnx_check.py FOLDER SUMMARY DATA: ONNX models of an export against numpy, each other and the evaluation.
+"""export_onnx_check.py FOLDER SUMMARY DATA [DOCUMENT]: ONNX models of an export against numpy, each other and the
+evaluation; and the example of docs/export.md, if it is given.
 
 Says what it found wrong, and ends with 1."""
 import glob
 import json
 import os
+import re
+import shutil
 import sys
 
 import numpy as np
@@ -90,7 +93,18 @@ def check_policy(policy, row, found, labels, count):
             fail(f"policy {policy['policy']}: {what} {a:.4f}, the evaluation has {b:.4f}")
 
 
-def main(folder, summary_path, data):
+def check_example(document, folder, pixels, labels, row):
+    with open(document) as file:
+        example = re.findall(r"```python\n(.*?)```", file.read(), re.S)[1]
+    shutil.copytree(folder, "export", dirs_exist_ok=True)
+    said = {"pixels": pixels}
+    exec(example, said)
+    accuracy = (said["classes"] == labels).mean()
+    if abs(accuracy - row["accuracy"]) > 1.5 / len(labels):
+        fail(f"the example: accuracy {accuracy:.4f}, the evaluation has {row['accuracy']:.4f}")
+
+
+def main(folder, summary_path, data, document=None):
     with open(os.path.join(folder, "exits.json")) as file:
         spec = json.load(file)
     with open(summary_path) as file:
@@ -140,6 +154,8 @@ def main(folder, summary_path, data):
         fail(f"policies {[policy['policy'] for policy in policies]}")
     for policy in policies:
         check_policy(policy, rows[policy["policy"]], found, labels, count)
+    if document:
+        check_example(document, folder, pixels, labels, learned)
     print(f"{folder}: {spec['exit_loss']}, {spec['head']['kind']}, {spec['gate']['kind']}: off by {worst:.2g}")
 
 
