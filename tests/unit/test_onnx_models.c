@@ -337,8 +337,11 @@ START_TEST(all__can_be_made_of_every_kind)
     mean.pooling = MODEL_POOLING_MEAN;
     mean.hidden_act = KERN_GELU_TANH;
     for (int head = EXITS_HEAD_LINEAR; head <= EXITS_HEAD_NORM_MLP; head++) {
-        for (int gate = EXITS_GATE_LINEAR; gate <= EXITS_GATE_NONE; gate++) {
+        for (int gate = 0; gate < EXITS_GATE_COUNT; gate++) {
             struct exits_net_config config = exits;
+            if (onnx_exits_gate_name((enum exits_gate_kind)gate) == NULL) {
+                continue; /* refused */
+            }
             config.head = (enum exits_head_kind)head;
             config.gate = (enum exits_gate_kind)gate;
             open_models(gate % 2 == 0 ? &vit : &mean, &config);
