@@ -48,7 +48,8 @@ static struct jdoc *describe_gates(const struct export_source *source,
 static void describe_exits(const struct export_source *source,
                            const struct exits_net_config *config, struct jdoc *doc)
 {
-    struct exits_cost_shape shape = train_run_cost_shape(model_config_of(source->model), config);
+    const struct model_config *model = model_config_of(source->model);
+    struct exits_cost_shape shape = train_run_cost_shape(model, model_config_tokens(model), config);
     int64_t with_gates[MODEL_LAYERS_MAX + 1], without[MODEL_LAYERS_MAX + 1];
     int64_t full[MODEL_LAYERS_MAX + 1];
     struct jdoc *exits = jdoc_array();
