@@ -15,8 +15,10 @@
  * Of 105054 glosses of WordNet, mean length 14.0 tokens, in batches of 128 and micro-batches
  * of 16, this much of what a model computes is padding: 71 % filled up to the longest of the
  * batch, 57 % to that of the micro-batch, 20 % sorted; of a pass over the whole set, sorted,
- * 0.04 %. Two ranks wait 14 % for the slower one, 32 % if micro-batches were left in ascending
- * order; four wait 37 and 51 %, so batches for many ranks should have many micro-batches.
+ * 0.04 %. That is with passes exactly as wide as their longest text; rounded up to a multiple
+ * of 8 it is 33 and 20 %. Two ranks wait 14 % for the slower one, 32 % if micro-batches were
+ * left in ascending order; four wait 37 and 51 %, so batches for many ranks should have many
+ * micro-batches.
  *
  * Threads: any. Memory: 32 KiB of the stack.
  */
