@@ -12,7 +12,9 @@
  * function takes its arguments the other way round. The end takes all mass that is left in both
  * P and Q, so that they sum to 1; PALBERT's code leaves some out.
  *
- * The gradient by the heads is P_l that of CE_l: weights of their losses without a floor. By a
+ * The gradient by the heads is P_l that of CE_l: weights of their losses (exits_weight_jei(), with the
+ * floor 0). On a frozen backbone, whose end is good from the first step, that ends badly: gates close
+ * before heads have learnt anything, and closed gates teach no head. So there is a floor. By a
  * gate's logit, with V_l = d L / d P_l, the mass R_l that comes to l, and what it goes on to,
  * C_l = g_l V_l + (1 - g_l) C_{l+1}, C_G = V_G, it is R_l g_l (1 - g_l) (V_l - C_{l+1}).
  *

@@ -242,8 +242,7 @@ static void judge_set(struct exits_trainer *trainer, int set, const struct step_
         .score = trainer->method.score,
         .form = config->form,
         .target = config->target,
-        .loss_floor = /* the expected loss has none */
-        trainer->method.teach == EXITS_TEACH_PONDER ? 0 : config->loss_floor,
+        .loss_floor = config->loss_floor,
         .uncertainty_floor = config->uncertainty_floor,
         .ponder = config->ponder,
         .lambda = config->lambdas[set],

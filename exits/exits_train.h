@@ -41,7 +41,7 @@ struct exits_train_config {
     enum exits_form form;
     enum exits_target_kind target;
     bool balances;            /* weights of open targets from class counts */
-    double loss_floor;        /* epsilon of JEI */
+    double loss_floor;        /* epsilon of weights by exit probability */
     double uncertainty_floor; /* w_min */
     struct exits_ponder ponder;
     struct exits_distill distill;
