@@ -214,17 +214,22 @@ static enum err tradeoff(const struct report_source *source, const struct axis *
     if (status == ERR_OK) {
         status = report_text_check(&plot);
     }
-    if (status == ERR_OK && data.count > 0) {
+    const bool has_any = data.count > 0;
+    if (status == ERR_OK && has_any) {
         report_text_add(&figure.commands, "%splot %s 1/0 notitle\n", data.bytes, plot.bytes);
     }
     add_table(source, axis->is_time, &figure.table);
     report_text_release(&data);
     report_text_release(&plot);
+    if (!has_any) { /* bounds alone, which the other figure has */
+        figure_drop(&figure);
+        return status;
+    }
     const enum err ended = figure_end(&figure, page);
     return status == ERR_OK ? ended : status;
 }
 
-static bool has_any(const struct report_source *source, const struct axis *axis)
+static bool has_points(const struct report_source *source, const struct axis *axis)
 {
     for (int i = 0; i < source->points->count; i++) {
         const struct report_point *point = &source->points->points[i];
@@ -237,7 +242,7 @@ static bool has_any(const struct report_source *source, const struct axis *axis)
 
 enum err figure_tradeoff_macs(const struct report_source *source, struct report_text *page)
 {
-    if (!has_any(source, &MACS)) {
+    if (!has_points(source, &MACS)) {
         figure_missing(page, "macs", "Accuracy against compute",
                        "No run has results of policies in its <code>summary.json</code>: it has "
                        "no exits, no validation samples, or has not finished.");
@@ -254,7 +259,7 @@ enum err figure_tradeoff_macs(const struct report_source *source, struct report_
 
 enum err figure_tradeoff_time(const struct report_source *source, struct report_text *page)
 {
-    if (!has_any(source, &TIME)) {
+    if (!has_points(source, &TIME)) {
         figure_missing(page, "time", "Accuracy against time",
                        "No policy was timed: <code>timing_samples</code> is 0, or no run has "
                        "results.");

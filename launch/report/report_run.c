@@ -14,6 +14,9 @@
 #include "launch/train_loop.h"
 #include "snapshot/snap_disk.h"
 
+/* What no run has and no axis can show. */
+static const double NUMBER_MAX = 1e30;
+
 const char *report_text_of(const struct jdoc *object, const char *key)
 {
     return jdoc_as_text(jdoc_get(object, key));
@@ -26,7 +29,8 @@ double report_number_of(const struct jdoc *object, const char *key)
     if (value == NULL || !jdoc_is_number(value)) {
         return NAN;
     }
-    return jdoc_is_int(value) ? (double)jdoc_as_int(value) : jdoc_as_real(value);
+    const double number = jdoc_as_real(value);
+    return fabs(number) > NUMBER_MAX ? NAN : number;
 }
 
 const struct jdoc *report_run_results(const struct report_run *run)

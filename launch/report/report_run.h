@@ -55,7 +55,7 @@ const struct jdoc *report_run_results(const struct report_run *run);
 /* The text of a member; NULL if it is none. Of NULL, too. */
 const char *report_text_of(const struct jdoc *object, const char *key);
 
-/* The number of a member, whole or not; NaN if it is none. Of NULL, too. */
+/* The number of a member, whole or not; NaN if it is none, or beyond 1e30. Of NULL, too. */
 double report_number_of(const struct jdoc *object, const char *key);
 
 #endif

@@ -45,13 +45,20 @@ double report_steps_lambda(const struct report_run *run, int set)
     return report_number_of(jdoc_at(last_exits(run), (size_t)set), "lambda");
 }
 
+/* The step of a line; NaN of none. */
+static double step_of(const struct jdoc *line)
+{
+    const double step = report_number_of(line, "step");
+
+    return step >= 1 ? step : NAN;
+}
+
 double report_steps_last(const struct report_run *run)
 {
     const size_t count = jdoc_count(run->metrics);
-    const double step =
-        count == 0 ? NAN : report_number_of(jdoc_at(run->metrics, count - 1), "step");
+    const double step = count == 0 ? NAN : step_of(jdoc_at(run->metrics, count - 1));
 
-    return isfinite(step) && step > 0 ? step : 0;
+    return isfinite(step) ? step : 0;
 }
 
 static const char *stage_of(const struct report_run *run, size_t line)
@@ -83,9 +90,9 @@ bool report_steps_curve(const struct report_run *run, const struct report_quanti
 
     for (size_t i = 0; i <= count; i++) {
         const struct jdoc *line = i < count ? jdoc_at(run->metrics, i) : NULL;
-        const double step = line == NULL ? NAN : report_number_of(line, "step");
+        const double step = line == NULL ? NAN : step_of(line);
         const double value = line == NULL ? NAN : report_quantity_of(line, quantity);
-        const int now = isfinite(step) && last > 0 ? (int)((step - 1) * PARTS / last) : part;
+        const int now = isfinite(step) && step <= last ? (int)((step - 1) * PARTS / last) : part;
         const bool begins = i < count && begins_stage(run, i);
         if (values > 0 && (i == count || now != part || begins)) {
             if (!has_any) {
@@ -117,7 +124,7 @@ bool report_steps_curve(const struct report_run *run, const struct report_quanti
 void report_steps_stages(const struct report_run *run, struct report_text *commands)
 {
     for (size_t i = 0; i < jdoc_count(run->metrics); i++) {
-        const double step = report_number_of(jdoc_at(run->metrics, i), "step");
+        const double step = step_of(jdoc_at(run->metrics, i));
         if (!begins_stage(run, i) || !isfinite(step)) {
             continue;
         }
