@@ -33,6 +33,7 @@ typedef enum err figure_fn(const struct report_source *source, struct report_tex
 figure_fn figure_tradeoff_macs; /* accuracy against multiply-adds: two figures */
 figure_fn figure_tradeoff_time; /* accuracy against milliseconds */
 figure_fn figure_rules;         /* exit rules at budgets and risks, a figure a method */
+figure_fn figure_promises;      /* whether conformal rules kept theirs: a table */
 figure_fn figure_exits;         /* who leaves where */
 figure_fn figure_reliability;   /* confidence against accuracy */
 figure_fn figure_classes;       /* what early exit costs each class */

@@ -180,9 +180,9 @@ static enum err add_section(const struct report_source *source, const char *titl
 
 static enum err add_all(const struct report_source *source, struct report_text *page)
 {
-    static figure_fn *const results[] = {figure_tradeoff_macs, figure_tradeoff_time,
-                                         figure_reliability,   figure_rules,
-                                         figure_exits,         figure_classes};
+    static figure_fn *const results[] = {
+        figure_tradeoff_macs, figure_tradeoff_time, figure_reliability, figure_rules,
+        figure_promises,      figure_exits,         figure_classes};
     static figure_fn *const training[] = {figure_losses, figure_throughput};
     static figure_fn *const life[] = {figure_timeline};
 

@@ -14,7 +14,7 @@ const char report_style[] =
     "h2{font-size:1.2rem;margin:2.4rem 0 .8rem;padding-bottom:.25rem;"
     "border-bottom:1px solid var(--line)}\n"
     "h3{font-size:1rem;margin:1.2rem 0 .4rem}\n"
-    ".by,.missing{color:var(--soft)}\n.missing b{color:var(--ink)}\n"
+    ".by,.missing{color:var(--soft)}\n.missing b,.by b{color:var(--ink)}\n"
     ".figures{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:1.6rem 2rem}\n"
     "@media(max-width:60rem){.figures{grid-template-columns:minmax(0,1fr)}}\n"
     "figure{margin:0;display:flex;flex-direction:column}\n"

@@ -74,6 +74,10 @@ for entry in results["lambdas"]:
     entry["policies"] = [dict(last, policy="max_prob/free", budget=b, budget_unit="macs", macs_share=b) for b in (0.5, 0.8)]
     entry["policies"] += [dict(last, policy="max_prob/free", budget=0.5, budget_unit="ms")]
     entry["policies"] += [dict(last, policy="risk/control", risk=r, accuracy=last["accuracy"] - r) for r in (0.01, 0.1)]
+    entry["promises"] = [{"rule": "risk", "risk": 0.1, "miscoverage": 0.125, "band_low": 0.05, "band_high": 0.12, "kept": False}]
+    entry["promises"] += [{"rule": "conformal", "risk": 0.1, "exits": [
+        {"exit": e, "class": "wrong", "miscoverage": 0.0625, "band_low": 0.05, "band_high": 0.12, "kept": True}
+        for e in range(2)]}]
     entry["baselines"] = [{"budget": b, "static_accuracy": 0.4, "random_accuracy": 0.5} for b in (0.5, 0.8)]
 json.dump(results, open(sys.argv[1] + "/results.json", "w"))
 END
@@ -82,6 +86,7 @@ fill one
 fill seed7
 report 0 one --output full.html
 checked full.html one/summary.json
+grep -q "4 of 6 promises were kept" full.html || fail "promises: $(grep promises full.html)"
 grep -q '^figures: .*time reliability rules1 exits classes' checked || fail "$(cat checked)"
 report 0 one seed7 --output full.html
 checked full.html one/summary.json seed7/summary.json

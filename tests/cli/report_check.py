@@ -140,6 +140,7 @@ def check_numbers(page, summaries, results):
     check_summary(page, summaries)
     check_bins_and_classes(page, points)
     check_rules(page, results)
+    check_promises(page, results)
 
 
 def check_summary(page, summaries):
@@ -181,6 +182,19 @@ def check_rules(page, results):
                 (("accuracy", 100, 2), ("mean_macs", 1e-6, 2), ("macs_share", 100, 1),
                  ("ms_per_sample", 1, 3), ("ece", 100, 2)), 6):
             same(f"rule {row[0]['text']} {name}", row[column], [r[name] for r in found], scale, digits)
+
+
+def check_promises(page, results):
+    """Each outcome of each promise, in the order of the files."""
+    expected = []
+    for result in results:
+        for entry in result.get("lambdas", []):
+            for promise in entry.get("promises", []):
+                expected += [(promise["risk"], outcome["miscoverage"], outcome["kept"])
+                             for outcome in promise.get("exits", [promise])]
+    found = [(float(row[5]["value"]), float(row[6]["value"]), row[9]["text"] == "kept")
+             for row in page.tables.get("promises", [[]])[1:]]
+    assert found == expected, (found[:5], expected[:5])
 
 
 def check_shot(path, colour):
