@@ -26,6 +26,7 @@ const char *onnx_exits_heads_name(enum exits_heads heads)
     switch (heads) {
     case EXITS_HEADS_PLAIN: return "plain";
     case EXITS_HEADS_BOOSTED: return "boosted";
+    case EXITS_HEADS_CASCADED: return "cascaded";
     default: return NULL;
     }
 }
@@ -38,6 +39,7 @@ const char *onnx_exits_gate_name(enum exits_gate_kind kind)
     case EXITS_GATE_HIDDEN_LINEAR: return "hidden_linear";
     case EXITS_GATE_HIDDEN_MLP: return "hidden_mlp";
     case EXITS_GATE_SHARED: return "shared";
+    case EXITS_GATE_ENSEMBLE: return "ensemble";
     case EXITS_GATE_NONE: return "none";
     default: return NULL;
     }
@@ -76,7 +78,12 @@ enum err onnx_exits_check(const struct onnx_exits *exits)
 
 bool onnx_exits_carry_logits(const struct onnx_exits *exits)
 {
-    return exits->config->heads == EXITS_HEADS_BOOSTED;
+    return exits->config->heads != EXITS_HEADS_PLAIN && !onnx_exits_carry_heads(exits);
+}
+
+bool onnx_exits_carry_heads(const struct onnx_exits *exits)
+{
+    return exits->config->gate == EXITS_GATE_ENSEMBLE;
 }
 
 bool onnx_exits_carry_mass(const struct onnx_exits *exits)
@@ -289,6 +296,7 @@ static onnx_value gate_of(struct onnx_graph *graph, const struct onnx_exits *exi
     case EXITS_GATE_HIDDEN_LINEAR:
     case EXITS_GATE_SHARED: return gate_hidden_linear(graph, exits, exit, pooled);
     case EXITS_GATE_HIDDEN_MLP: return gate_hidden_mlp(graph, exits, exit, pooled);
+    case EXITS_GATE_ENSEMBLE:
     case EXITS_GATE_NONE: return NULL;
     default: break;
     }
@@ -341,6 +349,21 @@ static onnx_value score_of(struct onnx_graph *graph, const struct onnx_exits *ex
     return exits->form == EXITS_DIRECT ? direct_hazard(graph, g, before) : g;
 }
 
+/* z + V norm(z of the exit before) */
+static onnx_value cascade(struct onnx_graph *graph, const struct onnx_exits *exits, int exit,
+                          onnx_value logits, onnx_value before)
+{
+    const int64_t K = exits->config->classes;
+    const onnx_value normed = onnx_backbone_norm(
+        graph, "cascade.norm", before, tensor(exits, exit, "cascade.norm.weight"),
+        tensor(exits, exit, "cascade.norm.bias"), K, (double)exits->config->layer_norm_eps);
+    const onnx_value weight =
+        onnx_graph_matrix(graph, "cascade.weight", tensor(exits, exit, "cascade.weight"), K, K);
+    const onnx_value told = ONNX_OP(graph, "cascade", "MatMul", normed, weight);
+
+    return ONNX_OP(graph, "cascaded", "Add", logits, told);
+}
+
 /* z + w z of the exit before */
 static onnx_value boost(struct onnx_graph *graph, const struct onnx_exits *exits, onnx_value logits,
                         onnx_value before)
@@ -351,20 +374,78 @@ static onnx_value boost(struct onnx_graph *graph, const struct onnx_exits *exits
     return ONNX_OP(graph, "boosted", "Add", logits, share);
 }
 
+/* Logits with what the exit before adds to them. */
+static onnx_value chain(struct onnx_graph *graph, const struct onnx_exits *exits, int exit,
+                        onnx_value logits, const struct onnx_exits_carry *carry)
+{
+    onnx_value before = carry->logits;
+
+    if (exit == 0 || exits->config->heads == EXITS_HEADS_PLAIN) {
+        return logits;
+    }
+    if (onnx_exits_carry_heads(exits)) {
+        const int64_t last[] = {exit - 1};
+        const onnx_value index = onnx_graph_shape(graph, last, 1);
+        const onnx_value row = ONNX_OP(graph, "before.row", "Gather", carry->heads, index);
+        onnx_graph_int(graph, "axis", 1);
+        before = ONNX_OP(graph, "before", "Squeeze", row,
+                         onnx_graph_shape(graph, (const int64_t[]){1}, 1));
+    }
+    return exits->config->heads == EXITS_HEADS_BOOSTED
+               ? boost(graph, exits, logits, before)
+               : cascade(graph, exits, exit, logits, before);
+}
+
+/* exits/exits_ensemble.h: of heads [n, exit + 1, K]. */
+static onnx_value ensemble(struct onnx_graph *graph, const struct onnx_exits *exits, int exit,
+                           onnx_value heads)
+{
+    const int64_t members = exit + 1, dims[] = {members, 1};
+    const onnx_value logarithms = ONNX_OP(graph, "ensemble.logarithms", "LogSoftmax", heads);
+    onnx_graph_int(graph, "axis", -1);
+    const onnx_value weight = onnx_graph_weight(graph, "ensemble.weight",
+                                                tensor(exits, exit, "ensemble.weight"), dims, 2);
+    const onnx_value factors = ONNX_OP(graph, "ensemble.factors", "Exp", weight);
+    const onnx_value products = ONNX_OP(graph, "ensemble.products", "Mul", logarithms, factors);
+    const onnx_value mean = ONNX_OP(graph, "ensemble.mean", "ReduceMean", products);
+    onnx_graph_ints(graph, "axes", (const int64_t[]){1}, 1);
+    onnx_graph_int(graph, "keepdims", 0);
+    const onnx_value bias = onnx_graph_weight(
+        graph, "ensemble.bias", tensor(exits, exit, "ensemble.bias"), &exits->config->classes, 1);
+
+    return ONNX_OP(graph, "ensemble", "Add", mean, bias);
+}
+
+/* Heads [n, exit, K] and one more. */
+static onnx_value join_heads(struct onnx_graph *graph, onnx_value heads, onnx_value logits)
+{
+    const onnx_value row = ONNX_OP(graph, "heads.row", "Unsqueeze", logits,
+                                   onnx_graph_shape(graph, (const int64_t[]){1}, 1));
+    if (heads == NULL) {
+        return row;
+    }
+    const onnx_value joined = ONNX_OP(graph, "heads", "Concat", heads, row);
+    onnx_graph_int(graph, "axis", 1);
+    return joined;
+}
+
 struct onnx_exits_answer onnx_exits_add(struct onnx_graph *graph, const struct onnx_exits *exits,
                                         int exit, onnx_value pooled, struct onnx_exits_carry *carry)
 {
     struct onnx_exits_answer answer;
-    onnx_value mass = carry->mass == NULL ? onnx_graph_scalar(graph, 1) : carry->mass;
+    struct onnx_exits_carry next = {.mass = carry->mass == NULL ? onnx_graph_scalar(graph, 1)
+                                                                : carry->mass};
 
-    answer.logits = head_of(graph, exits, exit, pooled);
-    if (onnx_exits_carry_logits(exits) && carry->logits != NULL) {
-        answer.logits = boost(graph, exits, answer.logits, carry->logits);
+    next.logits = chain(graph, exits, exit, head_of(graph, exits, exit, pooled), carry);
+    answer.logits = next.logits;
+    if (onnx_exits_carry_heads(exits)) {
+        next.heads = join_heads(graph, carry->heads, next.logits);
+        answer.logits = ensemble(graph, exits, exit, next.heads);
     }
     const onnx_value gate = gate_of(graph, exits, exit, pooled, answer.logits);
-    const onnx_value score = score_of(graph, exits, gate, answer.logits, &mass);
+    const onnx_value score = score_of(graph, exits, gate, answer.logits, &next.mass);
     answer.score =
         ONNX_OP(graph, "score", "Squeeze", score, onnx_graph_shape(graph, (const int64_t[]){1}, 1));
-    *carry = (struct onnx_exits_carry){.logits = answer.logits, .mass = mass};
+    *carry = next;
     return answer;
 }

@@ -29,11 +29,13 @@ struct onnx_exits {
 
 /* What goes from exit to exit. Values are NULL in front of the first, and where nobody reads them. */
 struct onnx_exits_carry {
-    onnx_value logits; /* [n, K] of the exit before: onnx_exits_carry_logits() */
+    onnx_value logits; /* [n, K] of the head before: onnx_exits_carry_logits() */
+    onnx_value heads;  /* [n, l, K], logits of the l heads before: onnx_exits_carry_heads() */
     onnx_value mass;   /* [n, 1], the probability that has not left: onnx_exits_carry_mass() */
 };
 
 bool onnx_exits_carry_logits(const struct onnx_exits *exits);
+bool onnx_exits_carry_heads(const struct onnx_exits *exits);
 bool onnx_exits_carry_mass(const struct onnx_exits *exits);
 
 /* Errors: ERR_CONFIG for exits that cannot be exported, naming what of them. */

@@ -117,6 +117,7 @@ static void finish_with_exit(const struct onnx_models *models, struct onnx_graph
 {
     const struct onnx_exits *exits = &models->exits;
     const int64_t mass_dims[] = {ONNX_ANY, 1}, logits_dims[] = {ONNX_ANY, exits->config->classes};
+    const int64_t K = exits->config->classes, heads_dims[] = {ONNX_ANY, stage, K};
     struct onnx_exits_carry carry = {0};
     int64_t dims[3];
 
@@ -126,6 +127,9 @@ static void finish_with_exit(const struct onnx_models *models, struct onnx_graph
     if (stage > 0 && onnx_exits_carry_logits(exits)) {
         carry.logits = onnx_graph_input(graph, "previous_logits", logits_dims, 2);
     }
+    if (stage > 0 && onnx_exits_carry_heads(exits)) {
+        carry.heads = onnx_graph_input(graph, "previous_heads", heads_dims, 3);
+    }
     const struct onnx_exits_answer answer = answer_at(models, graph, stage, stream, &carry);
     stream_dims(models, dims);
     onnx_graph_output(graph, "next_hidden_states", stream, dims, 3);
@@ -133,6 +137,10 @@ static void finish_with_exit(const struct onnx_models *models, struct onnx_graph
     put_score(graph, "exit_gate", answer.score);
     if (onnx_exits_carry_mass(exits) && stage + 1 < exits->config->count) {
         onnx_graph_output(graph, "next_mass", carry.mass, mass_dims, 2);
+    }
+    if (onnx_exits_carry_heads(exits) && stage + 1 < exits->config->count) {
+        const int64_t next_dims[] = {ONNX_ANY, stage + 1, K};
+        onnx_graph_output(graph, "next_heads", carry.heads, next_dims, 3);
     }
 }
 

@@ -10,7 +10,7 @@
  * A gate's value is its score, which is compared with thresholds of docs/export.md; without gates it
  * is the largest probability. Where scores follow from earlier gates, stages also have mass and
  * next_mass [n, 1]; where heads see the one before, previous_logits [n, K], which is exit_logits of
- * the stage before.
+ * the stage before; where exits answer from all heads so far, previous_heads [n, s, K] and next_heads.
  *
  * Threads: any.
  */

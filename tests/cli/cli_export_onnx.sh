@@ -39,3 +39,5 @@ exported hidden 0.4 --set exit_loss=palbert --set num_hidden_layers=4 --set exit
 exported shared 0.05 --set exit_loss=berxit
 exported boosted 0.05 --set exit_loss=boosted
 exported ponder 0.05 --set exit_loss=pondernet
+exported ensemble 0.05 --set exit_loss=zero_time_waste --set num_hidden_layers=4
+exported cascaded 0.4 --set exit_loss=zero_time_waste --set exit_gate=none

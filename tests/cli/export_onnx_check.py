@@ -65,8 +65,8 @@ def run_stages(stages, pixels):
         if s + 1 < len(stages):
             found[f"exit_{s + 1}_logits"], found[f"exit_{s + 1}_gate"] = out["exit_logits"], out["exit_gate"]
             last = {"hidden_states": out["next_hidden_states"], "previous_logits": out["exit_logits"]}
-            if "next_mass" in out:
-                last["mass"] = out["next_mass"]
+            last.update({name: out[given] for name, given in (("mass", "next_mass"), ("previous_heads", "next_heads"))
+                         if given in out})
         else:
             found["logits"] = out["logits"]
     return found

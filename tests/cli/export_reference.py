@@ -114,13 +114,19 @@ def exits(folder, spec, states, lambda_index=0):
     """Logits and score of every exit."""
     tensors = load_file(os.path.join(folder, "exits.safetensors"))
     of_set = Weights(tensors, spec["lambdas"][lambda_index]["prefix"])
-    epsilon, mass, answers = spec["layer_norm_eps"], 1.0, []
+    epsilon, mass, answers, heads = spec["layer_norm_eps"], 1.0, [], []
     for exit in spec["exits"][:-1]:
         pooled = pool(states[exit["layer"] - 1], spec["pooling"])
         w = of_set.under(exit["prefix"])
         z = head(w, spec, pooled, epsilon)
-        if spec["head"]["joined"] == "boosted" and answers:
-            z = z + spec["head"]["boost"] * answers[-1][0]
+        if spec["head"]["joined"] == "boosted" and heads:
+            z = z + spec["head"]["boost"] * heads[-1]
+        if spec["head"]["joined"] == "cascaded" and heads:
+            z = z + w.norm("cascade.norm", heads[-1], epsilon) @ w.get("cascade.weight").T
+        heads.append(z)
+        if spec["gate"]["kind"] == "ensemble":
+            shares = np.exp(w.get("ensemble.weight").ravel())
+            z = sum(share * np.log(softmax(h)) for share, h in zip(shares, heads)) / len(heads) + w.get("ensemble.bias")
         score = spec["gate"]["score"]
         if score == "max_prob":
             value = softmax(z).max(-1)

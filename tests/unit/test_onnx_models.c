@@ -326,6 +326,18 @@ START_TEST(stages__hand_on_what_scores_and_heads_need)
     expect_graph(proto);
     ck_assert_str_eq(inputs_of(proto), "hidden_states [n, 10, 12]; previous_logits [n, 5]; ");
     free_model(proto);
+    boosted.heads = EXITS_HEADS_CASCADED;
+    boosted.gate = EXITS_GATE_ENSEMBLE;
+    open_models(&vit, &boosted);
+    models.exits.score = EXITS_SCORE_MAX_PROB;
+    proto = read_stage(0);
+    ck_assert_str_eq(outputs_of(proto), "next_hidden_states [n, 10, 12]; exit_logits [n, 5]; "
+                                        "exit_gate [n]; next_heads [n, 1, 5]; ");
+    free_model(proto);
+    proto = read_stage(1);
+    expect_graph(proto);
+    ck_assert_str_eq(inputs_of(proto), "hidden_states [n, 10, 12]; previous_heads [n, 1, 5]; ");
+    free_model(proto);
 }
 END_TEST
 
@@ -346,8 +358,9 @@ START_TEST(all__can_be_made_of_every_kind)
             config.gate = (enum exits_gate_kind)gate;
             open_models(gate % 2 == 0 ? &vit : &mean, &config);
             for (int score = EXITS_SCORE_HAZARD; score <= EXITS_SCORE_CUMULATIVE; score++) {
-                models.exits.score =
-                    gate == EXITS_GATE_NONE ? EXITS_SCORE_MAX_PROB : (enum exits_score)score;
+                models.exits.score = !exits_gate_decides((enum exits_gate_kind)gate)
+                                         ? EXITS_SCORE_MAX_PROB
+                                         : (enum exits_score)score;
                 models.exits.form = head % 2 == 0 ? EXITS_HAZARD : EXITS_DIRECT;
                 Onnx__ModelProto *proto = read_all();
                 expect_graph(proto);
