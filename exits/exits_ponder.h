@@ -10,7 +10,8 @@
  * arXiv:2107.05407) writes the first, with lambda 0; PALBERT (N. Balagansky and D. Gavrilov, NeurIPS
  * 2022, arXiv:2204.03276) says the same and its code computes the second, since the library's
  * function takes its arguments the other way round. The end takes all mass that is left in both
- * P and Q, so that they sum to 1; PALBERT's code leaves some out.
+ * P and Q, so that they sum to 1; PALBERT's code leaves some out. Its gate reads the streams of two
+ * layers and their position; here, as elsewhere, that of its own exit.
  *
  * The gradient by the heads is P_l that of CE_l: weights of their losses (exits_weight_jei(), with the
  * floor 0). On a frozen backbone, whose end is good from the first step, that ends badly: gates close

@@ -33,6 +33,22 @@ check_run gate.boosted --set exit_loss=boosted --set exit_gate=mlp
 check_run means --set exit_gradient=equilibrium
 same "different states" "$(sort -u states | wc -l)" "$(wc -l <states)"
 
+# Weights that follow the step are those of the step after a resume, too.
+for method in layerskip ee_llm berxit; do
+    for steps in 29 -1; do # in the middle of the third stage
+        # shellcheck disable=SC2086
+        train_well 1 stopped.$method $short --set exit_loss=$method --set exit_curriculum=rotational \
+            --max-steps $steps
+    done
+    # shellcheck disable=SC2086
+    train_well 1 whole.$method $short --set exit_loss=$method --set exit_curriculum=rotational
+    same "state of $method after a resume" "$(hash_of stopped.$method)" "$(hash_of whole.$method)"
+done
+
+# shellcheck disable=SC2086
+train_well 1 cosine $short --set exit_loss=ee_llm --set exit_ramp=cosine
+[ "$(hash_of cosine)" != "$(hash_of ee_llm)" ] || fail "the ramp of ee_llm does not follow the steps"
+
 # What cannot be is refused.
 # refused WORDS ARGUMENT...
 refused() {
