@@ -197,6 +197,9 @@ static enum err tradeoff(const struct report_source *source, const struct axis *
     report_text_add(&figure.about, "%s", about);
     report_text_add(&figure.commands, "set xlabel \"%s\\n\"\nset ylabel 'test accuracy, %%'\n",
                     axis->name);
+    if (axis->is_time) {
+        report_text_add(&figure.commands, "set xrange [0:*]\n");
+    }
     if (near) {
         add_window(source, &figure.commands);
     }
