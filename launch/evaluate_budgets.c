@@ -119,15 +119,24 @@ void evaluate_shorten(struct jdoc *results)
     }
 }
 
+/* Whether any policy of this row keeps any budget that is printed. */
+static bool is_told(const struct evaluation *evaluation, int row)
+{
+    const struct evaluate_best *bests = evaluation->bests + row * evaluation->budgets.count;
+
+    for (int b = 0; b < evaluation->budgets.count && b < PRINTED_BUDGETS; b++) {
+        if (bests[b].is_there) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void print_row(const struct evaluation *evaluation, const char *name, int row)
 {
     const struct evaluate_best *bests = evaluation->bests + row * evaluation->budgets.count;
-    bool is_any = false;
 
-    for (int b = 0; b < evaluation->budgets.count && b < PRINTED_BUDGETS; b++) {
-        is_any = is_any || bests[b].is_there;
-    }
-    if (!is_any) {
+    if (!is_told(evaluation, row)) {
         return;
     }
     printf("  %-10s", name);
@@ -143,14 +152,14 @@ static void print_row(const struct evaluation *evaluation, const char *name, int
 
 static void print_bests(const struct evaluation *evaluation)
 {
-    if (evaluation->budgets.count == 0) {
+    if (!is_told(evaluation, EVALUATE_STATIC)) {
         return;
     }
     printf("\n  accuracy at");
     for (int b = 0; b < evaluation->budgets.count && b < PRINTED_BUDGETS; b++) {
         printf("%s%6g %%", b == 0 ? "" : "  ", 100 * evaluation->budgets.values[b]);
     }
-    printf("  of the multiply-adds\n");
+    printf("  of all multiply-adds; the rest is in results.json\n");
     print_row(evaluation, "one exit", EVALUATE_STATIC);
     print_row(evaluation, "random", EVALUATE_RANDOM);
     for (int r = 0; r < EXITS_RULE_COUNT; r++) {

@@ -64,9 +64,26 @@ for rule in max_prob margin entropy patience gate q_exit window conformal confor
 done
 [ "$(count '"budget_unit":"ms"')" -ge 20 ] || fail "no budgets in milliseconds"
 [ "$(count '"ms_per_sample":null')" -eq 2 ] || fail "not only the oracle was not timed: $(count '"ms_per_sample":null')"
+[ "$(count '"kept":true')" -ge 20 ] || fail "no promises"
+[ "$(count '"kept":false')" -eq 0 ] || fail "a conformal rule broke its promise"
 grep -q '"reliability"' all/summary.json || fail "no reliability in the summary"
 grep -q '"promises"\|"policies"\|"baselines"\|"evaluation"' all/summary.json &&
     fail "the summary has what is for results.json"
+# Other scores of gates, and none at all.
+for method in palbert linear; do
+    # shellcheck disable=SC2086
+    train_well 1 $method $short_all --set exit_loss=$method
+    same_choices $method/results.json $method
+done
+grep -q '"rule":"gate","solver"' linear/results.json && fail "policies of gates without gates"
+grep -q '"rule":"q_exit","solver"' palbert/results.json || fail "no Q-exit of PALBERT"
+
+# A budget that nothing keeps.
+# shellcheck disable=SC2086
+train_well 1 low $short --set eval_budgets=[0.01]
+grep -q '"rule":"gate","solver":"learned"' low/results.json || fail "no learned gates without budgets"
+grep -q '"budget":' low/results.json && fail "a policy for a budget that nothing keeps"
+grep -q 'accuracy at' low.out && fail "a table of budgets that nothing keeps"
 
 for checkpoint in jei/checkpoint-*; do
     "$offramp" verify "$checkpoint" >said 2>&1 || fail "$(cat said)"
