@@ -4,7 +4,7 @@
  *      DIR/exits.json                always: layers, kinds, costs, thresholds; docs/export.md
  *      DIR/config.json               hf: the backbone as `transformers` loads it
  *      DIR/model.safetensors         hf
- *      DIR/preprocessor_config.json  hf: how its images are made, if the settings say so
+ *      DIR/preprocessor_config.json  hf: how its images are made; of texts absent
  *      DIR/exits.safetensors         hf: heads and gates
  *      DIR/onnx/all_exits.onnx       onnx
  *      DIR/onnx/stage_<s>.onnx       onnx: the layers up to exit s + 1, or to the end

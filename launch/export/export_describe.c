@@ -75,6 +75,7 @@ static void describe_exits(const struct export_source *source,
     }
     jdoc_set(doc, "exits", exits);
     jdoc_set_int(doc, "full_macs", full[0]);
+    jdoc_set_int(doc, "macs_tokens", shape.tokens);
 }
 
 static enum err describe_lambdas(const struct export_source *source, const struct export_sets *sets,
@@ -141,7 +142,8 @@ static void describe_network(const struct export_source *source, struct jdoc *do
     jdoc_set_int(doc, "format_version", EXPORT_FORMAT_VERSION);
     jdoc_set_text(doc, "offramp_version", OFFRAMP_VERSION);
     jdoc_set_int(doc, "step", source->step);
-    jdoc_set_text(doc, "model_type", "vit");
+    jdoc_set_text(doc, "model_type",
+                  model_config_family(model) == MODEL_FAMILY_BERT ? "bert" : "vit");
     jdoc_set_int(doc, "num_labels", model->num_labels);
     jdoc_set_int(doc, "hidden_size", model->hidden_size);
     jdoc_set_text(doc, "pooling", model->pooling == MODEL_POOLING_CLS ? "cls" : "mean");
@@ -179,7 +181,7 @@ enum err export_describe_images(const struct export_source *source, char **text_
     struct jdoc *doc = NULL;
 
     *text_out = NULL;
-    if (options->image_mean.count == 0) {
+    if (model->embedding != MODEL_EMBEDDING_PATCHES || options->image_mean.count == 0) {
         return ERR_OK;
     }
     doc = jdoc_object();

@@ -25,8 +25,7 @@ ERR_MUST_CHECK enum err export_describe(const struct export_source *source,
                                         size_t file_count, char **text_out);
 
 /*
- * preprocessor_config.json, as ViTImageProcessor reads it; NULL where images are normalised by what
- * was measured on the training set, which no file has. The caller frees *text_out.
+ * preprocessor_config.json, as ViTImageProcessor reads it; NULL of texts. The caller frees *text_out.
  * Errors: ERR_NO_MEMORY.
  */
 ERR_MUST_CHECK enum err export_describe_images(const struct export_source *source, char **text_out);

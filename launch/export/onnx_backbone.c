@@ -11,24 +11,36 @@ static const double ONE_OVER_SQRT_2 = 0.70710678118654752;
 static const double SQRT_2_OVER_PI = 0.79788456080286536;
 static const double CUBIC = 0.044715;
 
+/* Of a score, so that its probability is 0. */
+static const float FAR_BELOW = 1e30F;
+
 enum { PART_BYTES = 64 };
+
+static bool is_text(const struct model_config *config)
+{
+    return config->embedding == MODEL_EMBEDDING_TOKENS;
+}
 
 enum err onnx_backbone_check(const struct model_config *config)
 {
-    if (config->embedding != MODEL_EMBEDDING_PATCHES || config->norm != MODEL_NORM_PRE ||
-        config->mask != MODEL_MASK_NONE) {
-        return ERR_FAIL(ERR_CONFIG, "the backbone is no ViT: no other one can be exported");
-    }
-    if (model_config_tokens(config) != model_config_patches(config) + 1) {
+    const enum model_family family = model_config_family(config);
+
+    if ((family != MODEL_FAMILY_VIT && family != MODEL_FAMILY_BERT) ||
+        config->has_distillation_token) {
         return ERR_FAIL(ERR_CONFIG,
-                        "the backbone has %" PRId64 " tokens for %" PRId64
-                        " patches: one more, the class token, can be exported",
-                        model_config_tokens(config), model_config_patches(config));
+                        "the backbone is neither a ViT nor a BERT: no other one can be exported");
     }
     if (config->pooling != MODEL_POOLING_CLS && config->pooling != MODEL_POOLING_MEAN) {
         return ERR_FAIL(ERR_CONFIG, "the backbone's pooling is neither cls nor mean");
     }
     return ERR_OK;
+}
+
+void onnx_backbone_stream_dims(const struct onnx_backbone *backbone, int64_t dims[3])
+{
+    dims[0] = ONNX_ANY;
+    dims[1] = is_text(backbone->config) ? ONNX_TOKENS : model_config_tokens(backbone->config);
+    dims[2] = backbone->config->hidden_size;
 }
 
 /* A tensor of model_tensors.def; those outside the layers ignore `layer`. */
@@ -116,10 +128,11 @@ onnx_value onnx_backbone_gelu(struct onnx_graph *graph, const char *name, onnx_v
     return ONNX_OP(graph, name, "Mul", half, gain);
 }
 
-static onnx_value embed_patches(struct onnx_graph *graph, const struct onnx_backbone *backbone,
-                                onnx_value pixel_values)
+static onnx_value embed_patches(struct onnx_graph *graph, const struct onnx_backbone *backbone)
 {
     const struct model_config *config = backbone->config;
+    const int64_t dims[] = {ONNX_ANY, config->num_channels, config->image_size, config->image_size};
+    const onnx_value pixel_values = onnx_graph_input(graph, "pixel_values", dims, 4);
     const int64_t D = config->hidden_size, P = config->patch_size, C = config->num_channels;
     const int64_t T = model_config_tokens(config), sides[] = {P, P};
     const int64_t patch_dims[] = {D, C, P, P}, cls_dims[] = {1, 1, D}, position_dims[] = {1, T, D};
@@ -152,11 +165,63 @@ static onnx_value embed_patches(struct onnx_graph *graph, const struct onnx_back
                                      position_dims, 3));
 }
 
-onnx_value onnx_backbone_embed(struct onnx_graph *graph, const struct onnx_backbone *backbone,
-                               onnx_value pixel_values)
+/* All tokens are of the first type. */
+static onnx_value embed_tokens(struct onnx_graph *graph, const struct onnx_backbone *backbone)
 {
-    return embed_patches(graph, backbone,
-                         pixel_values); /* the one embedding of onnx_backbone_check() */
+    const struct model_config *config = backbone->config;
+    const int64_t D = config->hidden_size, dims[] = {ONNX_ANY, ONNX_TOKENS};
+    const int64_t word_dims[] = {config->vocab_size, D};
+    const int64_t position_dims[] = {config->max_position_embeddings, D};
+    const onnx_value ids = onnx_graph_input_ints(graph, "input_ids", dims, 2);
+    const onnx_value zero = onnx_graph_shape(graph, (const int64_t[]){0}, 1);
+
+    onnx_graph_scope(graph, "embeddings");
+    const onnx_value words =
+        onnx_graph_weight(graph, "words.weight", tensor(backbone, MODEL_words, 0), word_dims, 2);
+    const onnx_value rows = ONNX_OP(graph, "words", "Gather", words, ids);
+    const onnx_value count = ONNX_OP(graph, "positions.count", "Shape", ids);
+    onnx_graph_int(graph, "start", 1);
+    onnx_graph_int(graph, "end", 2);
+    const onnx_value all = onnx_graph_weight(
+        graph, "positions.weight", tensor(backbone, MODEL_token_positions, 0), position_dims, 2);
+    const onnx_value positions = ONNX_OP(graph, "positions", "Slice", all, zero, count, zero);
+    const onnx_value placed = ONNX_OP(graph, "placed", "Add", rows, positions);
+    const onnx_value type =
+        onnx_graph_weight(graph, "type", tensor(backbone, MODEL_types, 0), &D, 1);
+    const onnx_value sum = ONNX_OP(graph, "sum", "Add", placed, type);
+
+    return onnx_backbone_norm(graph, "norm", sum, tensor(backbone, MODEL_embed_gain, 0),
+                              tensor(backbone, MODEL_embed_bias, 0), D, config->layer_norm_eps);
+}
+
+onnx_value onnx_backbone_embed(struct onnx_graph *graph, const struct onnx_backbone *backbone)
+{
+    return is_text(backbone->config) ? embed_tokens(graph, backbone)
+                                     : embed_patches(graph, backbone);
+}
+
+struct onnx_backbone_mask onnx_backbone_mask(struct onnx_graph *graph,
+                                             const struct onnx_backbone *backbone)
+{
+    const int64_t dims[] = {ONNX_ANY, ONNX_TOKENS};
+    struct onnx_backbone_mask mask = {0};
+
+    if (!is_text(backbone->config)) {
+        return mask;
+    }
+    const onnx_value input = onnx_graph_input_ints(graph, "attention_mask", dims, 2);
+    onnx_graph_scope(graph, "mask");
+    const onnx_value there = ONNX_OP(graph, "there", "Cast", input);
+    onnx_graph_int(graph, "to", ONNX_FLOAT32);
+    const onnx_value absent = /* 0, or -1 */
+        ONNX_OP(graph, "absent", "Sub", there, onnx_graph_scalar(graph, 1));
+    const onnx_value far =
+        ONNX_OP(graph, "far_below", "Mul", absent, onnx_graph_scalar(graph, FAR_BELOW));
+    mask.scores = ONNX_OP(graph, "scores", "Unsqueeze", far,
+                          onnx_graph_shape(graph, (const int64_t[]){1, 2}, 2));
+    mask.rows = ONNX_OP(graph, "rows", "Unsqueeze", there,
+                        onnx_graph_shape(graph, (const int64_t[]){2}, 1));
+    return mask;
 }
 
 /* [n, rows, D] -> [n, H, rows, D / H], or with `for_keys` [n, H, D / H, rows]. */
@@ -178,7 +243,8 @@ static onnx_value split_heads(struct onnx_graph *graph, const struct model_confi
 
 /* Queries of `rows`, keys and values of `all`; both normed. */
 static onnx_value attend(struct onnx_graph *graph, const struct onnx_backbone *backbone,
-                         int64_t layer, onnx_value rows, onnx_value all)
+                         int64_t layer, onnx_value rows, onnx_value all,
+                         const struct onnx_backbone_mask *mask)
 {
     const struct model_config *config = backbone->config;
     const int64_t D = config->hidden_size, H = config->num_attention_heads;
@@ -195,8 +261,10 @@ static onnx_value attend(struct onnx_graph *graph, const struct onnx_backbone *b
     const onnx_value products =
         ONNX_OP(graph, "products", "MatMul", split_heads(graph, config, "query", query, false),
                 split_heads(graph, config, "key", key, true));
-    const onnx_value scores =
-        ONNX_OP(graph, "scores", "Mul", products, onnx_graph_scalar(graph, scale));
+    onnx_value scores = ONNX_OP(graph, "scores", "Mul", products, onnx_graph_scalar(graph, scale));
+    if (mask->scores != NULL) {
+        scores = ONNX_OP(graph, "scores.masked", "Add", scores, mask->scores);
+    }
     const onnx_value probabilities = ONNX_OP(graph, "probabilities", "Softmax", scores);
     onnx_graph_int(graph, "axis", -1);
     const onnx_value context = ONNX_OP(graph, "context", "MatMul", probabilities,
@@ -216,44 +284,100 @@ static onnx_value take_first_row(struct onnx_graph *graph, const char *name, onn
                    onnx_graph_shape(graph, (const int64_t[]){1}, 1));
 }
 
-static onnx_value layer_pre_norm(struct onnx_graph *graph, const struct onnx_backbone *backbone,
-                                 int64_t layer, onnx_value stream)
+/* The MLP of a layer, in its scope. */
+static onnx_value think(struct onnx_graph *graph, const struct onnx_backbone *backbone,
+                        int64_t layer, onnx_value input)
 {
     const struct model_config *config = backbone->config;
     const int64_t D = config->hidden_size, F = config->intermediate_size;
-    const bool is_cls_only =
-        config->pooling == MODEL_POOLING_CLS && layer == config->num_hidden_layers - 1;
+    const onnx_value wide =
+        onnx_backbone_linear(graph, "up", input, tensor(backbone, MODEL_up_weight, layer),
+                             tensor(backbone, MODEL_up_bias, layer), F, D);
+
+    return onnx_backbone_linear(
+        graph, "down", onnx_backbone_gelu(graph, "gelu", wide, config->hidden_act),
+        tensor(backbone, MODEL_down_weight, layer), tensor(backbone, MODEL_down_bias, layer), D, F);
+}
+
+static onnx_value norm1(struct onnx_graph *graph, const struct onnx_backbone *backbone,
+                        int64_t layer, onnx_value input)
+{
+    const struct model_config *config = backbone->config;
+
+    return onnx_backbone_norm(graph, "norm", input, tensor(backbone, MODEL_norm1_gain, layer),
+                              tensor(backbone, MODEL_norm1_bias, layer), config->hidden_size,
+                              config->layer_norm_eps);
+}
+
+static onnx_value norm2(struct onnx_graph *graph, const struct onnx_backbone *backbone,
+                        int64_t layer, onnx_value input)
+{
+    const struct model_config *config = backbone->config;
+
+    return onnx_backbone_norm(graph, "norm", input, tensor(backbone, MODEL_norm2_gain, layer),
+                              tensor(backbone, MODEL_norm2_bias, layer), config->hidden_size,
+                              config->layer_norm_eps);
+}
+
+static onnx_value layer_pre_norm(struct onnx_graph *graph, const struct onnx_backbone *backbone,
+                                 int64_t layer, onnx_value stream,
+                                 const struct onnx_backbone_mask *mask)
+{
+    const struct model_config *config = backbone->config;
+    const bool is_cls_only = !is_text(config) && config->pooling == MODEL_POOLING_CLS &&
+                             layer == config->num_hidden_layers - 1;
 
     onnx_graph_scope(graph, "layer.%" PRId64 ".attention", layer);
-    const onnx_value all =
-        onnx_backbone_norm(graph, "norm", stream, tensor(backbone, MODEL_norm1_gain, layer),
-                           tensor(backbone, MODEL_norm1_bias, layer), D, config->layer_norm_eps);
+    const onnx_value all = norm1(graph, backbone, layer, stream);
     const onnx_value normed_rows = is_cls_only ? take_first_row(graph, "norm.cls", all) : all;
     const onnx_value rows = is_cls_only ? take_first_row(graph, "cls", stream) : stream;
-    const onnx_value attended = attend(graph, backbone, layer, normed_rows, all);
+    const onnx_value attended = attend(graph, backbone, layer, normed_rows, all, mask);
     const onnx_value middle = ONNX_OP(graph, "stream", "Add", rows, attended);
 
     onnx_graph_scope(graph, "layer.%" PRId64 ".mlp", layer);
-    const onnx_value normed =
-        onnx_backbone_norm(graph, "norm", middle, tensor(backbone, MODEL_norm2_gain, layer),
-                           tensor(backbone, MODEL_norm2_bias, layer), D, config->layer_norm_eps);
-    const onnx_value wide =
-        onnx_backbone_linear(graph, "up", normed, tensor(backbone, MODEL_up_weight, layer),
-                             tensor(backbone, MODEL_up_bias, layer), F, D);
-    const onnx_value down = onnx_backbone_linear(
-        graph, "down", onnx_backbone_gelu(graph, "gelu", wide, config->hidden_act),
-        tensor(backbone, MODEL_down_weight, layer), tensor(backbone, MODEL_down_bias, layer), D, F);
-    return ONNX_OP(graph, "stream", "Add", middle, down);
+    const onnx_value thought = think(graph, backbone, layer, norm2(graph, backbone, layer, middle));
+    return ONNX_OP(graph, "stream", "Add", middle, thought);
+}
+
+static onnx_value layer_post_norm(struct onnx_graph *graph, const struct onnx_backbone *backbone,
+                                  int64_t layer, onnx_value stream,
+                                  const struct onnx_backbone_mask *mask)
+{
+    onnx_graph_scope(graph, "layer.%" PRId64 ".attention", layer);
+    const onnx_value attended = attend(graph, backbone, layer, stream, stream, mask);
+    const onnx_value joined = ONNX_OP(graph, "stream", "Add", stream, attended);
+    const onnx_value middle = norm1(graph, backbone, layer, joined);
+
+    onnx_graph_scope(graph, "layer.%" PRId64 ".mlp", layer);
+    const onnx_value thought = think(graph, backbone, layer, middle);
+    return norm2(graph, backbone, layer, ONNX_OP(graph, "stream", "Add", middle, thought));
 }
 
 onnx_value onnx_backbone_layer(struct onnx_graph *graph, const struct onnx_backbone *backbone,
-                               int64_t layer, onnx_value stream)
+                               int64_t layer, onnx_value stream,
+                               const struct onnx_backbone_mask *mask)
 {
-    return layer_pre_norm(graph, backbone, layer, stream); /* as for the embedding */
+    return backbone->config->norm == MODEL_NORM_POST
+               ? layer_post_norm(graph, backbone, layer, stream, mask)
+               : layer_pre_norm(graph, backbone, layer, stream, mask);
+}
+
+/* Of the tokens that are there. */
+static onnx_value mean_of_tokens(struct onnx_graph *graph, onnx_value stream,
+                                 const struct onnx_backbone_mask *mask)
+{
+    const onnx_value axis = onnx_graph_shape(graph, (const int64_t[]){1}, 1);
+    const onnx_value there = ONNX_OP(graph, "there", "Mul", stream, mask->rows);
+    const onnx_value sum = ONNX_OP(graph, "sum", "ReduceSum", there, axis);
+    onnx_graph_int(graph, "keepdims", 0);
+    const onnx_value count = ONNX_OP(graph, "count", "ReduceSum", mask->rows, axis);
+    onnx_graph_int(graph, "keepdims", 0);
+
+    return ONNX_OP(graph, "pooled", "Div", sum, count);
 }
 
 onnx_value onnx_backbone_pool(struct onnx_graph *graph, const struct onnx_backbone *backbone,
-                              onnx_value stream)
+                              onnx_value stream, const struct onnx_backbone_mask *mask)
 {
     const int64_t T = model_config_tokens(backbone->config);
 
@@ -261,6 +385,9 @@ onnx_value onnx_backbone_pool(struct onnx_graph *graph, const struct onnx_backbo
         const onnx_value row = take_first_row(graph, "cls", stream);
         return ONNX_OP(graph, "pooled", "Squeeze", row,
                        onnx_graph_shape(graph, (const int64_t[]){1}, 1));
+    }
+    if (is_text(backbone->config)) {
+        return mean_of_tokens(graph, stream, mask);
     }
     const onnx_value patches =
         ONNX_OP(graph, "patches", "Slice", stream, onnx_graph_shape(graph, (const int64_t[]){1}, 1),
@@ -277,9 +404,12 @@ onnx_value onnx_backbone_classify(struct onnx_graph *graph, const struct onnx_ba
 {
     const struct model_config *config = backbone->config;
 
-    const onnx_value normed = onnx_backbone_norm(
-        graph, "norm", pooled, tensor(backbone, MODEL_final_gain, 0),
-        tensor(backbone, MODEL_final_bias, 0), config->hidden_size, config->layer_norm_eps);
+    onnx_value normed = pooled;
+    if (config->norm == MODEL_NORM_PRE) {
+        normed = onnx_backbone_norm(graph, "norm", pooled, tensor(backbone, MODEL_final_gain, 0),
+                                    tensor(backbone, MODEL_final_bias, 0), config->hidden_size,
+                                    config->layer_norm_eps);
+    }
     return onnx_backbone_linear(
         graph, "classifier", normed, tensor(backbone, MODEL_class_weight, 0),
         tensor(backbone, MODEL_class_bias, 0), config->num_labels, config->hidden_size);

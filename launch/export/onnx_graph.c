@@ -161,7 +161,7 @@ void onnx_graph_scope(struct onnx_graph *graph, const char *format, ...)
 
 static Onnx__TensorShapeProto *make_shape(struct onnx_graph *graph, const int64_t dims[], int rank)
 {
-    static char samples[] = "n";
+    static char samples[] = "n", tokens[] = "tokens";
     Onnx__TensorShapeProto *shape = take(graph, sizeof(*shape));
 
     if (shape == NULL) {
@@ -174,9 +174,9 @@ static Onnx__TensorShapeProto *make_shape(struct onnx_graph *graph, const int64_
             return NULL;
         }
         onnx__tensor_shape_proto__dimension__init(dim);
-        if (dims[d] == ONNX_ANY) {
+        if (dims[d] < 0) {
             dim->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
-            dim->dim_param = samples;
+            dim->dim_param = dims[d] == ONNX_TOKENS ? tokens : samples;
         } else {
             dim->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
             dim->dim_value = dims[d];
@@ -187,7 +187,7 @@ static Onnx__TensorShapeProto *make_shape(struct onnx_graph *graph, const int64_
 }
 
 static Onnx__ValueInfoProto *make_info(struct onnx_graph *graph, const char *name,
-                                       const int64_t dims[], int rank)
+                                       int32_t data_type, const int64_t dims[], int rank)
 {
     Onnx__ValueInfoProto *info = take(graph, sizeof(*info));
     Onnx__TypeProto *type = take(graph, sizeof(*type));
@@ -200,7 +200,7 @@ static Onnx__ValueInfoProto *make_info(struct onnx_graph *graph, const char *nam
     onnx__type_proto__init(type);
     onnx__type_proto__tensor__init(tensor);
     tensor->has_elem_type = 1;
-    tensor->elem_type = FLOAT32;
+    tensor->elem_type = data_type;
     tensor->shape = make_shape(graph, dims, rank);
     type->value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
     type->tensor_type = tensor;
@@ -209,13 +209,25 @@ static Onnx__ValueInfoProto *make_info(struct onnx_graph *graph, const char *nam
     return info;
 }
 
-onnx_value onnx_graph_input(struct onnx_graph *graph, const char *name, const int64_t dims[],
-                            int rank)
+static onnx_value add_input(struct onnx_graph *graph, const char *name, int32_t data_type,
+                            const int64_t dims[], int rank)
 {
-    Onnx__ValueInfoProto *info = make_info(graph, name, dims, rank);
+    Onnx__ValueInfoProto *info = make_info(graph, name, data_type, dims, rank);
 
     APPEND(graph, graph->graph.n_input, graph->graph.input, info);
     return info == NULL ? "" : info->name;
+}
+
+onnx_value onnx_graph_input(struct onnx_graph *graph, const char *name, const int64_t dims[],
+                            int rank)
+{
+    return add_input(graph, name, FLOAT32, dims, rank);
+}
+
+onnx_value onnx_graph_input_ints(struct onnx_graph *graph, const char *name, const int64_t dims[],
+                                 int rank)
+{
+    return add_input(graph, name, INT64, dims, rank);
 }
 
 /* The value keeps its own name, by which nodes know it: a node that does nothing gives it the other. */
@@ -224,7 +236,8 @@ void onnx_graph_output(struct onnx_graph *graph, const char *name, onnx_value va
 {
     onnx_graph_scope(graph, "%s", "");
     ONNX_OP(graph, name, "Identity", value);
-    APPEND(graph, graph->graph.n_output, graph->graph.output, make_info(graph, name, dims, rank));
+    APPEND(graph, graph->graph.n_output, graph->graph.output,
+           make_info(graph, name, FLOAT32, dims, rank));
 }
 
 onnx_value onnx_graph_op(struct onnx_graph *graph, const char *name, const char *type,

@@ -23,8 +23,11 @@
 
 enum { ONNX_OPSET = 17, ONNX_IR_VERSION = 8, ONNX_RANK_MAX = 4 };
 
-/* A dimension that is told when the model runs: samples. */
-enum { ONNX_ANY = -1 };
+/* Dimensions that are told when the model runs: samples, and tokens of the longest text. */
+enum { ONNX_ANY = -1, ONNX_TOKENS = -2 };
+
+/* What nodes are told of a type by. */
+enum { ONNX_FLOAT32 = 1 };
 
 struct onnx_graph;
 typedef const char *onnx_value;
@@ -41,6 +44,8 @@ void onnx_graph_scope(struct onnx_graph *graph, const char *format, ...)
 /* float32 tensors that come in and go out, `name` as it is; `value` is what is given out under it. */
 onnx_value onnx_graph_input(struct onnx_graph *graph, const char *name, const int64_t dims[],
                             int rank);
+onnx_value onnx_graph_input_ints(struct onnx_graph *graph, const char *name, const int64_t dims[],
+                                 int rank); /* int64 */
 void onnx_graph_output(struct onnx_graph *graph, const char *name, onnx_value value,
                        const int64_t dims[], int rank);
 

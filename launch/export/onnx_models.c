@@ -33,22 +33,6 @@ static void describe(const struct onnx_models *models, struct onnx_graph *graph)
     onnx_graph_metadata(graph, "offramp.version", OFFRAMP_VERSION);
 }
 
-static onnx_value add_pixels(const struct onnx_models *models, struct onnx_graph *graph)
-{
-    const struct model_config *config = models->backbone.config;
-    const int64_t dims[] = {ONNX_ANY, config->num_channels, config->image_size, config->image_size};
-
-    return onnx_graph_input(graph, "pixel_values", dims, 4);
-}
-
-/* [n, T, D] */
-static void stream_dims(const struct onnx_models *models, int64_t dims[3])
-{
-    dims[0] = ONNX_ANY;
-    dims[1] = model_config_tokens(models->backbone.config);
-    dims[2] = models->backbone.config->hidden_size;
-}
-
 static void put_logits(const struct onnx_models *models, struct onnx_graph *graph, const char *name,
                        onnx_value logits)
 {
@@ -66,19 +50,20 @@ static void put_score(struct onnx_graph *graph, const char *name, onnx_value sco
 
 static struct onnx_exits_answer answer_at(const struct onnx_models *models,
                                           struct onnx_graph *graph, int exit, onnx_value stream,
+                                          const struct onnx_backbone_mask *mask,
                                           struct onnx_exits_carry *carry)
 {
     onnx_graph_scope(graph, "exit.%d", exit + 1);
     return onnx_exits_add(graph, &models->exits, exit,
-                          onnx_backbone_pool(graph, &models->backbone, stream), carry);
+                          onnx_backbone_pool(graph, &models->backbone, stream, mask), carry);
 }
 
 static onnx_value classify(const struct onnx_models *models, struct onnx_graph *graph,
-                           onnx_value stream)
+                           onnx_value stream, const struct onnx_backbone_mask *mask)
 {
     onnx_graph_scope(graph, "final");
     return onnx_backbone_classify(graph, &models->backbone,
-                                  onnx_backbone_pool(graph, &models->backbone, stream));
+                                  onnx_backbone_pool(graph, &models->backbone, stream, mask));
 }
 
 enum err onnx_models_all(const struct onnx_models *models, struct onnx_graph **graph_out)
@@ -92,15 +77,16 @@ enum err onnx_models_all(const struct onnx_models *models, struct onnx_graph **g
 
     ERR_TRY(onnx_graph_open("all_exits", "a backbone, and what all its exits say", &graph));
     describe(models, graph);
-    onnx_value stream = onnx_backbone_embed(graph, &models->backbone, add_pixels(models, graph));
+    onnx_value stream = onnx_backbone_embed(graph, &models->backbone);
+    const struct onnx_backbone_mask mask = onnx_backbone_mask(graph, &models->backbone);
     for (int64_t layer = 0; layer < models->backbone.config->num_hidden_layers; layer++) {
-        stream = onnx_backbone_layer(graph, &models->backbone, layer, stream);
+        stream = onnx_backbone_layer(graph, &models->backbone, layer, stream, &mask);
         if (exit < exits->count && exits->layers[exit] == layer) {
-            answers[exit] = answer_at(models, graph, exit, stream, &carry);
+            answers[exit] = answer_at(models, graph, exit, stream, &mask, &carry);
             exit++;
         }
     }
-    put_logits(models, graph, "logits", classify(models, graph, stream));
+    put_logits(models, graph, "logits", classify(models, graph, stream, &mask));
     for (int g = 0; g < exit; g++) {
         snprintf(name, sizeof(name), "exit_%d_logits", g + 1);
         put_logits(models, graph, name, answers[g].logits);
@@ -113,7 +99,7 @@ enum err onnx_models_all(const struct onnx_models *models, struct onnx_graph **g
 
 /* The end of a stage that has an exit: exit `stage`. */
 static void finish_with_exit(const struct onnx_models *models, struct onnx_graph *graph, int stage,
-                             onnx_value stream)
+                             onnx_value stream, const struct onnx_backbone_mask *mask)
 {
     const struct onnx_exits *exits = &models->exits;
     const int64_t mass_dims[] = {ONNX_ANY, 1}, logits_dims[] = {ONNX_ANY, exits->config->classes};
@@ -130,8 +116,8 @@ static void finish_with_exit(const struct onnx_models *models, struct onnx_graph
     if (stage > 0 && onnx_exits_carry_heads(exits)) {
         carry.heads = onnx_graph_input(graph, "previous_heads", heads_dims, 3);
     }
-    const struct onnx_exits_answer answer = answer_at(models, graph, stage, stream, &carry);
-    stream_dims(models, dims);
+    const struct onnx_exits_answer answer = answer_at(models, graph, stage, stream, mask, &carry);
+    onnx_backbone_stream_dims(&models->backbone, dims);
     onnx_graph_output(graph, "next_hidden_states", stream, dims, 3);
     put_logits(models, graph, "exit_logits", answer.logits);
     put_score(graph, "exit_gate", answer.score);
@@ -160,18 +146,19 @@ enum err onnx_models_stage(const struct onnx_models *models, int stage,
     ERR_TRY(onnx_graph_open(name, "the layers between two exits of a backbone", &graph));
     describe(models, graph);
     if (stage == 0) {
-        stream = onnx_backbone_embed(graph, &models->backbone, add_pixels(models, graph));
+        stream = onnx_backbone_embed(graph, &models->backbone);
     } else {
-        stream_dims(models, dims);
+        onnx_backbone_stream_dims(&models->backbone, dims);
         stream = onnx_graph_input(graph, "hidden_states", dims, 3);
     }
+    const struct onnx_backbone_mask mask = onnx_backbone_mask(graph, &models->backbone);
     for (int64_t layer = begin; layer < end; layer++) {
-        stream = onnx_backbone_layer(graph, &models->backbone, layer, stream);
+        stream = onnx_backbone_layer(graph, &models->backbone, layer, stream, &mask);
     }
     if (stage < exits->count) {
-        finish_with_exit(models, graph, stage, stream);
+        finish_with_exit(models, graph, stage, stream, &mask);
     } else {
-        put_logits(models, graph, "logits", classify(models, graph, stream));
+        put_logits(models, graph, "logits", classify(models, graph, stream, &mask));
     }
     *graph_out = graph;
     return ERR_OK;

@@ -7,6 +7,7 @@
  *      stage s     hidden_states [n, T, D] -> the same
  *      stage G     hidden_states -> logits [n, K]
  *
+ * Of texts, input_ids [n, T] stands for pixel_values, and all also have attention_mask [n, T], int64.
  * A gate's value is its score, which is compared with thresholds of docs/export.md; without gates it
  * is the largest probability. Where scores follow from earlier gates, stages also have mass and
  * next_mass [n, 1]; where heads see the one before, previous_logits [n, K], which is exit_logits of

@@ -41,3 +41,26 @@ exported boosted 0.05 --set exit_loss=boosted
 exported ponder 0.05 --set exit_loss=pondernet
 exported ensemble 0.05 --set exit_loss=zero_time_waste --set num_hidden_layers=4
 exported cascaded 0.4 --set exit_loss=zero_time_waste --set exit_gate=none
+
+# Texts: three classes, told by a word of their own among others, of 2 to 21 words.
+mkdir texts words
+awk 'BEGIN {
+    srand(7)
+    for (i = 0; i < 900; i++) {
+        class = int(3 * rand())
+        text = "c" class
+        for (w = 1 + int(20 * rand()); w > 0; w--) text = text " w" int(40 * rand())
+        print "class" class "\t" text >("texts/" (i < 700 ? "train" : "test") ".tsv")
+    }
+    printf "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nc0\nc1\nc2\n" >"words/vocab.txt"
+    for (w = 0; w < 40; w++) print "w" w >"words/vocab.txt"
+}'
+data=texts
+text="--set data_format=text --set tokenizer=words --set max_seq_length=24 --set model_type=bert
+    --set layer_norm_eps=1e-12 --set backbone.augment_pad=0 --set joint.augment_pad=0
+    --set backbone.augment_flip=false --set exits.augment_flip=false"
+# shellcheck disable=SC2086
+{
+    exported bert_mean 0.05 $text --set pooling=mean --set hidden_act=gelu
+    exported bert_cls 0.4 $text --set pooling=cls --set exit_loss=palbert
+}

@@ -27,8 +27,22 @@ export PYTHONDONTWRITEBYTECODE=1 HF_HUB_OFFLINE=1
     train_well 1 cls $short --set hidden_act=gelu
     train_well 1 mean $short --set pooling=mean --set num_hidden_layers=2
 }
-for name in cls mean; do
+mkdir texts words
+for part in train test; do
+    awk 'BEGIN { for (i = 0; i < 300; i++) print "class" i % 3 "\tw" i % 7 " w" i % 11 " c" i % 3 }' >texts/$part.tsv
+done
+{
+    printf '[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nc0\nc1\nc2\n'
+    awk 'BEGIN { for (w = 0; w < 30; w++) print "w" w }'
+} >words/vocab.txt
+data=texts
+# shellcheck disable=SC2086
+train_well 1 bert $short --set model_type=bert --set data_format=text --set tokenizer=words --set max_seq_length=24 \
+    --set pooling=mean --set hidden_act=gelu --set backbone.augment_pad=0 --set joint.augment_pad=0 \
+    --set backbone.augment_flip=false --set exits.augment_flip=false
+for name in cls mean bert; do
     "$offramp" export $name --output-dir $name.export --format hf >said 2>&1 || fail "$name: $(cat said)"
 done
 "$python" "$check" cls.export "$document" || fail "cls: see above"
 "$python" "$check" mean.export || fail "mean: see above"
+"$python" "$check" bert.export || fail "bert: see above"

@@ -56,15 +56,15 @@ def run(session, inputs):
     return dict(zip(names, session.run(names, inputs)))
 
 
-def run_stages(stages, pixels):
+def run_stages(stages, inputs):
     """Outputs as the model of all exits has them."""
-    found, last = {}, {"pixel_values": pixels}
+    found, last = {}, dict(inputs)
     for s, stage in enumerate(stages):
         wanted = [i.name for i in stage.get_inputs()]
         out = run(stage, {name: last[name] for name in wanted})
         if s + 1 < len(stages):
             found[f"exit_{s + 1}_logits"], found[f"exit_{s + 1}_gate"] = out["exit_logits"], out["exit_gate"]
-            last = {"hidden_states": out["next_hidden_states"], "previous_logits": out["exit_logits"]}
+            last = {**inputs, "hidden_states": out["next_hidden_states"], "previous_logits": out["exit_logits"]}
             last.update({name: out[given] for name, given in (("mass", "next_mass"), ("previous_heads", "next_heads"))
                          if given in out})
         else:
@@ -104,19 +104,40 @@ def check_example(document, folder, pixels, labels, row):
         fail(f"the example: accuracy {accuracy:.4f}, the evaluation has {row['accuracy']:.4f}")
 
 
+def read_images(folder, data, n):
+    with open(os.path.join(folder, "preprocessor_config.json")) as file:
+        image = json.load(file)
+    images = read_idx(os.path.join(data, "t10k-images-idx3-ubyte"))[:n, None]
+    labels = read_idx(os.path.join(data, "t10k-labels-idx1-ubyte"))[:n]
+    mean, std = (np.array(image[k], np.float32)[None, :, None, None] for k in ("image_mean", "image_std"))
+    pixels = ((images.astype(np.float32) * np.float32(image["rescale_factor"]) - mean) / std).astype(np.float32)
+    return {"pixel_values": pixels}, labels
+
+
+def read_texts(data, n):
+    """test.tsv of whole words of words/vocab.txt beside it, as BERT's tokenizer has them; classes in the order of
+    their names."""
+    with open(os.path.join(data, "..", "words", "vocab.txt")) as file:
+        vocab = {word: number for number, word in enumerate(file.read().split())}
+    with open(os.path.join(data, "test.tsv")) as file:
+        rows = [line.rstrip("\n").split("\t") for line in file][:n]
+    texts = [[vocab["[CLS]"]] + [vocab[word] for word in text.split()] + [vocab["[SEP]"]] for _, text in rows]
+    ids = np.full((len(texts), max(map(len, texts))), vocab["[PAD]"], np.int64)
+    mask = np.zeros_like(ids)
+    for i, text in enumerate(texts):
+        ids[i, :len(text)], mask[i, :len(text)] = text, 1
+    names = sorted({label for label, _ in rows})
+    return {"input_ids": ids, "attention_mask": mask}, np.array([names.index(label) for label, _ in rows])
+
+
 def main(folder, summary_path, data, document=None):
     with open(os.path.join(folder, "exits.json")) as file:
         spec = json.load(file)
     with open(summary_path) as file:
         summary = json.load(file)
-    with open(os.path.join(folder, "preprocessor_config.json")) as file:
-        image = json.load(file)
     count = len(spec["exits"]) - 1
     n = summary["test_samples"]
-    images = read_idx(os.path.join(data, "t10k-images-idx3-ubyte"))[:n, None]
-    labels = read_idx(os.path.join(data, "t10k-labels-idx1-ubyte"))[:n]
-    mean, std = (np.array(image[k], np.float32)[None, :, None, None] for k in ("image_mean", "image_std"))
-    pixels = ((images.astype(np.float32) * np.float32(image["rescale_factor"]) - mean) / std).astype(np.float32)
+    inputs, labels = read_texts(data, n) if spec["model_type"] == "bert" else read_images(folder, data, n)
 
     everything = session(folder, "all_exits.onnx")
     stages = [session(folder, f"stage_{s}.onnx") for s in range(count + 1)]
@@ -127,18 +148,19 @@ def main(folder, summary_path, data, document=None):
         if name not in names:
             fail(f"no node {name}")
 
-    found = run(everything, {"pixel_values": pixels})
-    states, logits = reference.backbone(folder, pixels)
+    found = run(everything, inputs)
+    states, logits = reference.backbone(folder, inputs)
     worst = close("logits", found["logits"], logits, TOLERANCE)
-    for g, (z, score) in enumerate(reference.exits(folder, spec, states)):
+    for g, (z, score) in enumerate(
+            reference.exits(folder, spec, states, inputs.get("attention_mask"))):
         worst = max(worst, close(f"logits of exit {g + 1}", found[f"exit_{g + 1}_logits"], z, TOLERANCE))
         worst = max(worst, close(f"gate of exit {g + 1}", found[f"exit_{g + 1}_gate"], score, TOLERANCE))
     for begin, end in ((0, n), (0, 1), (5, 8)):
-        by_stages = run_stages(stages, pixels[begin:end])
+        by_stages = run_stages(stages, {name: value[begin:end] for name, value in inputs.items()})
         if set(by_stages) != set(found):
             fail(f"stages give {sorted(by_stages)}, all exits {sorted(found)}")
         for name, value in by_stages.items():
-            close(f"{name} by stages, images {begin} to {end}", value, found[name][begin:end], STAGES_TOLERANCE)
+            close(f"{name} by stages, samples {begin} to {end}", value, found[name][begin:end], STAGES_TOLERANCE)
 
     rows = [entry["rows"] for entry in summary["lambdas"]
             if abs(entry["lambda"] - spec["lambdas"][0]["lambda"]) < 1e-9][0]
@@ -155,7 +177,7 @@ def main(folder, summary_path, data, document=None):
     for policy in policies:
         check_policy(policy, rows[policy["policy"]], found, labels, count)
     if document:
-        check_example(document, folder, pixels, labels, learned)
+        check_example(document, folder, inputs["pixel_values"], labels, learned)
     print(f"{folder}: {spec['exit_loss']}, {spec['head']['kind']}, {spec['gate']['kind']}: off by {worst:.2g}")
 
 

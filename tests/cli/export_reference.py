@@ -1,4 +1,4 @@
-"""What an exported folder computes, in numpy: a ViT and its exits as docs/export.md has them."""
+"""What an exported folder computes, in numpy: a ViT or BERT and its exits as docs/export.md has them."""
 import json
 import math
 import os
@@ -48,11 +48,14 @@ class Weights:
         return x * self.get(name + ".weight") + self.get(name + ".bias")
 
 
-def backbone(folder, pixels):
-    """Hidden states behind every layer [n, T, D], and the final logits."""
-    with open(os.path.join(folder, "config.json")) as file:
-        config = json.load(file)
-    w = Weights(load_file(os.path.join(folder, "model.safetensors")))
+def attention(q, k, v, H, bias=0.0):
+    n, _, D = k.shape
+    q, k, v = (x.reshape(n, -1, H, D // H).transpose(0, 2, 1, 3) for x in (q, k, v))
+    a = softmax(q @ k.transpose(0, 1, 3, 2) / math.sqrt(D // H) + bias) @ v
+    return a.transpose(0, 2, 1, 3).reshape(n, -1, D)
+
+
+def vit(config, w, pixels):
     n, C, S, _ = pixels.shape
     P, D, H = config["patch_size"], config["hidden_size"], config["num_attention_heads"]
     epsilon = config["layer_norm_eps"]
@@ -64,19 +67,49 @@ def backbone(folder, pixels):
     for layer in range(config["num_hidden_layers"]):
         l = w.under(f"vit.encoder.layer.{layer}.")
         h = l.norm("layernorm_before", x, epsilon)
-        q, k, v = (
-            l.linear(f"attention.attention.{part}", h).reshape(n, -1, H, D // H).transpose(0, 2, 1, 3)
-            for part in ("query", "key", "value"))
-        a = softmax(q @ k.transpose(0, 1, 3, 2) / math.sqrt(D // H)) @ v
-        x = x + l.linear("attention.output.dense", a.transpose(0, 2, 1, 3).reshape(n, -1, D))
+        q, k, v = (l.linear(f"attention.attention.{part}", h) for part in ("query", "key", "value"))
+        x = x + l.linear("attention.output.dense", attention(q, k, v, H))
         h = gelu(l.linear("intermediate.dense", l.norm("layernorm_after", x, epsilon)), config["hidden_act"])
         x = x + l.linear("output.dense", h)
         states.append(x)
-    return states, w.linear("classifier", w.norm("vit.layernorm", pool(x, config["offramp_pooling"]), epsilon))
+    pooled = pool(x, config["offramp_pooling"])
+    return states, w.linear("classifier", w.norm("vit.layernorm", pooled, epsilon))
 
 
-def pool(x, pooling):
-    return x[:, 0] if pooling == "cls" else x[:, 1:].mean(1)
+def bert(config, w, ids, mask):
+    epsilon, H = config["layer_norm_eps"], config["num_attention_heads"]
+    e = w.under("bert.embeddings.")
+    x = e.get("word_embeddings.weight")[ids] + e.get("position_embeddings.weight")[:ids.shape[1]]
+    x = e.norm("LayerNorm", x + e.get("token_type_embeddings.weight")[0], epsilon)
+    bias = np.where(mask, 0.0, -np.inf)[:, None, None]
+    states = []
+    for layer in range(config["num_hidden_layers"]):
+        l = w.under(f"bert.encoder.layer.{layer}.")
+        q, k, v = (l.linear(f"attention.self.{part}", x) for part in ("query", "key", "value"))
+        a = l.linear("attention.output.dense", attention(q, k, v, H, bias))
+        x = l.norm("attention.output.LayerNorm", x + a, epsilon)
+        h = gelu(l.linear("intermediate.dense", x), config["hidden_act"])
+        x = l.norm("output.LayerNorm", x + l.linear("output.dense", h), epsilon)
+        states.append(x)
+    return states, w.linear("classifier", pool(x, config["offramp_pooling"], mask))
+
+
+def backbone(folder, inputs):
+    """Hidden states behind every layer [n, T, D], and the final logits; inputs as those of the ONNX models."""
+    with open(os.path.join(folder, "config.json")) as file:
+        config = json.load(file)
+    w = Weights(load_file(os.path.join(folder, "model.safetensors")))
+    if config["model_type"] == "vit":
+        return vit(config, w, inputs["pixel_values"])
+    return bert(config, w, inputs["input_ids"], inputs["attention_mask"])
+
+
+def pool(x, pooling, mask=None):
+    if pooling == "cls":
+        return x[:, 0]
+    if mask is None:
+        return x[:, 1:].mean(1)
+    return (x * mask[..., None]).sum(1) / mask.sum(1)[:, None]
 
 
 def head(w, spec, pooled, epsilon):
@@ -110,13 +143,13 @@ def gate(w, shared, spec, pooled, z, epsilon):
     return w.linear("gate.out", x)[:, 0]
 
 
-def exits(folder, spec, states, lambda_index=0):
+def exits(folder, spec, states, mask=None):
     """Logits and score of every exit."""
     tensors = load_file(os.path.join(folder, "exits.safetensors"))
-    of_set = Weights(tensors, spec["lambdas"][lambda_index]["prefix"])
+    of_set = Weights(tensors, spec["lambdas"][0]["prefix"])
     epsilon, mass, answers, heads = spec["layer_norm_eps"], 1.0, [], []
     for exit in spec["exits"][:-1]:
-        pooled = pool(states[exit["layer"] - 1], spec["pooling"])
+        pooled = pool(states[exit["layer"] - 1], spec["pooling"], mask)
         w = of_set.under(exit["prefix"])
         z = head(w, spec, pooled, epsilon)
         if spec["head"]["joined"] == "boosted" and heads:

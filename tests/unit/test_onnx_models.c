@@ -142,7 +142,9 @@ static const char *values_text(Onnx__ValueInfoProto **values, size_t count)
 
     text[0] = '\0';
     for (size_t i = 0; i < count; i++) {
-        ck_assert_int_eq(values[i]->type->tensor_type->elem_type, FLOAT32);
+        const bool is_of_text = strcmp(values[i]->name, "input_ids") == 0 ||
+                                strcmp(values[i]->name, "attention_mask") == 0;
+        ck_assert_int_eq(values[i]->type->tensor_type->elem_type, is_of_text ? INT64 : FLOAT32);
         const Onnx__TensorShapeProto *shape = values[i]->type->tensor_type->shape;
         at += (size_t)snprintf(text + at, sizeof(text) - at, "%s [", values[i]->name);
         for (size_t d = 0; d < shape->n_dim; d++) {
@@ -341,6 +343,44 @@ START_TEST(stages__hand_on_what_scores_and_heads_need)
 }
 END_TEST
 
+START_TEST(stages__of_texts_take_tokens_and_a_mask)
+{
+    const struct model_config bert = {.vocab_size = 30,
+                                      .max_position_embeddings = 16,
+                                      .type_vocab_size = 2,
+                                      .max_length = 16,
+                                      .hidden_size = 12,
+                                      .num_hidden_layers = 4,
+                                      .num_attention_heads = 3,
+                                      .intermediate_size = 20,
+                                      .num_labels = 5,
+                                      .layer_norm_eps = 1e-12,
+                                      .initializer_range = 0.1,
+                                      .hidden_act = KERN_GELU_ERF,
+                                      .embedding = MODEL_EMBEDDING_TOKENS,
+                                      .norm = MODEL_NORM_POST,
+                                      .mask = MODEL_MASK_LENGTHS,
+                                      .pooling = MODEL_POOLING_MEAN};
+
+    open_models(&bert, &exits);
+    Onnx__ModelProto *proto = read_all();
+    expect_graph(proto);
+    free_model(proto);
+    proto = read_stage(0);
+    expect_graph(proto);
+    ck_assert_str_eq(inputs_of(proto), "input_ids [n, tokens]; attention_mask [n, tokens]; ");
+    ck_assert_str_eq(outputs_of(proto), "next_hidden_states [n, tokens, 12]; exit_logits [n, 5]; "
+                                        "exit_gate [n]; ");
+    free_model(proto);
+    proto = read_stage(G);
+    expect_graph(proto);
+    ck_assert_str_eq(inputs_of(proto),
+                     "hidden_states [n, tokens, 12]; attention_mask [n, tokens]; ");
+    ck_assert(find_tensor(proto->graph, "final.norm.weight") == NULL); /* the layer has one */
+    free_model(proto);
+}
+END_TEST
+
 /* Each kind of head and gate, with each score that goes with it. */
 START_TEST(all__can_be_made_of_every_kind)
 {
@@ -389,8 +429,12 @@ START_TEST(check__refuses_what_has_no_function)
     models.exits.score = (enum exits_score)77;
     EXPECT_ERR(onnx_models_check(&models), ERR_CONFIG, "kind 77");
     models.backbone.config = &text;
-    text.norm = (enum model_norm)(MODEL_NORM_PRE + 1);
-    EXPECT_ERR(onnx_models_check(&models), ERR_CONFIG, "no ViT");
+    text.embedding = MODEL_EMBEDDING_TOKENS; /* and pre-norm: a GPT-2 */
+    text.mask = MODEL_MASK_CAUSAL;
+    EXPECT_ERR(onnx_models_check(&models), ERR_CONFIG, "neither a ViT nor a BERT");
+    text = vit;
+    text.has_distillation_token = true;
+    EXPECT_ERR(onnx_models_check(&models), ERR_CONFIG, "neither a ViT nor a BERT");
 }
 END_TEST
 
@@ -421,6 +465,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, all__has_weights_of_the_set_transposed);
     tcase_add_test(tcase, stages__hand_the_stream_on);
     tcase_add_test(tcase, stages__hand_on_what_scores_and_heads_need);
+    tcase_add_test(tcase, stages__of_texts_take_tokens_and_a_mask);
     tcase_add_test(tcase, all__can_be_made_of_every_kind);
     tcase_add_test(tcase, check__refuses_what_has_no_function);
     tcase_add_test(tcase, write__refuses_more_than_a_message_holds);
