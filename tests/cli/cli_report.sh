@@ -131,7 +131,7 @@ says "other/metrics.jsonl, line 3 of the file"
 [ ! -e none.html ] && [ ! -e other/report.html ] || fail "a page of a damaged run"
 
 # Missing or cut off: a sentence each, and a page.
-for file in metrics.jsonl events.jsonl summary.json run.json; do
+for file in metrics.jsonl events.jsonl results.json summary.json run.json; do
     rm other/$file
     report 0 other
 done
