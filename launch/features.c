@@ -24,8 +24,12 @@ struct pass {
     struct model_stage *stage;  /* where the device has the samples, */
     float *device_rows;         /* and makes the rows of a batch; NULL on a CPU */
     float *rows;                /* [samples_max, row_elems], on the host */
-    uint32_t *samples;          /* of this rank, texts of like length together */
-    uint32_t *row_of;           /* [samples of the set]: which row of the cache is whose */
+};
+
+/* Which samples are this rank's, and where their features belong. */
+struct order {
+    uint32_t *samples; /* texts of like length together */
+    uint32_t *row_of;  /* [samples of the set]: its row of the cache */
 };
 
 static void pass_close(struct pass *pass)
@@ -34,8 +38,6 @@ static void pass_close(struct pass *pass)
 
     model_work_close(pass->work);
     free(pass->rows);
-    free(pass->row_of);
-    free(pass->samples);
     device_memory_close(device, pass->device_rows);
     model_stage_close(pass->stage);
     device_memory_close(device, pass->logits);
@@ -44,25 +46,31 @@ static void pass_close(struct pass *pass)
 }
 
 /* Rows begin .. end - 1 of the cache are this rank's. */
-static enum err order_samples(struct pass *pass, int64_t begin, int64_t end)
+static enum err order_open(const struct features_source *source, int64_t begin, int64_t end,
+                           struct order *order)
 {
-    const struct features_source *source = pass->source;
     uint32_t *listed = calloc((size_t)(end - begin), sizeof(*listed));
 
-    pass->samples = calloc((size_t)(end - begin), sizeof(*pass->samples));
-    pass->row_of = calloc((size_t)source->set->shape.count, sizeof(*pass->row_of));
-    if (listed == NULL || pass->samples == NULL || pass->row_of == NULL) {
+    order->samples = calloc((size_t)(end - begin), sizeof(*order->samples));
+    order->row_of = calloc((size_t)source->set->shape.count, sizeof(*order->row_of));
+    if (listed == NULL || order->samples == NULL || order->row_of == NULL) {
         free(listed);
         return ERR_FAIL(ERR_NO_MEMORY, "the order of %" PRId64 " samples", end - begin);
     }
     for (int64_t row = begin; row < end; row++) {
         const uint32_t sample = source->samples == NULL ? (uint32_t)row : source->samples[row];
         listed[row - begin] = sample;
-        pass->row_of[sample] = (uint32_t)row;
+        order->row_of[sample] = (uint32_t)row;
     }
-    data_pack_sort(source->set, listed, end - begin, pass->samples);
+    data_pack_sort(source->set, listed, end - begin, order->samples);
     free(listed);
     return ERR_OK;
+}
+
+static void order_close(struct order *order)
+{
+    free(order->samples);
+    free(order->row_of);
 }
 
 static enum err pass_open(struct train_run *run, const struct features_source *source,
@@ -124,10 +132,11 @@ static enum err run_batch(struct pass *pass, const uint32_t samples[], int64_t n
 }
 
 /* The features of n samples to where they belong. */
-static enum err put_rows(const struct pass *pass, const uint32_t samples[], int64_t n, float *cache)
+static enum err put_rows(const struct pass *pass, const struct order *order, int64_t first,
+                         int64_t n, float *cache)
 {
     for (int64_t i = 0; i < n; i++) {
-        const int64_t at = pass->row_of[samples[i]];
+        const int64_t at = order->row_of[order->samples[first + i]];
         const float *row = pass->rows + i * pass->row_elems;
         for (int64_t e = 0; e < pass->row_elems; e++) {
             if (!isfinite(row[e])) {
@@ -145,6 +154,7 @@ static enum err fill(struct train_run *run, const struct features_source *source
                      int64_t block_rows, int64_t row_elems)
 {
     struct pass pass = {0};
+    struct order order = {0};
     const int64_t begin = comm_rank(run->world) * block_rows;
     const int64_t end = begin + block_rows < source->count ? begin + block_rows : source->count;
 
@@ -153,17 +163,18 @@ static enum err fill(struct train_run *run, const struct features_source *source
     }
     enum err status = pass_open(run, source, row_elems, &pass);
     if (status == ERR_OK) {
-        status = order_samples(&pass, begin, end);
+        status = order_open(source, begin, end, &order);
     }
     for (int64_t at = 0; at < end - begin && status == ERR_OK; at += pass.samples_max) {
         const int64_t left = end - begin - at;
         const int64_t n = left < pass.samples_max ? left : pass.samples_max;
-        status = run_batch(&pass, pass.samples + at, n);
+        status = run_batch(&pass, order.samples + at, n);
         if (status == ERR_OK) {
-            status = put_rows(&pass, pass.samples + at, n, cache);
+            status = put_rows(&pass, &order, at, n, cache);
         }
         progress_beat();
     }
+    order_close(&order);
     pass_close(&pass);
     return status;
 }

@@ -88,7 +88,9 @@ START_TEST(exit__is_where_the_score_reaches_its_threshold)
 {
     for (int form = EXITS_HAZARD; form <= EXITS_DIRECT; form++) {
         for (int i = 0; i < 5 * 5 * 5; i++) {
-            const float gates[] = {(float)(i % 5 - 3), (float)(i / 5 % 5 - 3), (float)(i / 25 - 3)};
+            const int digits[] = {i % 5, i / 5 % 5, i / 25};
+            const float gates[] = {(float)digits[0] - 3, (float)digits[1] - 3,
+                                   (float)digits[2] - 3};
             for (int score = EXITS_SCORE_HAZARD; score <= EXITS_SCORE_CUMULATIVE; score++) {
                 double threshold = 0;
                 int exit = 0;
