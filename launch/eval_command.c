@@ -60,7 +60,7 @@ static enum err evaluate_run(const struct session *session, const struct options
     if (session_is_first(session)) {
         banner_print(&run);
     }
-    enum err status = evaluate(&run, &results);
+    enum err status = evaluate(&run, false, &results);
     if (status == ERR_OK && results != NULL && json != NULL) {
         status = jdoc_text(results, 2, &text);
         if (status == ERR_OK) {

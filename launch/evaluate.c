@@ -474,7 +474,7 @@ out:
     return status;
 }
 
-enum err evaluate(struct train_run *run, struct jdoc **results_out)
+enum err evaluate(struct train_run *run, bool in_files, struct jdoc **results_out)
 {
     struct evaluation evaluation = {.run = run, .best = {.held_out_share = INFINITY}};
     const int64_t deadline_ms = run->options->run.serial_deadline_ms;
@@ -490,11 +490,12 @@ enum err evaluate(struct train_run *run, struct jdoc **results_out)
     enum err status = ERR_OK;
 
     train_run_pack(run, false);
-    ERR_GOTO(out, status, features_open(run, &test_source, false, &test));
+    ERR_GOTO(out, status,
+             features_open(run, &test_source, in_files && run->state.net != NULL, &test));
     if (run->state.net != NULL) {
         evaluation.G = exits_net_config_of(run->state.net)->count;
         fill_costs(&evaluation);
-        ERR_GOTO(out, status, features_open(run, &held_out_source, false, &held_out));
+        ERR_GOTO(out, status, features_open(run, &held_out_source, in_files, &held_out));
     }
     if (comm_rank(run->world) == 0) {
         results = jdoc_object();

@@ -21,6 +21,8 @@
 #ifndef LAUNCH_EVALUATE_H
 #define LAUNCH_EVALUATE_H
 
+#include <stdbool.h>
+
 #include "comm/base/err.h"
 #include "comm/base/jdoc.h"
 #include "launch/train_run.h"
@@ -28,9 +30,11 @@
 /*
  * Evaluates the run as it is. Collective; rank 0 prints the tables to stdout and gets the
  * results as a document (docs/files.md, results.json), others get NULL. The caller closes *results_out.
+ * With `in_files` the features of both sets of samples are kept in output_dir, and those that are
+ * there are used (features.h).
  * Errors: those of the parts; ERR_NOT_FINITE.
  */
-ERR_MUST_CHECK enum err evaluate(struct train_run *run, struct jdoc **results_out);
+ERR_MUST_CHECK enum err evaluate(struct train_run *run, bool in_files, struct jdoc **results_out);
 
 /* Takes out of the document what is for results.json alone. What stays is for summary.json. */
 void evaluate_shorten(struct jdoc *results);

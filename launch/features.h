@@ -12,6 +12,9 @@
 #include "exits/exits_cache.h"
 #include "launch/train_run.h"
 
+/* The choices of feature_cache in options.def. */
+enum features_cache { FEATURES_NOT_KEPT, FEATURES_IN_MEMORY, FEATURES_IN_FILE };
+
 /* Which samples: the listed ones, in the order of the list; all of the set if it is NULL. */
 struct features_source {
     const struct data_set *set;

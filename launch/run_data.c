@@ -76,8 +76,9 @@ enum err run_data_open(const struct options *options, struct run_data *data_out)
     if (options->max_eval_samples > 0 && options->max_eval_samples < data->test->shape.count) {
         data->test->shape.count = options->max_eval_samples;
     }
-    return data_split_open((uint64_t)options->seed, options->validation_fraction,
-                           data->train->shape.count, &data->split);
+    const int64_t seed = options->validation_seed < 0 ? options->seed : options->validation_seed;
+    return data_split_open((uint64_t)seed, options->validation_fraction, data->train->shape.count,
+                           &data->split);
 }
 
 void run_data_close(struct run_data *data)

@@ -14,6 +14,7 @@
 #include "launch/commands.h"
 #include "launch/evaluate.h"
 #include "launch/exit_code.h"
+#include "launch/features.h"
 #include "launch/halt.h"
 #include "launch/progress.h"
 #include "launch/run_holder.h"
@@ -138,6 +139,15 @@ static void summarize_failure(const struct options_run *options, enum err status
     jdoc_close(summary);
 }
 
+/* As the last stage keeps those it trains on. */
+static bool keeps_features(const struct options_run *options)
+{
+    const int last = options->stage_count - 1;
+
+    return options->stages[last].kind == OPTIONS_EXITS &&
+           options->stages[last].options.feature_cache == FEATURES_IN_FILE;
+}
+
 static enum err train(const struct session *session, const struct options_run *options)
 {
     struct train_run run = {0};
@@ -153,7 +163,7 @@ static enum err train(const struct session *session, const struct options_run *o
     progress_phase(PROGRESS_OPENED);
     ERR_GOTO(out, status, train_loop(&run, &hash));
     progress_phase(PROGRESS_EVALUATES);
-    ERR_GOTO(out, status, evaluate(&run, &results));
+    ERR_GOTO(out, status, evaluate(&run, keeps_features(options), &results));
     if (results != NULL) {
         status = summarize(&run, hash, results);
     }

@@ -18,9 +18,6 @@
 
 static_assert((int)EXITS_SETS_MAX <= (int)OPTIM_CLIPS_MAX, "each lambda is clipped by itself");
 
-/* The choices of feature_cache in options.def. */
-enum { CACHE_NONE, CACHE_IN_MEMORY, CACHE_IN_FILE };
-
 /* Of exit_gradient. */
 enum { GRADIENT_SUMS, GRADIENT_MEANS };
 
@@ -55,7 +52,8 @@ static bool uses_cache(const struct train_stage *stage)
 {
     const bool augments = stage->options->augment_pad > 0 || stage->options->augment_flip;
 
-    return stage->kind == OPTIONS_EXITS && stage->options->feature_cache != CACHE_NONE && !augments;
+    return stage->kind == OPTIONS_EXITS && stage->options->feature_cache != FEATURES_NOT_KEPT &&
+           !augments;
 }
 
 /* The ranges of a block: neighbours of one kind in one piece, so that kernels run long.
@@ -186,7 +184,7 @@ static enum err open_cached_step(struct train_stage *stage)
         return ERR_FAIL(ERR_NO_MEMORY, "the samples of a step");
     }
     ERR_TRY(
-        features_open(run, &all, stage->options->feature_cache == CACHE_IN_FILE, &stage->cache));
+        features_open(run, &all, stage->options->feature_cache == FEATURES_IN_FILE, &stage->cache));
     options.cache = stage->cache;
     return exits_step_open(&options, &stage->cached_step);
 }
