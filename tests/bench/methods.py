@@ -232,46 +232,66 @@ def sentences(records: list[dict], budgets: list[float]) -> list[str]:
         for other, what in (("jei", "the same heads"), (BASELINE, f"the heads of `{BASELINE}`")):
             values = differences(records, ("jei", GATE), (other, THRESHOLD), budget)
             if values:
-                lines.append(f"  Gates of `jei` less free thresholds on {what}: {spread(values, '+')} points, {verdict(values)}.")
+                lines.append(f"  Gates of `jei` less free thresholds on {what}: {spread(values, '+')} points, "
+                             f"{verdict(values)}.")
     return lines
 
 
-def page_of(options: argparse.Namespace, runs: dict[str, list[dict]], records: list[dict], kept: list[dict]) -> str:
-    first = next(iter(runs.values()))[0]
-    budgets = first["evaluation"]["budgets"]
-    shares = [f"{100 * budget:.0f} %" for budget in budgets]
+def machine() -> str:
     cpu = re.search(r"^model name.*: (.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    seeds = f"{options.seeds} seeds" if options.seeds > 1 else "1 seed"
-    lines = [f"## {TITLES[options.task]}", "",
-             f"`make methods TASK={options.task} ARGS='{arguments_of(options)}'`, {datetime.date.today()}, {os.cpu_count()} "
-             f"cores of {cpu[1] if cpu else 'a machine'}{' and a backbone that was given' if options.init_from else ''}.",
-             f"{len(runs)} methods, {seeds}; mean ± standard deviation over seeds of the accuracy, in %, on {first['test_samples']} test samples;",
-             f"thresholds and lambda chosen on {first['evaluation']['validation_samples']} validation samples. On the test "
-             f"samples budgets are exceeded by at most {100 * max(r['macs_share'] - r['budget'] for r in records):.1f} points.",
-             f"The whole network: {100 * first['test_accuracy']:.2f} %, {first['full_macs'] / 1e6:.2f} M multiply-adds.",
-             "", "Each method by its own rule: its gates where it has some, else free thresholds of the largest "
-             "probability.", ""]
+    return f"{os.cpu_count()} cores of {cpu[1] if cpu else 'a machine'}"
+
+
+def head_of(options: argparse.Namespace, runs: dict[str, list[dict]], records: list[dict]) -> list[str]:
+    first = next(iter(runs.values()))[0]
+    given = " and a backbone that was given" if options.init_from else ""
+    over = max(record["macs_share"] - record["budget"] for record in records)
+    return [f"## {TITLES[options.task]}", "",
+            f"`make methods TASK={options.task} ARGS='{arguments_of(options)}'`,",
+            f"{datetime.date.today()}, {machine()}{given}.",
+            f"{len(runs)} methods, {options.seeds} seeds; mean ± standard deviation over seeds of the accuracy, in %,",
+            f"on {first['test_samples']} test samples; thresholds and lambda are chosen on "
+            f"{first['evaluation']['validation_samples']} validation samples.",
+            f"On the test samples budgets are exceeded by at most {100 * over:.1f} points. The whole network: "
+            f"{100 * first['test_accuracy']:.2f} %,", f"{first['full_macs'] / 1e6:.2f} M multiply-adds.", ""]
+
+
+def accuracies(records: list[dict], runs: dict[str, list[dict]], budgets: list[float]) -> list[str]:
+    """Three tables."""
+    shares = [f"{100 * budget:.0f} %" for budget in budgets]
     own = {method: own_policy(results[0]) for method, results in runs.items()}
-    lines += table(["method", "rule", *shares], [
-        [f"`{m}`", f"`{own[m]}`", *[spread(values_of(records, m, own[m], b)) for b in budgets]] for m in runs])
     gated = [method for method in runs if own[method] == GATE]
+
+    def cells(method: str, policy: str) -> list[str]:
+        return [spread(values_of(records, method, policy, budget)) for budget in budgets]
+
+    lines = ["Each method by its own rule: its gates where it has some, else free thresholds of the largest",
+             "probability.", "",
+             *table(["method", "rule", *shares], [[f"`{m}`", f"`{own[m]}`", *cells(m, own[m])] for m in runs])]
     if gated:
+        gains = {m: [spread(differences(records, (m, GATE), (m, THRESHOLD), b), "+") for b in budgets] for m in gated}
         lines += ["Methods with gates: free thresholds of the largest probability on the same heads, and in brackets",
-                  "what the gates are better (+) or worse (-), seed by seed.", ""]
-        lines += table(["method", *shares], [[f"`{m}`", *[
-            spread(values_of(records, m, THRESHOLD, b)) + " (" + spread(differences(
-                records, (m, GATE), (m, THRESHOLD), b), "+") + ")" for b in budgets]] for m in gated])
-    lines += ["By whichever rule, solver and lambda are best on the validation samples:", ""]
-    lines += table(["method", *shares], [
-        [f"`{m}`", *[spread(values_of(records, m, ANY, b)) for b in budgets]] for m in runs])
-    lines += sentences(records, budgets) + [
-        "", "Rules with a promise, over all methods, seeds, lambdas, exits and classes, in 20 random splits of the test",
-        "samples each; kept: not above the central 99 % of the binomial ([results.json](../files.md#resultsjson)).", ""]
-    lines += table(["rule", "risk", "miscoverage", "worst", "kept", "broken by"], [
-        [f"`{k['rule']}`", f"{k['risk']:g}", "-" if k["miscoverage"] is None else f"{k['miscoverage']:.4f}",
-         f"{k['worst']:.4f}", f"{k['kept']} of {k['promises']}",
-         ", ".join(f"`{m}` {n}" for m, n in k["broken_by"].items()) or "-"] for k in kept])
-    return "\n".join(lines)
+                  "what the gates are better (+) or worse (-), seed by seed.", "",
+                  *table(["method", *shares], [[f"`{m}`", *[f"{cell} ({gain})" for cell, gain in zip(
+                      cells(m, THRESHOLD), gains[m])]] for m in gated])]
+    return lines + ["By whichever rule, solver and lambda are best on the validation samples:", "",
+                    *table(["method", *shares], [[f"`{m}`", *cells(m, ANY)] for m in runs])]
+
+
+def promises_table(kept: list[dict]) -> list[str]:
+    return ["Rules with a promise, over all methods, seeds, lambdas, exits and classes, in 20 random splits of",
+            "the test samples each; kept: not above the central 99 % of the binomial "
+            "([results.json](../files.md#resultsjson)).", "",
+            *table(["rule", "risk", "miscoverage", "worst", "kept", "broken by"], [
+                [f"`{k['rule']}`", f"{k['risk']:g}", "-" if k["miscoverage"] is None else f"{k['miscoverage']:.4f}",
+                 f"{k['worst']:.4f}", f"{k['kept']} of {k['promises']}",
+                 ", ".join(f"`{m}` {n}" for m, n in k["broken_by"].items()) or "-"] for k in kept])]
+
+
+def page_of(options: argparse.Namespace, runs: dict[str, list[dict]], records: list[dict], kept: list[dict]) -> str:
+    budgets = next(iter(runs.values()))[0]["evaluation"]["budgets"]
+    return "\n".join([*head_of(options, runs, records), *accuracies(records, runs, budgets),
+                      *sentences(records, budgets), "", *promises_table(kept)])
 
 
 def arguments_of(options: argparse.Namespace) -> str:
