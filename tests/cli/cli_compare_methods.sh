@@ -34,8 +34,9 @@ same "rows of promises" "$(grep -cE '^\| `(conformal|risk)(_gate)?` \|' page.md)
 [ -s out/report.html ] || fail "no report"
 
 # Numbers are those of the runs: the row of the lambda that is best on the validation samples.
-python3 - <<'PYTHON' || fail "methods.json: $(cat out/methods.json)"
+python3 - <<'PYTHON' || fail "numbers of the page: $(cat page.md)"
 import json
+import re
 
 records = json.load(open("out/methods.json"))["records"]
 assert len(records) == 2 * 4 * (3 + 2), len(records)  # seeds, budgets; by gates, by thresholds, by any rule
@@ -48,6 +49,23 @@ for record in records:
                 if best is None or row["validation"]["accuracy"] > best["validation"]["accuracy"]:
                     best = row | {"lambda": entry["lambda"]}
     assert best and (best["accuracy"], best["lambda"]) == (record["accuracy"], record["lambda"]), record
+
+# What the page says of gates beside thresholds, and of promises.
+page = open("page.md").read()
+for n, budget in enumerate([0.5, 0.6, 0.7, 0.8]):
+    of = {(r["policy"], r["seed"]): r["accuracy"] for r in records
+          if (r["method"], r["budget"]) == ("jei", budget)}
+    gain = 100 * sum(of["gate/free", s] - of["max_prob/free", s] for s in (1, 2)) / 2
+    row = re.search(r"^\| `jei` \| \d.*\(.*", page, re.MULTILINE)[0].split("|")[2 + n]
+    assert abs(float(row.split("(")[1].split()[0]) - gain) < 0.0051, (row, gain)
+runs = [json.load(open(f"out/{m}-{s}/results.json")) for m in ("jei", "linear") for s in (1, 2)]
+for line in re.findall(r"^\| `\w+` \| 0\.\d+ \| .*", page, re.MULTILINE):
+    rule, risk, missed, _, kept, _ = [cell.strip(" `") for cell in line.strip("|").split("|")]
+    parts = [part for run in runs for entry in run["lambdas"] for promise in entry["promises"]
+             if (promise["rule"], promise["risk"]) == (rule, float(risk)) for part in promise.get("exits", [promise])]
+    assert kept == f"{sum(part['kept'] for part in parts)} of {len(parts)}", line
+    share = sum(sum(p["missed"]) for p in parts) / sum(sum(p["tested"]) for p in parts)
+    assert abs(share - float(missed)) < 0.000051, (line, share)
 PYTHON
 
 # Equal terms: one file each of features to train on, held out and tested on, whatever the seed and method;
