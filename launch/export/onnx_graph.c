@@ -75,7 +75,7 @@ static int64_t *copy_ints(struct onnx_graph *graph, const int64_t values[], size
 {
     int64_t *copy = take(graph, count * sizeof(*copy));
 
-    if (copy != NULL) {
+    if (copy != NULL && count > 0) { /* of none, values may be NULL */
         memcpy(copy, values, count * sizeof(*copy));
     }
     return copy;
