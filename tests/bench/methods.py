@@ -245,9 +245,10 @@ def machine() -> str:
 def head_of(options: argparse.Namespace, runs: dict[str, list[dict]], records: list[dict]) -> list[str]:
     first = next(iter(runs.values()))[0]
     given = " and a backbone that was given" if options.init_from else ""
+    words = arguments_of(options)
     over = max(record["macs_share"] - record["budget"] for record in records)
     return [f"## {TITLES[options.task]}", "",
-            f"`make methods TASK={options.task} ARGS='{arguments_of(options)}'`,",
+            f"`make methods TASK={options.task}{f' ARGS={shlex.quote(words)}' if words else ''}`,",
             f"{datetime.date.today()}, {machine()}{given}.",
             f"{len(runs)} methods, {options.seeds} seeds; mean ± standard deviation over seeds of the accuracy, in %,",
             f"on {first['test_samples']} test samples; thresholds and lambda are chosen on "
