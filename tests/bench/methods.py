@@ -296,7 +296,7 @@ def page_of(options: argparse.Namespace, runs: dict[str, list[dict]], records: l
 
 
 def arguments_of(options: argparse.Namespace) -> str:
-    """What makes another table: no folder of this machine."""
+    """What makes another table; folders of this machine are not told."""
     words = [] if options.seeds == 3 else ["--seeds", str(options.seeds)]
     if options.methods != methods_of(options.offramp):
         words += ["--methods", ",".join(options.methods)]
@@ -304,7 +304,7 @@ def arguments_of(options: argparse.Namespace) -> str:
         words += ["--epochs", f"{options.epochs:g}"]
     for flag, settings in (("--set", options.set), ("--set-backbone", options.set_backbone)):
         for setting in settings:
-            words += [flag, setting] if "/" not in setting else []
+            words += [flag, setting if "/" not in setting else setting.split("=")[0] + "=..."]
     return " ".join(words)
 
 
