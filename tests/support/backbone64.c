@@ -88,7 +88,7 @@ static const double *tensor(const struct backbone64 *net, const char *name)
 /* `first`, a name within a model of images, then `second`. */
 static const double *of_images(const struct backbone64 *net, const char *first, const char *second)
 {
-    char full[2 * PARAM_NAME_BYTES];
+    char full[4 * PARAM_NAME_BYTES];
 
     snprintf(full, sizeof(full), "%s.%s%s", net->config->has_distillation_token ? "deit" : "vit",
              first, second);
