@@ -82,13 +82,11 @@ nothing_is_left
 drill 0 -n 2 --together --kill rank=1@step=45 --kill rank=0@step=80
 same "runs" "$(grep -c slots drill/together/hosts)" 2
 same "starts" "$(grep -c "job.started" drill/together/out/supervisor.jsonl)" 3
+settings="$settings --set num_steps=150" # from here on a run is long enough for all that happens in it
 if unshare -rm true 2>/dev/null || unshare -m true 2>/dev/null; then
     settings="$settings --set save_steps=25"
-    kept=$settings
-    settings="$settings --set num_steps=150" # it is seen before the run is over
     drill 0 -n 2 --fill-disk step=35
     says "^--fill-disk step=35: the disk was full, [0-9]+ checkpoints could not be written"
-    settings=$kept
 fi
 
 # At random.
