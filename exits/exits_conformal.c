@@ -36,24 +36,10 @@ static int by_score(const void *left, const void *right)
 
 static enum err check(const struct exits_scored *scored, double delta)
 {
-    if (scored->n < 1 || scored->n > INT32_MAX || scored->G < 1 ||
-        scored->G > EXITS_THRESHOLD_EXITS_MAX) {
-        return ERR_FAIL(ERR_INVALID,
-                        "%" PRId64 " samples, %d exits: 1 to %" PRId32 ", 1 to %d are possible",
-                        scored->n, scored->G, INT32_MAX, EXITS_THRESHOLD_EXITS_MAX);
-    }
-    if (!(delta > 0 && delta < 1)) {
-        return ERR_FAIL(ERR_INVALID, "a risk of %g, between 0 and 1 is expected", delta);
-    }
-    for (int64_t at = 0; at < scored->n * scored->G; at++) {
-        if (!isfinite(scored->scores[at])) {
-            return ERR_FAIL(ERR_INVALID,
-                            "the score of sample %" PRId64 " at exit %" PRId64
-                            " is NaN or infinite",
-                            at / scored->G, at % scored->G);
-        }
-    }
-    return ERR_OK;
+    ERR_TRY(exits_scored_check(scored));
+    return delta > 0 && delta < 1
+               ? ERR_OK
+               : ERR_FAIL(ERR_INVALID, "a risk of %g, between 0 and 1 is expected", delta);
 }
 
 /* order_out [n]: the samples at `exit`, the lowest score first. */

@@ -42,24 +42,10 @@ static int descending(const void *left, const void *right)
 
 static enum err check(const struct exits_scored *scored, double alpha)
 {
-    if (scored->n < 1 || scored->n > INT32_MAX || scored->G < 1 ||
-        scored->G > EXITS_THRESHOLD_EXITS_MAX) {
-        return ERR_FAIL(ERR_INVALID,
-                        "%" PRId64 " samples, %d exits: 1 to %" PRId32 ", 1 to %d are possible",
-                        scored->n, scored->G, INT32_MAX, EXITS_THRESHOLD_EXITS_MAX);
-    }
-    if (!(alpha > 0 && alpha < 1)) {
-        return ERR_FAIL(ERR_INVALID, "a risk of %g, between 0 and 1 is expected", alpha);
-    }
-    for (int64_t at = 0; at < scored->n * scored->G; at++) {
-        if (!isfinite(scored->scores[at])) {
-            return ERR_FAIL(ERR_INVALID,
-                            "the score of sample %" PRId64 " at exit %" PRId64
-                            " is NaN or infinite",
-                            at / scored->G, at % scored->G);
-        }
-    }
-    return ERR_OK;
+    ERR_TRY(exits_scored_check(scored));
+    return alpha > 0 && alpha < 1
+               ? ERR_OK
+               : ERR_FAIL(ERR_INVALID, "a risk of %g, between 0 and 1 is expected", alpha);
 }
 
 /* losing_out [n]: the samples, that which loses at the highest threshold first. */

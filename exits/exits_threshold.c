@@ -1,6 +1,7 @@
 #include "exits/exits_threshold.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -11,6 +12,30 @@ enum { HULL_STEPS_MAX = 64 };
 
 /* Errors in all: below this a step down the hull is rounding. */
 static const double HULL_PROGRESS = 1e-6;
+
+enum err exits_scored_check(const struct exits_scored *scored)
+{
+    const int64_t n = scored->n;
+    const int G = scored->G;
+
+    if (n < 1 || n > INT32_MAX) {
+        return ERR_FAIL(ERR_INVALID, "%" PRId64 " samples, 1 to %" PRId32 " are possible", n,
+                        INT32_MAX);
+    }
+    if (G < 1 || G > EXITS_THRESHOLD_EXITS_MAX) {
+        return ERR_FAIL(ERR_INVALID, "%d exits, 1 to %d are possible", G,
+                        EXITS_THRESHOLD_EXITS_MAX);
+    }
+    for (int64_t at = 0; at < n * G; at++) {
+        if (!isfinite(scored->scores[at])) {
+            return ERR_FAIL(ERR_INVALID,
+                            "the score of sample %" PRId64 " at exit %" PRId64
+                            " is NaN or infinite",
+                            at / G, at % G);
+        }
+    }
+    return ERR_OK;
+}
 
 static struct exits_point mean_of(const struct exits_scored *scored,
                                   const struct threshold_point *point)

@@ -48,6 +48,9 @@ struct exits_scored {
     const double *costs;    /* [G + 1], > 0, ascending, in any unit */
 };
 
+/* Whether n, G and the scores are as above; of costs each solver wants its own. ERR_INVALID. */
+ERR_MUST_CHECK enum err exits_scored_check(const struct exits_scored *scored);
+
 struct exits_point {
     double error; /* 0 .. 1 */
     double cost;  /* mean, in the unit of costs */

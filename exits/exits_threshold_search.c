@@ -18,30 +18,12 @@ static const double BUDGET_TOLERANCE = 1e-9;
 
 static enum err check(const struct exits_scored *scored)
 {
-    const int64_t n = scored->n;
-    const int G = scored->G;
-
-    if (n < 1 || n > INT32_MAX) {
-        return ERR_FAIL(ERR_INVALID, "%" PRId64 " samples, 1 to %" PRId32 " are possible", n,
-                        INT32_MAX);
-    }
-    if (G < 1 || G > EXITS_THRESHOLD_EXITS_MAX) {
-        return ERR_FAIL(ERR_INVALID, "%d exits, 1 to %d are possible", G,
-                        EXITS_THRESHOLD_EXITS_MAX);
-    }
-    for (int l = 0; l <= G; l++) {
+    ERR_TRY(exits_scored_check(scored));
+    for (int l = 0; l <= scored->G; l++) {
         const double before = l == 0 ? 0 : scored->costs[l - 1];
         if (!(scored->costs[l] > before && isfinite(scored->costs[l]))) {
             return ERR_FAIL(ERR_INVALID, "exit %d costs %g, more than %g is expected", l,
                             scored->costs[l], before);
-        }
-    }
-    for (int64_t at = 0; at < n * G; at++) {
-        if (!isfinite(scored->scores[at])) {
-            return ERR_FAIL(ERR_INVALID,
-                            "the score of sample %" PRId64 " at exit %" PRId64
-                            " is NaN or infinite",
-                            at / G, at % G);
         }
     }
     return ERR_OK;

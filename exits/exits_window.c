@@ -147,10 +147,7 @@ static int64_t widest(const struct exits_scored *scored, const float sorted[],
 
 static enum err check(const struct exits_scored *scored, double budget)
 {
-    if (scored->n < 1 || scored->G < 1 || scored->G > EXITS_THRESHOLD_EXITS_MAX) {
-        return ERR_FAIL(ERR_INVALID, "%" PRId64 " samples, %d exits, at least 1 is expected",
-                        scored->n, scored->G);
-    }
+    ERR_TRY(exits_scored_check(scored));
     if (!(budget >= scored->costs[0])) {
         return ERR_FAIL(ERR_INVALID,
                         "budget %g, at least the cost %g of the first exit is expected", budget,
