@@ -10,7 +10,6 @@
 #include "data/data_cifar.h"
 #include "data/data_file.h"
 #include "data/data_idx.h"
-#include "data/data_plain.h"
 #include "data/data_text.h"
 
 /* Far above any of the sets; a bound for what inflates without end. */
@@ -323,13 +322,9 @@ enum err data_set_open(const struct data_set_source *source, struct data_set **s
     struct data_set *set = NULL;
 
     assert(source != NULL && source->folder != NULL && set_out != NULL);
-    assert(source->format <= DATA_PLAIN);
+    assert(source->format <= DATA_TEXT);
     assert(source->part <= DATA_TEST);
-    switch (source->format) {
-    case DATA_TEXT: ERR_TRY(data_text_open(source, &set)); break;
-    case DATA_PLAIN: ERR_TRY(data_plain_open(source, &set)); break;
-    default: ERR_TRY(open_images(source, &set)); break;
-    }
+    ERR_TRY(source->format == DATA_TEXT ? data_text_open(source, &set) : open_images(source, &set));
     const enum err status = data_set_hash(set, &set->hash);
     if (status != ERR_OK) {
         data_set_close(set);

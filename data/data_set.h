@@ -14,7 +14,6 @@
  *      DATA_CIFAR100  train.bin                          test.bin
  *      DATA_TEXT      train.tsv or train.jsonl           test.tsv or test.jsonl
  *                     (data_records.h), and labels.txt (data_labels.h)
- *      DATA_PLAIN     train.txt (data_plain.h)           test.txt
  *
  * Memory: one block for images and labels, or offsets, tokens and labels, owned by the set.
  * While a set is opened its files are in memory as well, so the peak is about twice the block.
@@ -39,7 +38,7 @@ enum {
     DATA_TOKENS_MAX = 8192, /* of one text */
 };
 
-enum data_format { DATA_IDX, DATA_CIFAR10, DATA_CIFAR100, DATA_TEXT, DATA_PLAIN };
+enum data_format { DATA_IDX, DATA_CIFAR10, DATA_CIFAR100, DATA_TEXT };
 
 enum data_part { DATA_TRAIN, DATA_TEST };
 
@@ -53,7 +52,7 @@ struct data_set_source {
 
     /* Of texts only. */
     const struct data_tokenizer *tokenizer;
-    int64_t tokens_max; /* a text is cut to, or into blocks of so many, 2..DATA_TOKENS_MAX */
+    int64_t tokens_max; /* a text is cut to so many, 2..DATA_TOKENS_MAX */
     bool has_header;    /* the first line of a .tsv is skipped */
 };
 
@@ -89,7 +88,7 @@ struct data_set {
  * ERR_IO; ERR_CORRUPT (magic, truncated, trailing bytes, no image, another number of
  * labels than of images, a label beyond the classes, a damaged gzip stream);
  * ERR_INVALID if class_count or tokens_max is out of range or a path too long; of texts what
- * data_text_open() and data_plain_open() refuse; ERR_NO_MEMORY.
+ * data_text_open() refuses; ERR_NO_MEMORY.
  * Cost: inflating, a copy and a hash of every byte; of texts half a microsecond a word.
  */
 ERR_MUST_CHECK enum err data_set_open(const struct data_set_source *source,
