@@ -60,7 +60,12 @@ static enum err evaluate_run(const struct session *session, const struct options
     if (session_is_first(session)) {
         banner_print(&run);
     }
-    enum err status = evaluate(&run, false, &results);
+    /* Training may begin with a classifier that is drawn anew; there is nothing to evaluate in one. */
+    enum err status =
+        run.init_notes == NULL
+            ? evaluate(&run, false, &results)
+            : ERR_FAIL(ERR_CONFIG, "the checkpoint and the data do not go together: %s",
+                       run.init_notes);
     if (status == ERR_OK && results != NULL && json != NULL) {
         status = jdoc_text(results, 2, &text);
         if (status == ERR_OK) {

@@ -56,6 +56,21 @@ train_well 1 from $text --set init_from="bert/$(cat bert/latest)" --set num_step
 same "accuracy of what was loaded" "$(value from/summary.json test_accuracy)" \
     "$(value bert/summary.json test_accuracy)"
 
+# Training may begin with a new classifier; in one there is nothing to evaluate.
+sed '/^stages:/,$d' "$tiny" >alone.yaml
+printf 'stages:\n  - stage: backbone\n' >>alone.yaml
+mkdir pair
+for part in train test; do
+    grep -v "^class2" texts/$part.tsv >pair/$part.tsv
+done
+"$offramp" train alone.yaml --output-dir alone --set data_dir=texts --set data_format=text --set tokenizer=words \
+    --set model_type=bert --set num_steps=5 >alone.out 2>&1 || fail "a backbone alone: $(cat alone.out)"
+"$offramp" eval alone >alone.out 2>&1 || fail "eval of a backbone alone: $(cat alone.out)"
+code=0
+"$offramp" eval alone --set data_dir=pair >pair.out 2>pair.err || code=$?
+same "exit code of eval with other classes" "$code" 78
+grep -q "the checkpoint and the data do not go together: .*classifier" pair.err || fail "$(cat pair.err)"
+
 # refused CODE TEXT ARGUMENT...
 refused() {
     expected=$1
