@@ -8,9 +8,11 @@
 #include "exits/exits_judge.h"
 #include "trainer/kernels/kern_cuda_priv.h"
 
-enum { THREADS = 128 };
+/* A sample's judgement is long: without a bound its registers leave room for 7 blocks, not 9. */
+enum { THREADS = 128, SAMPLE_BLOCKS = 9 };
 
-static __global__ void judge_samples(struct exits_judge judge)
+static __global__ void __launch_bounds__(THREADS, SAMPLE_BLOCKS)
+    judge_samples(struct exits_judge judge)
 {
     const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
 
