@@ -83,17 +83,6 @@ static int count_of(const char *folder, const char *prefix)
     return count;
 }
 
-static bool has(const char *folder, const char *name)
-{
-    char path[FILE_PATH_BYTES_MAX];
-
-    if (file_path(path, folder, name) != ERR_OK) {
-        err_clear();
-        return false;
-    }
-    return file_exists(path);
-}
-
 static void set_hash(struct jdoc *object, const char *key, struct hash hash)
 {
     char text[HASH_TEXT_BYTES];
@@ -441,7 +430,7 @@ static enum err describe_run(struct inspect *inspect, const char *output_dir, st
     jdoc_set_text(object, "path", output_dir);
     tell(inspect, object, describe_summary(output_dir, object));
     ERR_TRY(describe_checkpoints(inspect, output_dir, object));
-    if (has(output_dir, CONFIG_FILE)) {
+    if (file_is_in(output_dir, CONFIG_FILE)) {
         ERR_TRY(find_memory(output_dir, folder));
         if (count_of(folder, SNAP_AREA_MEMBER) > 0) {
             struct jdoc *memory = jdoc_object();
@@ -463,11 +452,11 @@ static enum err describe(struct inspect *inspect, const char *path, struct jdoc 
     if (!S_ISDIR(info.st_mode)) {
         return describe_one_member(inspect, path, object);
     }
-    if (snap_disk_step(path) >= 0 || has(path, TRAIN_STATE_FILE)) {
+    if (snap_disk_step(path) >= 0 || file_is_in(path, TRAIN_STATE_FILE)) {
         describe_checkpoint(inspect, path, object);
         return ERR_OK;
     }
-    if (has(path, CONFIG_FILE) || count_of(path, CHECKPOINT_PREFIX) > 0) {
+    if (file_is_in(path, CONFIG_FILE) || count_of(path, CHECKPOINT_PREFIX) > 0) {
         return describe_run(inspect, path, object);
     }
     if (count_of(path, SNAP_AREA_MEMBER) > 0) {

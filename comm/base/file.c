@@ -204,3 +204,14 @@ bool file_exists(const char *path)
 
     return lstat(path, &status) == 0;
 }
+
+bool file_is_in(const char *folder, const char *name)
+{
+    char path[FILE_PATH_BYTES_MAX];
+
+    if (file_path(path, folder, name) != ERR_OK) {
+        err_clear();
+        return false;
+    }
+    return file_exists(path);
+}

@@ -54,5 +54,6 @@ ERR_MUST_CHECK enum err file_sync_folder(const char *path);
 ERR_MUST_CHECK enum err file_remove_tree(const char *path);
 
 bool file_exists(const char *path);
+bool file_is_in(const char *folder, const char *name); /* false also for a path that is too long */
 
 #endif

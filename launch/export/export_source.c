@@ -15,17 +15,6 @@
 #include "trainer/kernels/kern_ops.h"
 #include "trainer/model/model_files.h"
 
-static bool has(const char *folder, const char *name)
-{
-    char path[FILE_PATH_BYTES_MAX];
-
-    if (file_path(path, folder, name) != ERR_OK) {
-        err_clear();
-        return false;
-    }
-    return file_exists(path);
-}
-
 /* "OUT/checkpoint-5/" -> "OUT", "checkpoint-5" -> "." */
 static void parent_of(const char *path, char parent_out[FILE_PATH_BYTES_MAX])
 {
@@ -55,7 +44,7 @@ static enum err find(const char *path, struct export_source *source)
                         "expected",
                         path);
     }
-    if (snap_disk_step(path) >= 0 || has(path, TRAIN_STATE_FILE)) {
+    if (snap_disk_step(path) >= 0 || file_is_in(path, TRAIN_STATE_FILE)) {
         snprintf(source->folder, sizeof(source->folder), "%s", path);
         parent_of(path, source->output_dir);
         return checkpoint_verify(path);

@@ -123,12 +123,7 @@ static void add_table(const struct report_source *source, int method, struct rep
         figure_number(table, point->budget, 1, 3);
         figure_words(table, point->unit == NULL ? "" : point->unit);
         figure_number(table, point->risk, 1, 3);
-        report_text_add(table, "<td class=\"n\">%d</td>", point->run_count);
-        figure_stat(table, &point->accuracy, PERCENT, 2);
-        figure_stat(table, &point->mean_macs, 1e-6, 2);
-        figure_stat(table, &point->macs_share, PERCENT, 1);
-        figure_stat(table, &point->ms_per_sample, 1, 3);
-        figure_stat(table, &point->ece, PERCENT, 2);
+        figure_worth(table, point);
         report_text_add(table, "</tr>\n");
     }
     report_text_add(table, "</tbody>\n");

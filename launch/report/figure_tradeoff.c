@@ -143,12 +143,7 @@ static void add_table(const struct report_source *source, bool is_time, struct r
         figure_words(table, point->policy);
         snprintf(lambda, sizeof(lambda), "%g", point->lambda);
         figure_words(table, isfinite(point->lambda) ? lambda : "");
-        report_text_add(table, "<td class=\"n\">%d</td>", point->run_count);
-        figure_stat(table, &point->accuracy, PERCENT, 2);
-        figure_stat(table, &point->mean_macs, 1e-6, 2);
-        figure_stat(table, &point->macs_share, PERCENT, 1);
-        figure_stat(table, &point->ms_per_sample, 1, 3);
-        figure_stat(table, &point->ece, PERCENT, 2);
+        figure_worth(table, point);
         report_text_add(table, "</tr>\n");
     }
     report_text_add(table, "</tbody>\n");

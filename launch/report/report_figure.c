@@ -181,3 +181,13 @@ void figure_stat(struct report_text *table, const struct report_stat *stat, doub
                     "</td>",
                     mean, spread, digits, scale * mean, digits, scale * spread);
 }
+
+void figure_worth(struct report_text *table, const struct report_point *point)
+{
+    report_text_add(table, "<td class=\"n\">%d</td>", point->run_count);
+    figure_stat(table, &point->accuracy, 100, 2);
+    figure_stat(table, &point->mean_macs, 1e-6, 2);
+    figure_stat(table, &point->macs_share, 100, 1);
+    figure_stat(table, &point->ms_per_sample, 1, 3);
+    figure_stat(table, &point->ece, 100, 2);
+}

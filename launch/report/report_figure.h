@@ -86,4 +86,8 @@ void figure_number(struct report_text *table, double value, double scale, int di
 void figure_stat(struct report_text *table, const struct report_stat *stat, double scale,
                  int digits);
 
+/* What a point is worth, in the columns of every table of points: runs, accuracy, multiply-adds, their
+ * share, milliseconds, ECE. */
+void figure_worth(struct report_text *table, const struct report_point *point);
+
 #endif
