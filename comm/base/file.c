@@ -182,18 +182,20 @@ static int remove_one(const char *path, const struct stat *status, int type, str
     (void)status;
     (void)type;
     (void)walk;
-    return remove(path);
+    return remove(path) == 0 || errno == ENOENT ? 0 : -1; /* another may have been faster */
 }
 
 enum err file_remove_tree(const char *path)
 {
     enum { DESCRIPTORS_MAX = 16 };
 
-    if (!file_exists(path)) {
-        return ERR_OK;
-    }
-    if (nftw(path, remove_one, DESCRIPTORS_MAX, FTW_DEPTH | FTW_PHYS) != 0) {
-        return ERR_FAIL(ERR_IO, "%s: remove: %s", path, strerror(errno));
+    while (nftw(path, remove_one, DESCRIPTORS_MAX, FTW_DEPTH | FTW_PHYS) != 0) {
+        if (errno != ENOENT) {
+            return ERR_FAIL(ERR_IO, "%s: remove: %s", path, strerror(errno));
+        }
+        if (!file_exists(path)) {
+            break;
+        }
     }
     return ERR_OK;
 }

@@ -50,7 +50,10 @@ ERR_MUST_CHECK enum err file_make_folder(const char *path);
 /* fsync of a folder, so that names made or changed in it survive a power cut. Errors: ERR_IO. */
 ERR_MUST_CHECK enum err file_sync_folder(const char *path);
 
-/* Removes a folder and all in it, or a file. No error if it is absent. Errors: ERR_IO. */
+/*
+ * Removes a folder and all in it, or a file. No error if it is absent, nor if others remove it at
+ * the same time. Errors: ERR_IO.
+ */
 ERR_MUST_CHECK enum err file_remove_tree(const char *path);
 
 bool file_exists(const char *path);

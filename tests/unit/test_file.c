@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "comm/base/file.h"
@@ -202,6 +203,38 @@ START_TEST(remove_tree__removes_all_but_what_links_lead_to)
 }
 END_TEST
 
+START_TEST(remove_tree__shares_the_work_with_another_process)
+{
+    enum { TREES = 20, FILES = 200 };
+    char name[FILE_PATH_BYTES_MAX];
+    char entry[32];
+
+    for (int tree = 0; tree < TREES; tree++) {
+        for (int i = 0; i < FILES; i++) {
+            snprintf(entry, sizeof(entry), "tree/%d/%d", i % 10, i);
+            EXPECT_OK(file_path(name, folder.path, entry));
+            if (i < 10) {
+                EXPECT_OK(file_make_folder(name));
+            } else {
+                EXPECT_OK(file_write_text(name, ""));
+            }
+        }
+        EXPECT_OK(file_path(name, folder.path, "tree"));
+        const pid_t other = fork();
+        ck_assert_int_ge(other, 0);
+        const enum err status = file_remove_tree(name);
+        if (other == 0) {
+            _exit(status == ERR_OK ? 0 : 1);
+        }
+        int code = 0;
+        ck_assert_int_eq(waitpid(other, &code, 0), other);
+        ck_assert_int_eq(code, 0);
+        EXPECT_OK(status);
+        ck_assert(!file_exists(name));
+    }
+}
+END_TEST
+
 START_TEST(sync_folder__refuses_what_is_no_folder)
 {
     EXPECT_OK(file_sync_folder(folder.path));
@@ -224,6 +257,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, path__refuses_what_does_not_fit);
     tcase_add_test(tcase, make_folder__makes_the_parents_and_accepts_what_is_there);
     tcase_add_test(tcase, remove_tree__removes_all_but_what_links_lead_to);
+    tcase_add_test(tcase, remove_tree__shares_the_work_with_another_process);
     tcase_add_test(tcase, sync_folder__refuses_what_is_no_folder);
     suite_add_tcase(suite, tcase);
     return suite;
