@@ -1,9 +1,10 @@
-# snap_run.sh - what the drills of snapshot/ share. A drill is called with SNAP_JOB COUNTER SCRATCH
-# and begins with `. snap_run.sh`. Nodes are folders of shared memory, lost by removing them.
+# snap_run.sh - what the drills of snapshot/ share. A drill is called with SNAP_JOB COUNTER OFFRAMP
+# SCRATCH and begins with `. snap_run.sh`. Nodes are folders of shared memory, lost by removing them.
 set -eu
 job=$1
 counter=$2
-scratch=$3
+offramp=$3
+scratch=$4
 steps=12
 
 . "$(dirname "$0")/../support/shell_run.sh"
