@@ -105,10 +105,11 @@ int command_export(int argc, char **argv)
         NULL,
         NULL};
     struct arguments arguments = {0};
-    struct export_source source = {0};
+    static const struct trained_network_wish whole = {0};
+    struct trained_network source = {0};
 
     arguments_parse(&argp, argc, argv, &arguments);
-    enum err status = export_source_open(arguments.path, &source);
+    enum err status = trained_network_open(arguments.path, &whole, &source);
     if (status == ERR_OK) {
         status = export_write(&source, &arguments.wish);
     }
@@ -116,6 +117,6 @@ int command_export(int argc, char **argv)
         printf("%s: step %lld of %s\n", arguments.wish.output_dir, (long long)source.step,
                source.folder);
     }
-    export_source_close(&source);
+    trained_network_close(&source);
     return (int)exit_code_report(status);
 }

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,7 @@ struct safetensors {
     struct jdoc *header;
     const uint8_t *buffer;
     size_t buffer_bytes;
+    bool may_be_cut;
     size_t count;
     struct safetensors_tensor *tensors; /* [count], in the order of their bytes */
 };
@@ -92,7 +94,8 @@ static enum err read_offsets(const struct safetensors *file, const struct jdoc *
     }
     const int64_t begin = jdoc_as_int(jdoc_at(offsets, 0));
     const int64_t end = jdoc_as_int(jdoc_at(offsets, 1));
-    if (begin < 0 || end < begin || (size_t)end > file->buffer_bytes) {
+    const bool is_there = begin >= 0 && end >= begin && (size_t)end <= file->buffer_bytes;
+    if (!is_there && (!file->may_be_cut || begin < 0 || end < begin)) {
         return ERR_FAIL(ERR_CORRUPT,
                         "%s: data_offsets [%" PRId64 ", %" PRId64 ") lie outside the %zu bytes",
                         where, begin, end, file->buffer_bytes);
@@ -101,7 +104,7 @@ static enum err read_offsets(const struct safetensors *file, const struct jdoc *
         return ERR_FAIL(ERR_CORRUPT, "%s: %" PRId64 " bytes where dtype and shape need %zu", where,
                         end - begin, tensor->byte_count);
     }
-    tensor->bytes = file->buffer + begin;
+    tensor->bytes = is_there ? file->buffer + begin : NULL;
     return ERR_OK;
 }
 
@@ -198,12 +201,15 @@ static enum err read_header(struct safetensors *file, const uint8_t *bytes, size
             file->count++;
         }
     }
+    if (file->may_be_cut) {
+        return ERR_OK;
+    }
     qsort(file->tensors, file->count, sizeof(*file->tensors), by_offset);
     return check_cover(file);
 }
 
-enum err safetensors_parse(const uint8_t *bytes, size_t count, const char *what,
-                           struct safetensors **file_out)
+static enum err parse(const uint8_t *bytes, size_t count, const char *what, bool may_be_cut,
+                      struct safetensors **file_out)
 {
     assert(bytes != NULL && what != NULL && file_out != NULL);
     struct safetensors *file = calloc(1, sizeof(*file));
@@ -211,6 +217,7 @@ enum err safetensors_parse(const uint8_t *bytes, size_t count, const char *what,
         return ERR_FAIL(ERR_NO_MEMORY, "%s", what);
     }
     file->what = what;
+    file->may_be_cut = may_be_cut;
     const enum err status = read_header(file, bytes, count);
     if (status != ERR_OK) {
         safetensors_close(file);
@@ -220,13 +227,19 @@ enum err safetensors_parse(const uint8_t *bytes, size_t count, const char *what,
     return ERR_OK;
 }
 
-enum err safetensors_open(const char *path, struct safetensors **file_out)
+enum err safetensors_parse(const uint8_t *bytes, size_t count, const char *what,
+                           struct safetensors **file_out)
+{
+    return parse(bytes, count, what, false, file_out);
+}
+
+static enum err open_file(const char *path, bool may_be_cut, struct safetensors **file_out)
 {
     struct file_map map;
     struct safetensors *file = NULL;
 
     ERR_TRY(file_map(path, &map));
-    const enum err status = safetensors_parse(map.bytes, map.count, path, &file);
+    const enum err status = parse(map.bytes, map.count, path, may_be_cut, &file);
     if (status != ERR_OK) {
         file_unmap(&map);
         return status;
@@ -239,6 +252,16 @@ enum err safetensors_open(const char *path, struct safetensors **file_out)
     }
     *file_out = file;
     return ERR_OK;
+}
+
+enum err safetensors_open(const char *path, struct safetensors **file_out)
+{
+    return open_file(path, false, file_out);
+}
+
+enum err safetensors_open_cut(const char *path, struct safetensors **file_out)
+{
+    return open_file(path, true, file_out);
 }
 
 void safetensors_close(struct safetensors *file)

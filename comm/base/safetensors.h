@@ -63,6 +63,12 @@ struct safetensors;
  */
 ERR_MUST_CHECK enum err safetensors_open(const char *path, struct safetensors **file_out);
 
+/*
+ * The same of a file that may end early: tensors that it does not hold to their end have `bytes` NULL, and
+ * neither hole nor overlap is looked for. For who needs a part of a file that lost the rest.
+ */
+ERR_MUST_CHECK enum err safetensors_open_cut(const char *path, struct safetensors **file_out);
+
 /* The same on bytes in memory, which the caller keeps until the close; `what` names them. */
 ERR_MUST_CHECK enum err safetensors_parse(const uint8_t *bytes, size_t count, const char *what,
                                           struct safetensors **file_out);

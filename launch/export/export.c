@@ -22,7 +22,7 @@ enum { FILES_MAX = 6 + MODEL_LAYERS_MAX + 1, NAME_BYTES = 64 };
 
 /* An export under way. */
 struct work {
-    const struct export_source *source;
+    const struct trained_network *source;
     const struct export_wish *wish;
     struct export_sets sets;
     struct export_results results;
@@ -63,7 +63,7 @@ static enum err check_free(const char *output_dir)
 /* Everything that can be wrong but the disk. */
 static enum err prepare(struct work *work)
 {
-    const struct export_source *source = work->source;
+    const struct trained_network *source = work->source;
     const struct export_wish *wish = work->wish;
 
     ERR_TRY(export_sets_choose(source, wish->has_lambda, wish->lambda, &work->sets));
@@ -196,7 +196,7 @@ static enum err name_partial(const char *output_dir, char partial[FILE_PATH_BYTE
                                        : ERR_FAIL(ERR_INVALID, "a path of %d bytes", bytes);
 }
 
-enum err export_write(struct export_source *source, const struct export_wish *wish)
+enum err export_write(struct trained_network *source, const struct export_wish *wish)
 {
     struct work *work = calloc(1, sizeof(*work));
 

@@ -19,7 +19,7 @@
 #include <stdbool.h>
 
 #include "comm/base/err.h"
-#include "launch/export/export_source.h"
+#include "launch/trained_network.h"
 
 enum export_format { EXPORT_ALL, EXPORT_HF, EXPORT_ONNX };
 
@@ -39,6 +39,7 @@ struct export_wish {
  * was named and is not there; ERR_CORRUPT for results that are damaged or of other exits; ERR_IO,
  * ERR_NO_MEMORY.
  */
-ERR_MUST_CHECK enum err export_write(struct export_source *source, const struct export_wish *wish);
+ERR_MUST_CHECK enum err export_write(struct trained_network *source,
+                                     const struct export_wish *wish);
 
 #endif

@@ -28,7 +28,7 @@ static struct jdoc *describe_heads(const struct exits_net_config *config)
     return object;
 }
 
-static struct jdoc *describe_gates(const struct export_source *source,
+static struct jdoc *describe_gates(const struct trained_network *source,
                                    const struct exits_net_config *config)
 {
     struct jdoc *object = jdoc_object();
@@ -45,7 +45,7 @@ static struct jdoc *describe_gates(const struct export_source *source,
 }
 
 /* Of each exit and of the end: where it stands, and what leaving there costs. */
-static void describe_exits(const struct export_source *source,
+static void describe_exits(const struct trained_network *source,
                            const struct exits_net_config *config, struct jdoc *doc)
 {
     const struct model_config *model = model_config_of(source->model);
@@ -78,7 +78,8 @@ static void describe_exits(const struct export_source *source,
     jdoc_set_int(doc, "macs_tokens", shape.tokens);
 }
 
-static enum err describe_lambdas(const struct export_source *source, const struct export_sets *sets,
+static enum err describe_lambdas(const struct trained_network *source,
+                                 const struct export_sets *sets,
                                  const struct export_results *results, const char *policy,
                                  struct jdoc *doc)
 {
@@ -133,7 +134,7 @@ static enum err describe_files(const char *folder, const char *const files[], si
     return ERR_OK;
 }
 
-static void describe_network(const struct export_source *source, struct jdoc *doc)
+static void describe_network(const struct trained_network *source, struct jdoc *doc)
 {
     const struct model_config *model = model_config_of(source->model);
     const struct exits_net_config *exits = exits_net_config_of(source->net);
@@ -154,7 +155,7 @@ static void describe_network(const struct export_source *source, struct jdoc *do
     describe_exits(source, exits, doc);
 }
 
-enum err export_describe(const struct export_source *source, const struct export_sets *sets,
+enum err export_describe(const struct trained_network *source, const struct export_sets *sets,
                          const struct export_results *results, const char *policy,
                          const char *folder, const char *const files[], size_t file_count,
                          char **text_out)
@@ -173,7 +174,7 @@ enum err export_describe(const struct export_source *source, const struct export
     return status;
 }
 
-enum err export_describe_images(const struct export_source *source, char **text_out)
+enum err export_describe_images(const struct trained_network *source, char **text_out)
 {
     static const int64_t BILINEAR = 2;
     const struct model_config *model = model_config_of(source->model);

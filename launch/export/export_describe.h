@@ -9,7 +9,7 @@
 #include "comm/base/err.h"
 #include "launch/export/export_results.h"
 #include "launch/export/export_sets.h"
-#include "launch/export/export_source.h"
+#include "launch/trained_network.h"
 
 enum { EXPORT_FORMAT_VERSION = 1 };
 
@@ -18,7 +18,7 @@ enum { EXPORT_FORMAT_VERSION = 1 };
  * hashed. `policy` as in export_results_of(). The caller frees *text_out. Errors: those of
  * export_results_of(); ERR_IO, ERR_NO_MEMORY.
  */
-ERR_MUST_CHECK enum err export_describe(const struct export_source *source,
+ERR_MUST_CHECK enum err export_describe(const struct trained_network *source,
                                         const struct export_sets *sets,
                                         const struct export_results *results, const char *policy,
                                         const char *folder, const char *const files[],
@@ -28,6 +28,7 @@ ERR_MUST_CHECK enum err export_describe(const struct export_source *source,
  * preprocessor_config.json, as ViTImageProcessor reads it; NULL of texts. The caller frees *text_out.
  * Errors: ERR_NO_MEMORY.
  */
-ERR_MUST_CHECK enum err export_describe_images(const struct export_source *source, char **text_out);
+ERR_MUST_CHECK enum err export_describe_images(const struct trained_network *source,
+                                               char **text_out);
 
 #endif

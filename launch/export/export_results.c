@@ -9,7 +9,7 @@
 /* Of equal numbers, one of which was written and read. */
 static const double CLOSE = 1e-9;
 
-enum err export_results_open(const struct export_source *source, const char *path,
+enum err export_results_open(const struct trained_network *source, const char *path,
                              struct export_results *results_out)
 {
     struct export_results results = {0};
@@ -87,8 +87,9 @@ static struct jdoc *copy_row(const struct jdoc *row, const char *gate_score)
     return copy;
 }
 
-static enum err copy_rows(const struct export_results *results, const struct export_source *source,
-                          const struct jdoc *rows, const char *policy, struct jdoc *to)
+static enum err copy_rows(const struct export_results *results,
+                          const struct trained_network *source, const struct jdoc *rows,
+                          const char *policy, struct jdoc *to)
 {
     const size_t exits = (size_t)exits_net_config_of(source->net)->count;
 
@@ -109,8 +110,9 @@ static enum err copy_rows(const struct export_results *results, const struct exp
     return ERR_OK;
 }
 
-enum err export_results_of(const struct export_results *results, const struct export_source *source,
-                           double lambda, const char *policy, struct jdoc **policies_out)
+enum err export_results_of(const struct export_results *results,
+                           const struct trained_network *source, double lambda, const char *policy,
+                           struct jdoc **policies_out)
 {
     const struct jdoc *lambdas = jdoc_get(results->doc, "lambdas");
     struct jdoc *policies = jdoc_array();

@@ -9,7 +9,7 @@
 
 #include "comm/base/err.h"
 #include "comm/base/jdoc.h"
-#include "launch/export/export_source.h"
+#include "launch/trained_network.h"
 
 struct export_results {
     struct jdoc *doc;               /* NULL: there are none */
@@ -21,7 +21,7 @@ struct export_results {
  * checkpoint's step. End it with export_results_close(). Errors: as jdoc_read(), of a summary but
  * for ERR_MISSING.
  */
-ERR_MUST_CHECK enum err export_results_open(const struct export_source *source, const char *path,
+ERR_MUST_CHECK enum err export_results_open(const struct trained_network *source, const char *path,
                                             struct export_results *results_out);
 void export_results_close(struct export_results *results);
 
@@ -31,7 +31,7 @@ void export_results_close(struct export_results *results);
  * many thresholds as exits.
  */
 ERR_MUST_CHECK enum err export_results_of(const struct export_results *results,
-                                          const struct export_source *source, double lambda,
+                                          const struct trained_network *source, double lambda,
                                           const char *policy, struct jdoc **policies_out);
 
 #endif

@@ -14,7 +14,7 @@ enum { TEXT_BYTES = 512 };
 /* Of a number that a person may have rounded. */
 static const double CLOSE = 1e-6;
 
-enum err export_sets_choose(const struct export_source *source, bool has_lambda, double lambda,
+enum err export_sets_choose(const struct trained_network *source, bool has_lambda, double lambda,
                             struct export_sets *sets_out)
 {
     const struct options_f64s *lambdas = &source->options.lambdas;
@@ -46,7 +46,7 @@ static void rename_tensor(const char *name, int set, char to[PARAM_NAME_BYTES])
     snprintf(to, PARAM_NAME_BYTES, "exits.%d%s", set, rest);
 }
 
-enum err export_sets_write(const struct export_source *source, const struct export_sets *sets,
+enum err export_sets_write(const struct trained_network *source, const struct export_sets *sets,
                            const char *path)
 {
     const struct param_list *params = exits_net_params(source->net);

@@ -9,18 +9,18 @@
 #include <stdbool.h>
 
 #include "comm/base/err.h"
-#include "launch/export/export_source.h"
+#include "launch/trained_network.h"
 
 struct export_sets {
     int first, count; /* as the run numbers them; exported they are 0 .. count - 1 */
 };
 
 /* All sets, or that of `lambda`. Errors: ERR_CONFIG, naming those that there are. */
-ERR_MUST_CHECK enum err export_sets_choose(const struct export_source *source, bool has_lambda,
+ERR_MUST_CHECK enum err export_sets_choose(const struct trained_network *source, bool has_lambda,
                                            double lambda, struct export_sets *sets_out);
 
 /* Writes exits.safetensors of those sets. Errors: ERR_IO, ERR_NO_MEMORY. */
-ERR_MUST_CHECK enum err export_sets_write(const struct export_source *source,
+ERR_MUST_CHECK enum err export_sets_write(const struct trained_network *source,
                                           const struct export_sets *sets, const char *path);
 
 #endif

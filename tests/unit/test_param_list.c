@@ -197,6 +197,38 @@ START_TEST(load__refuses_what_is_not_finite)
 }
 END_TEST
 
+/* What belongs to other parts may be anything: of another type, not finite, unknown, cut off. */
+START_TEST(load_parts__reads_nothing_else)
+{
+    struct safetensors_tensor tensors[4];
+    struct file_map map;
+
+    block[PARAM_ALIGN_ELEMS] = NAN;
+    param_list_tensors(&list, block, tensors);
+    tensors[3] = (struct safetensors_tensor){"z", SAFETENSORS_F32, 1, {7}, block, 28};
+    EXPECT_OK(safetensors_write(path, tensors, 4, NULL, NULL));
+    EXPECT_OK(file_map(path, &map));
+    for (size_t cut = 0; cut <= 29; cut++) {
+        temp_folder_write(&folder, "cut", map.bytes, map.count - cut);
+        EXPECT_OK(file_path(path, folder.path, "cut"));
+        memset(loaded, 0xa5, sizeof(loaded));
+        if (cut == 29) {
+            EXPECT_ERR(param_list_load_parts(&list, 1, device_cpu(), loaded, path), ERR_CORRUPT,
+                       "tensor w2 is cut off");
+            continue;
+        }
+        EXPECT_OK(param_list_load_parts(&list, 1, device_cpu(), loaded, path));
+        ck_assert_mem_eq(loaded, block, 25 * sizeof(float));
+        for (int64_t i = 25; i < list.block_elems; i++) {
+            ck_assert_double_eq(loaded[i], 0);
+        }
+        EXPECT_ERR(param_list_load_parts(&list, 2, device_cpu(), loaded, path), ERR_CORRUPT,
+                   "tensor b holds");
+    }
+    file_unmap(&map);
+}
+END_TEST
+
 START_TEST(layout__finds_each_tensor_where_its_name_says)
 {
     const struct model_config config = {.image_size = 8,
@@ -249,6 +281,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, load__gives_back_what_was_written_and_zero_gaps);
     tcase_add_test(tcase, load__refuses_another_set_of_tensors_and_names_the_first);
     tcase_add_test(tcase, load__refuses_what_is_not_finite);
+    tcase_add_test(tcase, load_parts__reads_nothing_else);
     tcase_add_test(tcase, layout__finds_each_tensor_where_its_name_says);
     suite_add_tcase(suite, tcase);
     return suite;

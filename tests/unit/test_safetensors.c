@@ -368,6 +368,44 @@ START_TEST(write__refuses_a_name_it_cannot_write_and_makes_no_file)
 }
 END_TEST
 
+/* At every length: a tensor is there whole or not at all, and without a whole head there is no file. */
+START_TEST(open_cut__has_what_is_left)
+{
+    const struct safetensors_tensor tensors[] = {{"a", SAFETENSORS_U8, 1, {5}, counting, 5},
+                                                 {"b", SAFETENSORS_U8, 1, {3}, counting + 5, 3}};
+    struct safetensors *file = NULL;
+    struct temp_folder folder;
+    char path[FILE_PATH_BYTES_MAX];
+    struct file_map map;
+
+    temp_folder_open(&folder);
+    EXPECT_OK(file_path(path, folder.path, "tensors"));
+    EXPECT_OK(safetensors_write(path, tensors, 2, NULL, NULL));
+    EXPECT_OK(file_map(path, &map));
+    for (size_t cut = 0; cut <= map.count; cut++) {
+        const size_t left = map.count - cut;
+        temp_folder_write(&folder, "cut", map.bytes, left);
+        EXPECT_OK(file_path(path, folder.path, "cut"));
+        if (cut > 8) {
+            EXPECT_ERR(safetensors_open_cut(path, &file), ERR_CORRUPT, "cut");
+            continue;
+        }
+        EXPECT_OK(safetensors_open_cut(path, &file));
+        const struct safetensors_tensor *a = safetensors_find(file, "a");
+        const struct safetensors_tensor *b = safetensors_find(file, "b");
+        ck_assert_int_eq(a->bytes != NULL, cut <= 3);
+        ck_assert_int_eq(b->bytes != NULL, cut == 0);
+        ck_assert(a->bytes == NULL || memcmp(a->bytes, counting, 5) == 0);
+        safetensors_close(file);
+        if (cut > 0) {
+            EXPECT_ERR(safetensors_open(path, &file), ERR_CORRUPT, "cut");
+        }
+    }
+    file_unmap(&map);
+    temp_folder_close(&folder);
+}
+END_TEST
+
 START_TEST(open__tells_a_missing_file_from_a_broken_one)
 {
     struct safetensors *file = NULL;
@@ -400,6 +438,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, write__is_read_back_when_names_and_sizes_are_odd);
     tcase_add_test(tcase, write__refuses_a_name_it_cannot_write_and_makes_no_file);
     tcase_add_test(tcase, open__tells_a_missing_file_from_a_broken_one);
+    tcase_add_test(tcase, open_cut__has_what_is_left);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -376,3 +376,13 @@ enum err model_files_load_weights(struct model *model, const char *folder)
     ERR_TRY(file_path(path, folder, MODEL_WEIGHTS_FILE));
     return param_list_load(model_params(model), model_ops(model)->device, model_block(model), path);
 }
+
+enum err model_files_load_layers(struct model *model, const char *folder)
+{
+    char path[FILE_PATH_BYTES_MAX];
+
+    ERR_TRY(file_path(path, folder, MODEL_WEIGHTS_FILE));
+    return param_list_load_parts(model_params(model),
+                                 (int)model_config_of(model)->num_hidden_layers + 1,
+                                 model_ops(model)->device, model_block(model), path);
+}

@@ -38,6 +38,12 @@ ERR_MUST_CHECK enum err model_files_read_config(const char *folder,
 ERR_MUST_CHECK enum err model_files_load_weights(struct model *model, const char *folder);
 
 /*
+ * The same of the embedding and all layers, without what stands behind the last one: for a model of fewer layers than the
+ * checkpoint has. Of the file nothing else is read (param_list_load_parts()).
+ */
+ERR_MUST_CHECK enum err model_files_load_layers(struct model *model, const char *folder);
+
+/*
  * Reads weights of whatever origin into a model that has none yet. A classifier that is not there, or is one
  * of other classes, has the values that model_init() would give it. *notes_out tells of that and names every tensor of the file that was not
  * used, in lines without a newline at the end; NULL if there is nothing to tell; the caller's to

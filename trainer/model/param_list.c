@@ -150,6 +150,10 @@ static enum err load_one(const struct param *param, const struct safetensors *fi
         return ERR_FAIL(ERR_CORRUPT, "%s: tensor %s is %s %s, the configuration asks for F32 %s",
                         path, param->name, safetensors_dtype_name(tensor->dtype), found, expected);
     }
+    if (tensor->bytes == NULL) {
+        return ERR_FAIL(ERR_CORRUPT, "%s: tensor %s is cut off: the file ends before it does", path,
+                        param->name);
+    }
     memcpy(to, tensor->bytes, tensor->byte_count);
     for (int64_t i = 0; i < param->count; i++) {
         if (!isfinite(to[i])) {
@@ -179,28 +183,50 @@ static enum err refuse_strangers(const struct param_list *list, const struct saf
     return ERR_OK;
 }
 
+/* The first `count` tensors; the rest of the block is zero. */
+static enum err load_first(const struct param_list *list, int64_t count,
+                           const struct safetensors *file, const char *path, struct device *device,
+                           float *block)
+{
+    const size_t bytes = (size_t)list->block_elems * sizeof(float);
+    struct device_view view;
+
+    enum err status = device_view_open(device, block, bytes, &view);
+    ERR_TRY(status);
+    float *values = view.host;
+    memset(values, 0, bytes);
+    for (int64_t t = 0; t < count && status == ERR_OK; t++) {
+        status = load_one(&list->params[t], file, path, values + list->params[t].offset);
+    }
+    const enum err closed = device_view_close(&view, status == ERR_OK);
+    return status == ERR_OK ? closed : status;
+}
+
 enum err param_list_load(const struct param_list *list, struct device *device, float *block,
                          const char *path)
 {
-    const size_t bytes = (size_t)list->block_elems * sizeof(float);
     struct safetensors *file = NULL;
-    struct device_view view;
 
     ERR_TRY(safetensors_open(path, &file));
-    enum err status = device_view_open(device, block, bytes, &view);
-    if (status != ERR_OK) {
-        safetensors_close(file);
-        return status;
-    }
-    float *values = view.host;
-    memset(values, 0, bytes);
-    for (int64_t t = 0; t < list->count && status == ERR_OK; t++) {
-        status = load_one(&list->params[t], file, path, values + list->params[t].offset);
-    }
+    enum err status = load_first(list, list->count, file, path, device, block);
     if (status == ERR_OK) {
         status = refuse_strangers(list, file, path);
     }
     safetensors_close(file);
-    const enum err closed = device_view_close(&view, status == ERR_OK);
-    return status == ERR_OK ? closed : status;
+    return status;
+}
+
+enum err param_list_load_parts(const struct param_list *list, int part_end, struct device *device,
+                               float *block, const char *path)
+{
+    struct safetensors *file = NULL;
+    int64_t count = 0;
+
+    while (count < list->count && list->params[count].part < part_end) {
+        count++; /* parts never fall along the list */
+    }
+    ERR_TRY(safetensors_open_cut(path, &file));
+    const enum err status = load_first(list, count, file, path, device, block);
+    safetensors_close(file);
+    return status;
 }

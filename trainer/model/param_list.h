@@ -78,4 +78,12 @@ void param_list_tensors(const struct param_list *list, const float *block,
 ERR_MUST_CHECK enum err param_list_load(const struct param_list *list, struct device *device,
                                         float *block, const char *path);
 
+/*
+ * The same of the tensors of parts below `part_end` alone; the rest of the block is zero. Nothing else of the
+ * file is read: there it may be damaged or cut off, and hold other tensors.
+ */
+ERR_MUST_CHECK enum err param_list_load_parts(const struct param_list *list, int part_end,
+                                              struct device *device, float *block,
+                                              const char *path);
+
 #endif
