@@ -105,6 +105,21 @@ static enum err read_all(gzFile from, size_t bytes_max, struct data_file *file)
     }
 }
 
+/* Reads what was opened, and closes it; `file` is freed where that fails. */
+static enum err finish_open(gzFile from, size_t bytes_max, struct data_file *file,
+                            struct data_file **file_out)
+{
+    const enum err status = read_all(from, bytes_max, file);
+
+    gzclose_r(from);
+    if (status != ERR_OK) {
+        data_file_close(file);
+        return status;
+    }
+    *file_out = file;
+    return ERR_OK;
+}
+
 enum err data_file_open(const char *folder, const char *name, size_t bytes_max, const char *cure,
                         struct data_file **file_out)
 {
@@ -124,14 +139,39 @@ enum err data_file_open(const char *folder, const char *name, size_t bytes_max, 
         data_file_close(file);
         return status;
     }
-    const enum err status = read_all(from, bytes_max, file);
-    gzclose_r(from);
-    if (status != ERR_OK) {
+    return finish_open(from, bytes_max, file, file_out);
+}
+
+static enum err path_failed(const char *path)
+{
+    switch (errno) {
+    case 0: return ERR_FAIL(ERR_NO_MEMORY, "%s: no memory to read it", path);
+    case ENOENT:
+    case ENOTDIR: return ERR_FAIL(ERR_MISSING, "%s: no such file", path);
+    default: return ERR_FAIL(ERR_IO, "open %s: %s", path, strerror(errno));
+    }
+}
+
+enum err data_file_open_path(const char *path, size_t bytes_max, struct data_file **file_out)
+{
+    assert(path != NULL && file_out != NULL && bytes_max >= 1 && bytes_max < SIZE_MAX);
+    if (strlen(path) >= DATA_FILE_PATH_BYTES_MAX) {
+        return ERR_FAIL(ERR_INVALID, "%.100s...: the path is longer than %d bytes", path,
+                        DATA_FILE_PATH_BYTES_MAX - 1);
+    }
+    struct data_file *file = calloc(1, sizeof(*file));
+    if (file == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "%s: no memory to read it", path);
+    }
+    snprintf(file->path, sizeof(file->path), "%s", path);
+    errno = 0; /* gzopen() leaves it alone when memory ran out */
+    gzFile from = gzopen(path, "rbe");
+    if (from == NULL) {
+        const enum err status = path_failed(path);
         data_file_close(file);
         return status;
     }
-    *file_out = file;
-    return ERR_OK;
+    return finish_open(from, bytes_max, file, file_out);
 }
 
 void data_file_close(struct data_file *file)

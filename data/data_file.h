@@ -35,6 +35,10 @@ struct data_file {
 ERR_MUST_CHECK enum err data_file_open(const char *folder, const char *name, size_t bytes_max,
                                        const char *cure, struct data_file **file_out);
 
+/* The same of the file `path`, by no other name. */
+ERR_MUST_CHECK enum err data_file_open_path(const char *path, size_t bytes_max,
+                                            struct data_file **file_out);
+
 /* Frees a file. NULL is allowed. */
 void data_file_close(struct data_file *file);
 

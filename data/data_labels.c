@@ -152,19 +152,24 @@ static void forget_names(struct data_labels *labels)
     labels->lookup = NULL;
 }
 
-/* The names in their order, from those that were found in the order of the file. */
-static enum err settle(struct data_labels *labels, const struct survey *survey)
+static enum err add_numbers(struct data_labels *labels, int64_t count)
 {
     char name[32];
 
+    for (int64_t i = 0; i < count; i++) {
+        const int bytes = snprintf(name, sizeof(name), "%" PRId64, i);
+        ERR_TRY(add_name(labels, name, (size_t)bytes));
+    }
+    return ERR_OK;
+}
+
+/* The names in their order, from those that were found in the order of the file. */
+static enum err settle(struct data_labels *labels, const struct survey *survey)
+{
     if (survey->all_are_numbers && survey->largest < DATA_CLASSES_MAX) {
         forget_names(labels);
         ERR_TRY(data_vocab_open(&labels->lookup));
-        for (int64_t i = 0; i <= survey->largest; i++) {
-            const int bytes = snprintf(name, sizeof(name), "%" PRId64, i);
-            ERR_TRY(add_name(labels, name, (size_t)bytes));
-        }
-        return ERR_OK;
+        return add_numbers(labels, survey->largest + 1);
     }
     qsort(labels->names, (size_t)labels->count, sizeof(labels->names[0]), by_bytes);
     data_vocab_close(labels->lookup);
@@ -218,28 +223,58 @@ static enum err read_names(const char *folder, bool has_header, struct data_labe
     return status;
 }
 
-enum err data_labels_open(const char *folder, bool has_header, struct data_labels **labels_out)
+/* Without a name yet. */
+static enum err open_empty(struct data_labels **labels_out)
 {
-    enum err status = ERR_OK;
-
-    assert(folder != NULL && labels_out != NULL);
     struct data_labels *labels = calloc(1, sizeof(*labels));
+
     if (labels == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "the classes of a text set");
     }
     labels->names = calloc(DATA_CLASSES_MAX, sizeof(*labels->names));
-    if (labels->names == NULL) {
-        status = ERR_FAIL(ERR_NO_MEMORY, "the classes of a text set");
-        goto close_labels;
+    enum err status = labels->names == NULL ? ERR_FAIL(ERR_NO_MEMORY, "the classes of a text set")
+                                            : data_vocab_open(&labels->lookup);
+    if (status != ERR_OK) {
+        data_labels_close(labels);
+        return status;
     }
-    ERR_GOTO(close_labels, status, data_vocab_open(&labels->lookup));
-    ERR_GOTO(close_labels, status, read_names(folder, has_header, labels));
     *labels_out = labels;
     return ERR_OK;
+}
 
-close_labels:
-    data_labels_close(labels);
-    return status;
+enum err data_labels_open(const char *folder, bool has_header, struct data_labels **labels_out)
+{
+    struct data_labels *labels = NULL;
+
+    assert(folder != NULL && labels_out != NULL);
+    ERR_TRY(open_empty(&labels));
+    const enum err status = read_names(folder, has_header, labels);
+    if (status != ERR_OK) {
+        data_labels_close(labels);
+        return status;
+    }
+    *labels_out = labels;
+    return ERR_OK;
+}
+
+enum err data_labels_open_numbers(int64_t count, const char *origin,
+                                  struct data_labels **labels_out)
+{
+    struct data_labels *labels = NULL;
+
+    if (count < 1 || count > DATA_CLASSES_MAX) {
+        return ERR_FAIL(ERR_INVALID, "%" PRId64 " classes, expected 1 to %d", count,
+                        DATA_CLASSES_MAX);
+    }
+    ERR_TRY(open_empty(&labels));
+    labels->origin = origin;
+    const enum err status = add_numbers(labels, count);
+    if (status != ERR_OK) {
+        data_labels_close(labels);
+        return status;
+    }
+    *labels_out = labels;
+    return ERR_OK;
 }
 
 void data_labels_close(struct data_labels *labels)

@@ -37,6 +37,13 @@ struct data_labels {
 ERR_MUST_CHECK enum err data_labels_open(const char *folder, bool has_header,
                                          struct data_labels **labels_out);
 
+/*
+ * The same of classes whose names nobody knows: "0" to count - 1, 1..DATA_CLASSES_MAX. `origin`, which
+ * errors name, is lent. Errors: ERR_INVALID, ERR_NO_MEMORY.
+ */
+ERR_MUST_CHECK enum err data_labels_open_numbers(int64_t count, const char *origin,
+                                                 struct data_labels **labels_out);
+
 /* Frees the classes. NULL is allowed. */
 void data_labels_close(struct data_labels *labels);
 

@@ -1,6 +1,7 @@
 /* Unit tests of data/data_records.c. */
 #define _POSIX_C_SOURCE 200809L
 #include <check.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -139,6 +140,63 @@ START_TEST(next__refuses_lines_that_are_not_such_an_object)
 }
 END_TEST
 
+static void open_alone(const char *name, const char *text, enum data_records_kind kind)
+{
+    char path[512];
+
+    data_records_close(records);
+    records = NULL;
+    temp_folder_write(&folder, name, text, strlen(text));
+    snprintf(path, sizeof(path), "%s/%s", folder.path, name);
+    EXPECT_OK(data_records_open_file(path, kind, false, &records));
+}
+
+/* The next record, which has the label and id, or none where that is NULL. */
+static void gives_alone(int64_t line, const char *label, const char *id, const char *text)
+{
+    struct data_record record;
+    bool is_there = false;
+
+    EXPECT_OK(data_records_next(records, &record, &is_there));
+    ck_assert(is_there);
+    ck_assert_int_eq(record.line, line);
+    ck_assert_int_eq(record.has_label, label != NULL);
+    ck_assert(label == NULL || strncmp(record.label.text, label, record.label.bytes) == 0);
+    ck_assert_int_eq(record.has_id, id != NULL);
+    ck_assert(id == NULL || strcmp(record.id.text, id) == 0);
+    ck_assert_uint_eq(record.text_bytes, strlen(text));
+    ck_assert_mem_eq(record.text, text, strlen(text));
+}
+
+START_TEST(open_file__needs_no_labels)
+{
+    open_alone("a.txt", "\xEF\xBB\xBFone\ttwo\r\n\nlast", DATA_RECORDS_LINES);
+    gives_alone(1, NULL, NULL, "one\ttwo");
+    gives_alone(2, NULL, NULL, "");
+    gives_alone(3, NULL, NULL, "last");
+    ends();
+    open_alone("a.tsv", "alone\npos\tgood\n\na\tb\tc\n", DATA_RECORDS_TSV);
+    gives_alone(1, NULL, NULL, "alone");
+    gives_alone(2, "pos", NULL, "good");
+    refuses("a.tsv: line 3: found 0 fields");
+    refuses("a.tsv: line 4: found 3 fields");
+    ends();
+    open_alone("a.jsonl",
+               "{\"text\": \"x\"}\n{\"text\": \"y\", \"id\": \"k\", \"label\": \"pos\"}\n"
+               "{\"text\": \"z\", \"label\": null, \"id\": null}\n{\"text\": \"z\", \"id\": 1.5}\n"
+               "{\"text\": \"z\", \"label\": \"\"}\n",
+               DATA_RECORDS_JSONL);
+    gives_alone(1, NULL, NULL, "x");
+    gives_alone(2, "pos", "k", "y");
+    gives_alone(3, NULL, NULL, "z");
+    refuses("a.jsonl: line 4: id: found a real number");
+    refuses("a.jsonl: line 5: the label is empty");
+    ends();
+    EXPECT_ERR(data_records_open_file("/nowhere/x", DATA_RECORDS_LINES, false, &records),
+               ERR_MISSING, "/nowhere/x: no such file");
+}
+END_TEST
+
 START_TEST(open__wants_one_file)
 {
     EXPECT_ERR(data_records_open(folder.path, "train", false, &records), ERR_MISSING,
@@ -158,6 +216,7 @@ Suite *test_suite(void)
 
     tcase_add_checked_fixture(tests, make_folder, free_folder);
     tcase_add_test(tests, next__reads_tsv);
+    tcase_add_test(tests, open_file__needs_no_labels);
     tcase_add_test(tests, next__refuses_what_is_not_two_fields);
     tcase_add_test(tests, next__reads_json_lines);
     tcase_add_test(tests, next__refuses_lines_that_are_not_such_an_object);
