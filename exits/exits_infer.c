@@ -18,6 +18,7 @@ struct exits_infer {
     float *logits;             /* [n, K], final, of the device */
     float *said;               /* [n, 2] of the device: lse and class of the final classifier */
     float *heard;              /* the same on the host */
+    float *answer;             /* [n, K], logits on the host; NULL until they are wanted */
     struct model_stage *stage; /* where the device has the samples of a batch */
     struct exits_score_state *states; /* [n], of each sample of the batch */
     int64_t *place; /* [n], where in the batch the samples that are left came from */
@@ -78,6 +79,7 @@ void exits_infer_close(struct exits_infer *infer)
     exits_work_close(infer->exits);
     model_work_close(infer->work);
     model_stage_close(infer->stage);
+    device_pinned_close(device, infer->answer);
     device_pinned_close(device, infer->heard);
     device_memory_close(device, infer->said);
     device_memory_close(device, infer->logits);
@@ -146,9 +148,56 @@ static float score_of(struct exits_infer *infer, const struct exits_policy *poli
     return exits_score_next(policy->score, policy->form, &said, &infer->states[infer->place[i]]);
 }
 
+/* Reads the answers [n, K] of who is left. */
+static enum err read_answers(struct exits_infer *infer, const float *answers, int64_t n)
+{
+    struct device *device = model_ops(infer->model)->device;
+    const int64_t K = model_config_of(infer->model)->num_labels;
+    void *pinned = NULL;
+
+    if (infer->answer == NULL) {
+        ERR_TRY(device_pinned_open(device, (size_t)(infer->samples_max * K) * sizeof(float),
+                                   "answers", &pinned));
+        infer->answer = pinned;
+    }
+    return device_read(device, infer->answer, answers, (size_t)(n * K) * sizeof(float), READ_MS);
+}
+
+/* The probabilities [K] of the i-th sample that is left, as read before. */
+static void soften(const struct exits_infer *infer, int64_t i, float *probabilities)
+{
+    const int64_t K = model_config_of(infer->model)->num_labels;
+    const float *logits = infer->answer + i * K;
+    float largest = logits[0], sum = 0;
+
+    for (int64_t k = 1; k < K; k++) {
+        largest = fmaxf(largest, logits[k]);
+    }
+    for (int64_t k = 0; k < K; k++) {
+        probabilities[k] = expf(logits[k] - largest);
+        sum += probabilities[k];
+    }
+    for (int64_t k = 0; k < K; k++) {
+        probabilities[k] /= sum;
+    }
+}
+
+/* The i-th sample that is left leaves. */
+static void leave(const struct exits_infer *infer, int64_t i, int exit, int32_t predicted,
+                  const struct exits_infer_out *out)
+{
+    const int64_t place = infer->place[i];
+
+    out->chosen[place] = exit;
+    out->predicted[place] = predicted;
+    if (out->probabilities != NULL) {
+        soften(infer, i, out->probabilities + place * model_config_of(infer->model)->num_labels);
+    }
+}
+
 /* Lets the samples whose score reaches the threshold leave; moves the rest together. */
 static enum err visit_exit(struct exits_infer *infer, const struct exits_policy *policy, int exit,
-                           int32_t *chosen, int32_t *predicted)
+                           const struct exits_infer_out *out)
 {
     const int64_t n = model_sample_count(infer->work);
     int64_t kept_count = 0;
@@ -159,11 +208,13 @@ static enum err visit_exit(struct exits_infer *infer, const struct exits_policy 
     ERR_TRY(exits_read(infer->exits, policy->set, exit, &view));
     ERR_TRY(check(view.features, KERN_XENT_FEATURES, n,
                   exits_net_config_of(infer->net)->layers[exit] + 1));
+    if (out->probabilities != NULL) {
+        ERR_TRY(read_answers(infer, exits_view_of(infer->exits, policy->set, exit).answer, n));
+    }
     for (int64_t i = 0; i < n; i++) {
         const double score = (double)score_of(infer, policy, &view, i);
         if (exits_decide_leaves(score, policy->thresholds[exit], low_of(policy, exit))) {
-            chosen[infer->place[i]] = exit;
-            predicted[infer->place[i]] = view.predicted[i];
+            leave(infer, i, exit, view.predicted[i], out);
         } else {
             infer->place[kept_count] = infer->place[i];
             infer->kept[kept_count++] = (uint32_t)i;
@@ -173,31 +224,33 @@ static enum err visit_exit(struct exits_infer *infer, const struct exits_policy 
     return model_keep_samples(infer->work, infer->kept, kept_count);
 }
 
-static enum err finish(struct exits_infer *infer, int32_t *chosen, int32_t *predicted)
+static enum err finish(struct exits_infer *infer, const struct exits_infer_out *out)
 {
     const int64_t n = model_sample_count(infer->work);
     const int64_t K = model_config_of(infer->model)->num_labels;
     const struct kern_ops *ops = model_ops(infer->model);
-    const struct kern_xent_out out = {.lse = infer->said,
-                                      .predicted = (int32_t *)(void *)(infer->said + n)};
+    const struct kern_xent_out said = {.lse = infer->said,
+                                       .predicted = (int32_t *)(void *)(infer->said + n)};
     const int32_t *classes = (const int32_t *)(const void *)(infer->heard + n);
 
     model_pool(infer->work, infer->pooled);
     model_head_forward(infer->work, infer->logits, infer->pooled);
-    ops->xent_forward(&out, infer->logits, NULL, n, K);
+    ops->xent_forward(&said, infer->logits, NULL, n, K);
     ERR_TRY(device_read(ops->device, infer->heard, infer->said, (size_t)(2 * n) * sizeof(float),
                         READ_MS));
     ERR_TRY(check(infer->heard, 1, n, 0));
+    if (out->probabilities != NULL) {
+        ERR_TRY(read_answers(infer, infer->logits, n));
+    }
     for (int64_t i = 0; i < n; i++) {
-        chosen[infer->place[i]] = exits_net_config_of(infer->net)->count;
-        predicted[infer->place[i]] = classes[i];
+        leave(infer, i, exits_net_config_of(infer->net)->count, classes[i], out);
     }
     return ERR_OK;
 }
 
 enum err exits_infer_run(struct exits_infer *infer, const struct exits_policy *policy,
-                         const struct model_input *input, int64_t n, int32_t *chosen_out,
-                         int32_t *predicted_out)
+                         const struct model_input *input, int64_t n,
+                         const struct exits_infer_out *out)
 {
     const struct exits_net_config *config = exits_net_config_of(infer->net);
     const int64_t layers = model_config_of(infer->model)->num_hidden_layers;
@@ -215,7 +268,7 @@ enum err exits_infer_run(struct exits_infer *infer, const struct exits_policy *p
         model_block_forward(infer->work, layer);
         if (exit < config->count && config->layers[exit] == layer) {
             if (!is_skipped(infer, policy, exit)) {
-                ERR_TRY(visit_exit(infer, policy, exit, chosen_out, predicted_out));
+                ERR_TRY(visit_exit(infer, policy, exit, out));
                 if (model_sample_count(infer->work) == 0) {
                     return ERR_OK;
                 }
@@ -223,5 +276,5 @@ enum err exits_infer_run(struct exits_infer *infer, const struct exits_policy *p
             exit++;
         }
     }
-    return finish(infer, chosen_out, predicted_out);
+    return finish(infer, out);
 }

@@ -26,6 +26,13 @@ struct exits_policy {
     const double *lows;       /* [G]; and if score <= low; NULL or -inf: nobody does */
 };
 
+/* What is told of n samples; what is NULL is not wanted. */
+struct exits_infer_out {
+    int32_t *chosen;      /* [n] the exit each sample left at, G for the end; not NULL */
+    int32_t *predicted;   /* [n] the class it left with; not NULL */
+    float *probabilities; /* [n, K] of that exit's answer: a softmax */
+};
+
 struct exits_infer;
 
 /* For batches of up to samples_max samples. Lends both until the close. Errors: ERR_NO_MEMORY. */
@@ -34,9 +41,7 @@ ERR_MUST_CHECK enum err exits_infer_open(const struct model *model, const struct
 void exits_infer_close(struct exits_infer *infer); /* NULL is allowed */
 
 /*
- * input         n samples in the memory of the host, n <= samples_max
- * chosen_out    [n]  the exit each sample left at, G for the end
- * predicted_out [n]  the class it left with
+ * `input` are n samples in the memory of the host, n <= samples_max.
  *
  * An exit with the threshold +inf and no low one is not computed and costs nothing, unless scores
  * of later exits follow from what it says (exits_score_accumulates()) or their heads from its logits.
@@ -46,6 +51,6 @@ void exits_infer_close(struct exits_infer *infer); /* NULL is allowed */
 ERR_MUST_CHECK enum err exits_infer_run(struct exits_infer *infer,
                                         const struct exits_policy *policy,
                                         const struct model_input *input, int64_t n,
-                                        int32_t *chosen_out, int32_t *predicted_out);
+                                        const struct exits_infer_out *out);
 
 #endif

@@ -38,3 +38,13 @@ const struct exits_rule exits_rules[EXITS_RULE_COUNT] = {
 #undef RULE
 #undef SOLVER
 };
+
+bool exits_rule_score(const struct exits_rule *rule, bool has_gates, enum exits_score of_gates,
+                      enum exits_score *score_out)
+{
+    *score_out = rule->is_of_gates ? of_gates : rule->score;
+    if (*score_out == EXITS_SCORE_CUMULATIVE && of_gates == EXITS_SCORE_CERTAINTY) {
+        return false; /* gates that say how wrong an exit is, not who leaves there */
+    }
+    return has_gates || !(rule->is_of_gates || exits_score_reads_gates(*score_out));
+}

@@ -56,4 +56,11 @@ struct exits_rule {
 
 extern const struct exits_rule exits_rules[EXITS_RULE_COUNT];
 
+/*
+ * Whether a rule can be had of gates that were trained for the score `of_gates`, or of none, and which
+ * score it then reads.
+ */
+bool exits_rule_score(const struct exits_rule *rule, bool has_gates, enum exits_score of_gates,
+                      enum exits_score *score_out);
+
 #endif

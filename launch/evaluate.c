@@ -84,9 +84,10 @@ static enum err run_pass(struct evaluation *evaluation, const struct exits_polic
         const int64_t count = timing->n - at < timing->batch ? timing->n - at : timing->batch;
         const struct model_input input =
             sample_input_fill(timing->input, timing->samples + at, count);
+        const struct exits_infer_out out = {.chosen = evaluation->timed + at,
+                                            .predicted = evaluation->predicted + at};
         const int64_t start_ns = clock_now_ns();
-        ERR_TRY(exits_infer_run(timing->infer, policy, &input, count, evaluation->timed + at,
-                                evaluation->predicted + at));
+        ERR_TRY(exits_infer_run(timing->infer, policy, &input, count, &out));
         *seconds_out += clock_since_s(start_ns);
         progress_beat();
     }
@@ -113,7 +114,9 @@ enum err evaluate_time(struct evaluation *evaluation, const struct exits_policy 
         return ERR_FAIL(ERR_NO_MEMORY, "the order of %" PRId64 " samples", timing.n);
     }
     data_pack_sort(run->data.test, NULL, timing.n, timing.samples);
-    ERR_GOTO(out, status, sample_input_open(run, run->data.test, timing.batch, &timing.input));
+    ERR_GOTO(out, status,
+             sample_input_open(run->ops.device, &run->data.normal, run->data.test, timing.batch,
+                               &timing.input));
     ERR_GOTO(out, status,
              exits_infer_open(run->state.model, run->state.net, timing.batch, &timing.infer));
     for (int pass = 0; pass < TIMING_PASSES; pass++) {
@@ -244,7 +247,7 @@ static enum err report_policy(struct evaluation *evaluation, const char *name,
     *milliseconds_out = milliseconds;
     *row_out = report_row(evaluation, name, &result, milliseconds);
     jdoc_set_int(*row_out, "choices_differing_in_inference", differing);
-    jdoc_set(*row_out, "thresholds", evaluate_reals(evaluation->thresholds, evaluation->G));
+    jdoc_set(*row_out, "thresholds", evaluate_thresholds(evaluation->thresholds, evaluation->G));
     return ERR_OK;
 }
 

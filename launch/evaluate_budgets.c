@@ -74,6 +74,7 @@ enum err evaluate_rules(struct evaluation *evaluation, struct jdoc *entry)
     ERR_TRY(evaluate_policies(evaluation, policies));
     accuracies(&evaluation->held_out, held_out);
     accuracies(&evaluation->test, test);
+    evaluation->end_held_out = held_out[evaluation->G];
     for (int b = 0; b < evaluation->budgets.count; b++) {
         if (evaluation->budgets.values[b] * evaluation->full_macs >=
             evaluation->threshold_macs[0]) {
@@ -201,6 +202,7 @@ void evaluate_rules_end(const struct evaluation *evaluation, struct jdoc *result
     struct jdoc *common = jdoc_object();
 
     jdoc_set_int(common, "validation_samples", evaluation->run->data.split->held_out_count);
+    jdoc_set_real(common, "validation_accuracy", evaluation->end_held_out);
     jdoc_set(common, "budgets",
              evaluate_reals(evaluation->budgets.values, evaluation->budgets.count));
     jdoc_set(common, "risks",

@@ -55,6 +55,7 @@ struct evaluation {
     double thresholds[MODEL_LAYERS_MAX];
     double gate_ms;              /* of the learned gates; NaN */
     double end_accuracy;         /* of the final classifier, on the test samples */
+    double end_held_out;         /* the same on the validation samples; NaN without exits */
     struct options_f64s budgets; /* ascending, shares of the whole network */
     struct evaluate_best *bests; /* [EVALUATE_BEST_ROWS, budgets.count] */
     /* The cheapest gates that lose at most CLOSE on the validation samples. */
@@ -79,6 +80,9 @@ ERR_MUST_CHECK enum err evaluate_time(struct evaluation *evaluation,
 
 /* Of all values, as an array; not finite: null. */
 struct jdoc *evaluate_reals(const double values[], int count);
+
+/* Of thresholds: +inf, where nobody leaves, is null, and -inf, where everybody does, below any score. */
+struct jdoc *evaluate_thresholds(const double thresholds[], int count);
 
 /*
  * What docs/files.md says of a row: of the test samples, left at `chosen`, whose tally this is.

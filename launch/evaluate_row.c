@@ -14,6 +14,17 @@ struct jdoc *evaluate_reals(const double values[], int count)
     return array;
 }
 
+struct jdoc *evaluate_thresholds(const double thresholds[], int count)
+{
+    static const double EVERYBODY = -1e30;
+    struct jdoc *array = jdoc_array();
+
+    for (int i = 0; i < count; i++) {
+        jdoc_append(array, jdoc_real(thresholds[i] < EVERYBODY ? EVERYBODY : thresholds[i]));
+    }
+    return array;
+}
+
 static struct jdoc *exits_of(const struct exits_tally *tally, int G)
 {
     struct jdoc *exits = jdoc_array();

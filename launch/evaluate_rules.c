@@ -45,14 +45,8 @@ struct question {
 bool evaluate_rule_score(const struct evaluation *evaluation, const struct exits_rule *rule,
                          enum exits_score *score_out)
 {
-    const enum exits_score of_gates = evaluate_gate_score(evaluation);
-    const bool has_gates = evaluation->run->cost_shape.gate != EXITS_GATE_NONE;
-
-    *score_out = rule->is_of_gates ? of_gates : rule->score;
-    if (*score_out == EXITS_SCORE_CUMULATIVE && of_gates == EXITS_SCORE_CERTAINTY) {
-        return false; /* gates that say how wrong an exit is, not who leaves there */
-    }
-    return has_gates || !(rule->is_of_gates || exits_score_reads_gates(*score_out));
+    return exits_rule_score(rule, evaluation->run->cost_shape.gate != EXITS_GATE_NONE,
+                            evaluate_gate_score(evaluation), score_out);
 }
 
 void evaluate_scores(const struct evaluation *evaluation, enum exits_score score,
@@ -130,7 +124,7 @@ static void set_solution(const struct bench *bench, const struct question *quest
     const struct eval_outputs *test = &bench->evaluation->test;
     const int G = bench->evaluation->G;
 
-    jdoc_set(row, "thresholds", evaluate_reals(solution->highs, G));
+    jdoc_set(row, "thresholds", evaluate_thresholds(solution->highs, G));
     switch (question->solver) {
     case EXITS_SOLVER_PEAK: jdoc_set_int(row, "cap", solution->whole); break;
     case EXITS_SOLVER_PATIENCE: jdoc_set_int(row, "patience", solution->whole); break;

@@ -86,7 +86,7 @@ static enum err pass_open(struct train_run *run, const struct features_source *s
         return ERR_FAIL(ERR_NO_MEMORY, "the features of %" PRId64 " samples", n);
     }
     ERR_TRY(model_work_open(run->state.model, n, false, &pass->work));
-    ERR_TRY(sample_input_open(run, source->set, n, &pass->input));
+    ERR_TRY(sample_input_open(run->ops.device, &run->data.normal, source->set, n, &pass->input));
     ERR_TRY(
         device_memory_open_f32(device, n * config->hidden_size, "pooled stream", &pass->pooled));
     ERR_TRY(device_memory_open_f32(device, n * config->num_labels, "logits", &pass->logits));

@@ -16,13 +16,13 @@ struct sample_input {
     int32_t *lengths;           /* [samples_max] */
 };
 
-static enum err open_images(const struct train_run *run, struct sample_input *input)
+static enum err open_images(const struct data_normal *normal, struct sample_input *input)
 {
     const size_t bytes =
         (size_t)(input->samples_max * input->set->image_pixels) * sizeof(*input->images);
     void *images = NULL;
 
-    ERR_TRY(data_augment_init(&input->render, NULL, &run->data.normal, input->set->shape.channels));
+    ERR_TRY(data_augment_init(&input->render, NULL, normal, input->set->shape.channels));
     ERR_TRY(device_pinned_open(input->device, bytes, "images", &images));
     input->images = images;
     return ERR_OK;
@@ -39,8 +39,9 @@ static enum err open_texts(struct sample_input *input)
                : ERR_FAIL(ERR_NO_MEMORY, "a batch of texts");
 }
 
-enum err sample_input_open(const struct train_run *run, const struct data_set *set,
-                           int64_t samples_max, struct sample_input **input_out)
+enum err sample_input_open(struct device *device, const struct data_normal *normal,
+                           const struct data_set *set, int64_t samples_max,
+                           struct sample_input **input_out)
 {
     struct sample_input *input = calloc(1, sizeof(*input));
 
@@ -48,9 +49,10 @@ enum err sample_input_open(const struct train_run *run, const struct data_set *s
         return ERR_FAIL(ERR_NO_MEMORY, "a batch of samples");
     }
     input->set = set;
-    input->device = run->ops.device;
+    input->device = device;
     input->samples_max = samples_max;
-    const enum err status = set->kind == DATA_TEXTS ? open_texts(input) : open_images(run, input);
+    const enum err status =
+        set->kind == DATA_TEXTS ? open_texts(input) : open_images(normal, input);
     if (status != ERR_OK) {
         sample_input_close(input);
         return status;

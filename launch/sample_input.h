@@ -10,14 +10,20 @@
 #include <stdint.h>
 
 #include "comm/base/err.h"
-#include "launch/train_run.h"
+#include "comm/device/device.h"
+#include "data/data_augment.h"
+#include "data/data_set.h"
 #include "trainer/model/model_input.h"
 
 struct sample_input;
 
-/* Room for samples_max samples of `set`, which is lent. Errors: ERR_NO_MEMORY, ERR_CONFIG, ERR_DEVICE. */
-ERR_MUST_CHECK enum err sample_input_open(const struct train_run *run, const struct data_set *set,
-                                          int64_t samples_max, struct sample_input **input_out);
+/*
+ * Room for samples_max samples of `set`, which is lent, for the device; `normal` is of images. Errors: ERR_NO_MEMORY,
+ * ERR_CONFIG, ERR_DEVICE.
+ */
+ERR_MUST_CHECK enum err sample_input_open(struct device *device, const struct data_normal *normal,
+                                          const struct data_set *set, int64_t samples_max,
+                                          struct sample_input **input_out);
 void sample_input_close(struct sample_input *input); /* NULL is allowed */
 
 /* n <= samples_max samples, by their numbers in the set; lent until the next call. Cannot fail. */

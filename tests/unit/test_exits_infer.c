@@ -133,11 +133,29 @@ static void scores_of(const struct fixture *fixture, const struct exits_policy *
     exits_scores(policy->score, policy->form, &answers, scores);
 }
 
+/* A softmax, of which the predicted class has the most, and at an exit what the exit says of itself. */
+static void check_probabilities(const struct fixture *fixture, int set, int i, int exit,
+                                int predicted, const float *probabilities)
+{
+    float sum = 0;
+
+    for (int k = 0; k < K; k++) {
+        ck_assert(probabilities[k] >= 0 && probabilities[k] <= probabilities[predicted]);
+        sum += probabilities[k];
+    }
+    ck_assert_float_eq_tol(sum, 1, 1e-5f);
+    if (exit < G) {
+        ck_assert_float_eq_tol(probabilities[predicted], fixture->max_prob[set][i * G + exit],
+                               1e-5f);
+    }
+}
+
 /* Runs the policy and compares with the decisions on full passes; left [G + 1] is added to. */
 static void check_policy(struct fixture *fixture, const struct exits_policy *policy, int left[])
 {
-    float scores[N * G];
+    float scores[N * G], probabilities[N * K];
     int32_t want[N], chosen[N], predicted[N];
+    const struct exits_infer_out out = {chosen, predicted, probabilities};
 
     scores_of(fixture, policy, scores);
     if (policy->lows == NULL) {
@@ -146,12 +164,12 @@ static void check_policy(struct fixture *fixture, const struct exits_policy *pol
         exits_decide_window(scores, policy->lows, policy->thresholds, N, G, want);
     }
     ck_assert_int_eq(exits_infer_run(fixture->infer, policy,
-                                     &(struct model_input){.images = fixture->images}, N, chosen,
-                                     predicted),
+                                     &(struct model_input){.images = fixture->images}, N, &out),
                      ERR_OK);
     for (int i = 0; i < N; i++) {
         ck_assert_int_eq(chosen[i], want[i]);
         ck_assert_int_eq(predicted[i], fixture->predicted[policy->set][i * (G + 1) + want[i]]);
+        check_probabilities(fixture, policy->set, i, want[i], predicted[i], probabilities + i * K);
         left[want[i]]++;
     }
 }
@@ -282,6 +300,9 @@ START_TEST(run__says_the_same_of_a_sample_in_any_batch)
     double thresholds[G];
     struct fixture fixture;
     int32_t chosen[N], predicted[N], again, again_predicted;
+    float probabilities[N * K], again_probabilities[K];
+    const struct exits_infer_out out = {chosen, predicted, probabilities};
+    const struct exits_infer_out alone = {&again, &again_predicted, again_probabilities};
 
     if (!keeps_bits(_i)) {
         return;
@@ -292,17 +313,17 @@ START_TEST(run__says_the_same_of_a_sample_in_any_batch)
     }
     const struct exits_policy policy = policy_of(POLICIES + 3, thresholds);
     ck_assert_int_eq(exits_infer_run(fixture.infer, &policy,
-                                     &(struct model_input){.images = fixture.images}, N, chosen,
-                                     predicted),
+                                     &(struct model_input){.images = fixture.images}, N, &out),
                      ERR_OK);
     for (int i = 0; i < N; i++) {
         ck_assert_int_eq(
             exits_infer_run(fixture.infer, &policy,
-                            &(struct model_input){.images = fixture.images + i * PIXELS}, 1, &again,
-                            &again_predicted),
+                            &(struct model_input){.images = fixture.images + i * PIXELS}, 1,
+                            &alone),
             ERR_OK);
         ck_assert_int_eq(again, chosen[i]);
         ck_assert_int_eq(again_predicted, predicted[i]);
+        ck_assert_mem_eq(again_probabilities, probabilities + i * K, sizeof(again_probabilities));
     }
     close_fixture(&fixture);
 }
@@ -313,6 +334,7 @@ START_TEST(run__refuses_what_is_not_finite)
     static const double none[G] = {INFINITY, INFINITY, INFINITY}, high[G] = {1e30, 1e30, 1e30};
     struct fixture fixture;
     int32_t chosen[N], predicted[N];
+    const struct exits_infer_out out = {.chosen = chosen, .predicted = predicted};
 
     open_fixture(&fixture, MODEL_CASE_PORTABLE * HEADS);
     fixture.images[3 * PIXELS + 1] = NAN;
@@ -320,8 +342,7 @@ START_TEST(run__refuses_what_is_not_finite)
         const struct exits_policy policy = policy_of(3, t == 0 ? none : high);
         char text[256];
         ck_assert_int_eq(exits_infer_run(fixture.infer, &policy,
-                                         &(struct model_input){.images = fixture.images}, N, chosen,
-                                         predicted),
+                                         &(struct model_input){.images = fixture.images}, N, &out),
                          ERR_NOT_FINITE);
         err_text(text, sizeof(text));
         ck_assert_msg(strstr(text, t == 0 ? "the end" : "layer 1") != NULL, "%s", text);

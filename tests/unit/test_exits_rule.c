@@ -54,6 +54,25 @@ START_TEST(solvers__fit_the_rules_that_list_them)
 }
 END_TEST
 
+START_TEST(score__follows_from_the_gates_that_are_there)
+{
+    const struct exits_rule *gate = &exits_rules[EXITS_RULE_GATE];
+    const struct exits_rule *q_exit = &exits_rules[EXITS_RULE_Q_EXIT];
+    const struct exits_rule *entropy = &exits_rules[EXITS_RULE_ENTROPY];
+    enum exits_score score;
+
+    ck_assert(exits_rule_score(gate, true, EXITS_SCORE_CERTAINTY, &score));
+    ck_assert_int_eq(score, EXITS_SCORE_CERTAINTY);
+    ck_assert(!exits_rule_score(gate, false, EXITS_SCORE_HAZARD, &score));
+    ck_assert(exits_rule_score(q_exit, true, EXITS_SCORE_HAZARD, &score));
+    ck_assert_int_eq(score, EXITS_SCORE_CUMULATIVE);
+    ck_assert(!exits_rule_score(q_exit, true, EXITS_SCORE_CERTAINTY, &score));
+    ck_assert(!exits_rule_score(q_exit, false, EXITS_SCORE_HAZARD, &score));
+    ck_assert(exits_rule_score(entropy, false, EXITS_SCORE_HAZARD, &score));
+    ck_assert_int_eq(score, EXITS_SCORE_ENTROPY);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("exits_rule");
@@ -61,6 +80,7 @@ Suite *test_suite(void)
 
     tcase_add_test(tcase, rules__have_names_of_their_own_and_a_solver);
     tcase_add_test(tcase, rules__say_what_their_rows_say);
+    tcase_add_test(tcase, score__follows_from_the_gates_that_are_there);
     tcase_add_test(tcase, solvers__fit_the_rules_that_list_them);
     suite_add_tcase(suite, tcase);
     return suite;
