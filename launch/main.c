@@ -21,6 +21,7 @@ static const struct {
     {"top", command_top, "the same, again and again until the run ends"},
     {"halt", command_halt, "ask a run to finish its step, save and end"},
     {"eval", command_eval, "evaluate a run: accuracy against compute"},
+    {"predict", command_predict, "predict classes of images and texts, stopping early"},
     {"report", command_report, "write an HTML page of one or several runs"},
     {"export", command_export, "write a trained network for other tools: Hugging Face, ONNX"},
     {"config", command_config, "check and print settings, or their reference"},
