@@ -84,7 +84,7 @@ static void backward_hidden(struct exits_work *work, int i, const float *feature
         ops->linear_backward_data(work->dnormed, D, dgate, 1, n, &places->gate_out, NULL);
     }
     /* Nobody wants the gradient by the stream. */
-    ops->layernorm_backward(work->dnormed, NULL, gradients + places->at[GATE_NORM_GAIN],
+    ops->layernorm_backward(NULL, NULL, gradients + places->at[GATE_NORM_GAIN],
                             gradients + places->at[GATE_NORM_BIAS], work->dnormed, features, D,
                             rows->gate_mean, rows->gate_rstd,
                             net->block + places->at[GATE_NORM_GAIN], n, D, accumulate);

@@ -341,7 +341,7 @@ static void backward_cascade(struct exits_work *work, int i, float *gradients, b
     net->ops.linear_backward_weight(gradients + places->at[CASCADE_WEIGHT], NULL, work->dlogits, K,
                                     rows->told, K, n, K, K, accumulate);
     net->ops.linear_backward_data(work->dtold, K, work->dlogits, K, n, &places->cascade, NULL);
-    net->ops.layernorm_backward(work->dtold, NULL, gradients + places->at[CASCADE_NORM_GAIN],
+    net->ops.layernorm_backward(NULL, NULL, gradients + places->at[CASCADE_NORM_GAIN],
                                 gradients + places->at[CASCADE_NORM_BIAS], work->dtold,
                                 rows[-1].logits, K, rows->told_mean, rows->told_rstd,
                                 net->block + places->at[CASCADE_NORM_GAIN], n, K, accumulate);
@@ -383,9 +383,8 @@ void exits_head_backward(struct exits_work *work, int set, int exit, const float
     } else if (dnormed != NULL) {
         ops->linear_backward_data(dnormed, D, work->dlogits, K, n, &places->head, NULL);
     }
-    if (config->head != EXITS_HEAD_LINEAR) { /* dnormed holds it if nobody wants it */
-        ops->layernorm_backward(dfeatures == NULL ? dnormed : dfeatures, NULL,
-                                gradients + places->at[NORM_GAIN],
+    if (config->head != EXITS_HEAD_LINEAR) {
+        ops->layernorm_backward(dfeatures, NULL, gradients + places->at[NORM_GAIN],
                                 gradients + places->at[NORM_BIAS], dnormed, features, D, rows->mean,
                                 rows->rstd, net->block + places->at[NORM_GAIN], n, D, accumulate);
     }

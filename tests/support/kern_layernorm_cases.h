@@ -217,6 +217,29 @@ START_TEST(backward__may_add_into_the_residual_itself)
 }
 END_TEST
 
+START_TEST(backward__has_the_same_gradients_when_nobody_wants_dx)
+{
+    const int64_t C = WIDTHS[_i];
+    const size_t bytes = (size_t)C * sizeof(float);
+
+    for (int v = 0; v < KERN_CASES_COUNT; v++) {
+        struct fixture all, some;
+        open_fixture(&all, v, 6, C, C);
+        open_fixture(&some, v, 6, C, C);
+        run_forward(&all);
+        run_forward(&some);
+        run_backward(&all, NULL, true);
+        some.version->backward(NULL, NULL, some.dgain.data, some.dbias.data, some.dy.data,
+                               some.x.data, some.ld, some.mean.data, some.rstd.data, some.gain.data,
+                               6, C, true);
+        ck_assert_mem_eq(some.dgain.data, all.dgain.data, bytes);
+        ck_assert_mem_eq(some.dbias.data, all.dbias.data, bytes);
+        close_fixture(&some);
+        close_fixture(&all);
+    }
+}
+END_TEST
+
 START_TEST(forward__may_write_over_its_input)
 {
     for (int v = 0; v < KERN_CASES_COUNT; v++) {
@@ -327,6 +350,8 @@ Suite *test_suite(void)
     tcase_add_loop_test(tcase, backward__adds_to_the_gradients_that_are_there_when_it_accumulates,
                         0, WIDTH_COUNT);
     tcase_add_test(tcase, backward__may_add_into_the_residual_itself);
+    tcase_add_loop_test(tcase, backward__has_the_same_gradients_when_nobody_wants_dx, 0,
+                        WIDTH_COUNT);
     tcase_add_test(tcase, forward__may_write_over_its_input);
     tcase_add_loop_test(tcase,
                         forward_and_backward__give_a_row_the_same_bits_alone_and_among_others, 0,

@@ -1,11 +1,13 @@
 /*
- * Unit tests of trainer/kernels/kern_rows_portable.c and kern_gate_portable.c: what models and exits,
+ * Unit tests of trainer/kernels/kern_rows_portable.c and kern_gate_*.c: what models and exits,
  * which have oracles of their own, do not show.
  */
 #include <check.h>
 #include <math.h>
 #include <string.h>
 
+#include "tests/support/bytes_from_seed.h"
+#include "tests/support/kern_versions.h"
 #include "tests/support/test_suite.h"
 #include "trainer/kernels/kern_gate.h"
 #include "trainer/kernels/kern_rows.h"
@@ -106,6 +108,62 @@ START_TEST(gate__scales_the_entropies_and_accumulates_in_the_order_of_samples)
 }
 END_TEST
 
+enum { GATE_SAMPLES = 29, GATE_HIDDEN_MOST = 19, GATE_FEATURES = 4 };
+
+/* -1 .. 1, some of them 0. */
+static void fill(float *values, int64_t count, uint64_t seed)
+{
+    for (int64_t i = 0; i < count; i++) {
+        uint8_t byte;
+        bytes_from_seed(&byte, 1, seed + (uint64_t)i);
+        values[i] = ((float)byte - 128) / 127.3f;
+    }
+}
+
+/* Everything that a pass over a gate writes. */
+struct gate_pass {
+    float a[GATE_SAMPLES], relu[GATE_SAMPLES * GATE_HIDDEN_MOST],
+        features[GATE_SAMPLES * GATE_FEATURES];
+    float up[GATE_HIDDEN_MOST * GATE_FEATURES], up_bias[GATE_HIDDEN_MOST],
+        out[GATE_HIDDEN_MOST + GATE_FEATURES], bias;
+};
+
+static void run_gate(kern_gate_forward_fn *forward, kern_gate_backward_fn *backward, int64_t hidden,
+                     int64_t samples, struct gate_pass *pass)
+{
+    float up[GATE_HIDDEN_MOST * GATE_FEATURES], up_bias[GATE_HIDDEN_MOST],
+        out[GATE_HIDDEN_MOST + GATE_FEATURES], bias = 0.3f, da[GATE_SAMPLES];
+    const struct kern_gate gate = {hidden, up, up_bias, out, &bias};
+    const struct kern_gate gradients = {hidden, pass->up, pass->up_bias, pass->out, &pass->bias};
+
+    fill(up, GATE_HIDDEN_MOST * GATE_FEATURES, 1000);
+    fill(up_bias, GATE_HIDDEN_MOST, 2000);
+    fill(out, GATE_HIDDEN_MOST + GATE_FEATURES, 3000);
+    fill(da, GATE_SAMPLES, 4000);
+    memset(pass, 0x55, sizeof(*pass)); /* what nobody writes stays */
+    fill(pass->features, GATE_SAMPLES * GATE_FEATURES, 5000);
+    for (int round = 0; round < 2; round++) {
+        forward(pass->a, pass->relu, pass->features, 0.43f, &gate, samples);
+        backward(&gradients, da, pass->relu, pass->features, &gate, samples, round > 0);
+    }
+}
+
+START_TEST(gate__has_the_bits_of_the_definition)
+{
+    static const int64_t sizes[] = {0, 1, 3, 8, 16, 19};
+    static const int64_t samples[] = {0, 1, 7, 8, 16, 29};
+    struct gate_pass expected, found;
+
+    for (int i = 0; i < 36 && kern_version_count() > 1; i++) {
+        const int64_t hidden = sizes[i % 6], n = samples[i / 6];
+        run_gate(kern_gate_forward_portable, kern_gate_backward_portable, hidden, n, &expected);
+        run_gate(kern_gate_forward_avx2, kern_gate_backward_avx2, hidden, n, &found);
+        ck_assert_msg(memcmp(&expected, &found, sizeof(found)) == 0, "%d hidden, %d samples",
+                      (int)hidden, (int)n);
+    }
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("kern_rows");
@@ -117,6 +175,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, mean__leaves_the_class_token_out_both_ways);
     tcase_add_test(tcase, tally__adds_to_what_is_there);
     tcase_add_test(tcase, gate__scales_the_entropies_and_accumulates_in_the_order_of_samples);
+    tcase_add_test(tcase, gate__has_the_bits_of_the_definition);
     suite_add_tcase(suite, tcase);
     return suite;
 }

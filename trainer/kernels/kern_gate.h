@@ -6,6 +6,8 @@
  * JEI-DNN, section 4 (F. Regol et al., ICLR 2024). Features 1 and 3 are entropies (kern_xent.h); they are
  * standardised by their maximum, ln K, first. The features are constants for the gradient.
  *
+ * "avx2" has the bits of "portable".
+ *
  * Floor: N (4 + H) floats read and written; some 10 flops for each.
  */
 #ifndef TRAINER_KERNELS_KERN_GATE_H
@@ -43,8 +45,8 @@ typedef void kern_gate_backward_fn(const struct kern_gate *gradients, const floa
                                    const float *relu, const float *features,
                                    const struct kern_gate *gate, int64_t N, bool accumulate);
 
-kern_gate_forward_fn kern_gate_forward_portable, kern_gate_forward_cuda;
-kern_gate_backward_fn kern_gate_backward_portable, kern_gate_backward_cuda;
+kern_gate_forward_fn kern_gate_forward_portable, kern_gate_forward_avx2, kern_gate_forward_cuda;
+kern_gate_backward_fn kern_gate_backward_portable, kern_gate_backward_avx2, kern_gate_backward_cuda;
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,4 @@
-/* Gates in plain loops: the definition, and fast enough: a gate is a thousandth of its layer. */
+/* Gates in plain loops: the definition. */
 #include "trainer/kernels/kern_gate.h"
 
 #include <string.h>

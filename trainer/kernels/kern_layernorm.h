@@ -34,7 +34,7 @@ typedef void kern_layernorm_forward_fn(float *y, float *mean, float *rstd, const
                                        int64_t N, int64_t C, float epsilon);
 
 /*
- * dx        [N, C]  out, row stride ld_x: the gradient of x, plus `residual`
+ * dx        [N, C]  out, row stride ld_x: the gradient of x, plus `residual`; NULL: not wanted
  * residual  [N, C]  in, stride ld_x, the gradient that went round the norm; NULL: none; may be dx
  * dgain, dbias [C]  in and out
  * dy        [N, C]  in, contiguous

@@ -193,7 +193,7 @@ static inline __attribute__((always_inline)) void backward_rows(const struct bac
     if (width->whole < width->C) {
         sum_channels(at, width->whole, rows, width, false, sums, sums_xhat);
     }
-    for (int r = 0; r < rows; r++) {
+    for (int r = 0; r < rows && at->dx != NULL; r++) {
         const __m256 mean_g = _mm256_set1_ps(vec_sum(sums[r]) / (float)width->C);
         const __m256 mean_g_xhat = _mm256_set1_ps(vec_sum(sums_xhat[r]) / (float)width->C);
         for (int64_t c = 0; c < width->whole; c += LANES) {
@@ -217,7 +217,7 @@ void kern_layernorm_backward_avx2(float *dx, const float *residual, float *dgain
         dgain[c] = dbias[c] = 0;
     }
     for (int64_t n = 0; n < N;) {
-        const struct backward at = {.dx = dx + n * ld_x,
+        const struct backward at = {.dx = dx == NULL ? NULL : dx + n * ld_x,
                                     .residual = residual == NULL ? NULL : residual + n * ld_x,
                                     .dgain = dgain,
                                     .dbias = dbias,

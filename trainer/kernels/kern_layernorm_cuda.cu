@@ -116,7 +116,7 @@ template <typename T> static void launch_forward(struct forward_args<T> a)
 }
 
 template <typename T> struct backward_args {
-    T *dx;
+    T *dx; /* NULL: not wanted */
     const T *residual;
     float *parts; /* [gridDim.x, 2, C]; NULL: only dx is wanted */
     const T *dy, *x;
@@ -182,6 +182,9 @@ static __global__ void __launch_bounds__(THREADS) backward_kernel(const struct b
                 sum += g[j][i];
                 sum_xhat += g[j][i] * xhat[j][i];
             }
+        }
+        if (a.dx == NULL) {
+            continue;
         }
         sum = kern_warp_sum(sum) / (float)a.C;
         sum_xhat = kern_warp_sum(sum_xhat) / (float)a.C;
@@ -263,7 +266,7 @@ template <typename T> static bool launch_backward(struct backward_args<T> a, int
         KERN_LAUNCH((backward_kernel<T, 1024 / PASS>), grid, THREADS, (1024 / PASS) * pass_bytes,
                     stream, a);
     } else {
-        if (a.N > 0) {
+        if (a.N > 0 && a.dx != NULL) {
             KERN_LAUNCH((backward_long_kernel<T>), kern_grid(kern_blocks(a.N, WARPS)), THREADS, 0,
                         stream, a);
         }

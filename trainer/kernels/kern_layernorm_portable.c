@@ -79,7 +79,7 @@ void kern_layernorm_backward_portable(float *dx, const float *residual, float *d
         const int64_t count = C - c < CHANNELS_AT_A_TIME ? C - c : CHANNELS_AT_A_TIME;
         backward_columns(dgain + c, dbias + c, dy + c, C, x + c, ld_x, mean, rstd, N, count);
     }
-    for (int64_t n = 0; n < N; n++) {
+    for (int64_t n = 0; n < N && dx != NULL; n++) {
         const float *const x_n = x + n * ld_x, *const dy_n = dy + n * C;
         double sum = 0, sum_xhat = 0;
         for (int64_t c = 0; c < C; c++) {

@@ -74,18 +74,37 @@ struct strip {
     const float *bias; /* NULL: none */
     const float *from; /* NULL: none; stride ld_c */
     int64_t ld_c;
-    int64_t rows;
+    int64_t rows, columns; /* of the 16 results that exist, 1 .. 16 */
 };
 
 static const float zeros[PANEL];
 
+/* `whole`: a constant where this is inlined; false for eight columns of which some are not there. */
+static inline __attribute__((always_inline)) __m256 load(const float *at, bool whole, __m256i there)
+{
+    return whole ? _mm256_loadu_ps(at) : _mm256_maskload_ps(at, there);
+}
+
+static inline __attribute__((always_inline)) void store(float *at, __m256 value, bool whole,
+                                                        __m256i there)
+{
+    if (whole) {
+        _mm256_storeu_ps(at, value);
+    } else {
+        _mm256_maskstore_ps(at, there, value);
+    }
+}
+
 /*
- * Tiles `first` .. `end` - 1 of a strip, `rows` of each. `rows` is a constant where this
+ * Tiles `first` .. `end` - 1 of a strip, `rows` of each. `rows` and `whole` are constants where this
  * is inlined: the sums live in registers.
  */
-static inline __attribute__((always_inline)) void strip_tiles(const struct strip *strip,
-                                                              int64_t first, int64_t end, int rows)
+static inline __attribute__((always_inline)) void
+strip_tiles(const struct strip *strip, int64_t first, int64_t end, int rows, bool whole)
 {
+    const int64_t low_columns = least(strip->columns, LANES);
+    const __m256i low_there = vec_mask(low_columns);
+    const __m256i high_there = vec_mask(strip->columns - low_columns);
     const int64_t a_row = strip->a_row, a_step = strip->a_step, depth = strip->depth;
     const int64_t ld_c = strip->ld_c, ld_from = strip->from == NULL ? 0 : ld_c;
     const float *const bias = strip->bias == NULL ? zeros : strip->bias;
@@ -99,9 +118,10 @@ static inline __attribute__((always_inline)) void strip_tiles(const struct strip
         __m256 sums[TILE_ROWS][2];
 
         for (int r = 0; r < rows; r++) {
-            sums[r][0] = _mm256_add_ps(_mm256_loadu_ps(bias), _mm256_loadu_ps(from + r * ld_from));
-            sums[r][1] = _mm256_add_ps(_mm256_loadu_ps(bias + LANES),
-                                       _mm256_loadu_ps(from + r * ld_from + LANES));
+            sums[r][0] = _mm256_add_ps(load(bias, whole, low_there),
+                                       load(from + r * ld_from, whole, low_there));
+            sums[r][1] = _mm256_add_ps(load(bias + LANES, whole, high_there),
+                                       load(from + r * ld_from + LANES, whole, high_there));
         }
         for (int64_t d = 0; d < depth; d++) {
             const __m256 low = _mm256_loadu_ps(panel);
@@ -115,51 +135,33 @@ static inline __attribute__((always_inline)) void strip_tiles(const struct strip
             panel += PANEL;
         }
         for (int r = 0; r < rows; r++) {
-            _mm256_storeu_ps(c + r * ld_c, sums[r][0]);
-            _mm256_storeu_ps(c + r * ld_c + LANES, sums[r][1]);
+            store(c + r * ld_c, sums[r][0], whole, low_there);
+            store(c + r * ld_c + LANES, sums[r][1], whole, high_there);
         }
+    }
+}
+
+static inline __attribute__((always_inline)) void strip_rows(const struct strip *strip, bool whole)
+{
+    const int64_t tiles = strip->rows / TILE_ROWS;
+
+    strip_tiles(strip, 0, tiles, TILE_ROWS, whole);
+    switch (strip->rows % TILE_ROWS) {
+    case 5: strip_tiles(strip, tiles, tiles + 1, 5, whole); break;
+    case 4: strip_tiles(strip, tiles, tiles + 1, 4, whole); break;
+    case 3: strip_tiles(strip, tiles, tiles + 1, 3, whole); break;
+    case 2: strip_tiles(strip, tiles, tiles + 1, 2, whole); break;
+    case 1: strip_tiles(strip, tiles, tiles + 1, 1, whole); break;
+    default: break;
     }
 }
 
 static void strip_run(const struct strip *strip)
 {
-    const int64_t whole = strip->rows / TILE_ROWS;
-
-    strip_tiles(strip, 0, whole, TILE_ROWS);
-    switch (strip->rows % TILE_ROWS) {
-    case 5: strip_tiles(strip, whole, whole + 1, 5); break;
-    case 4: strip_tiles(strip, whole, whole + 1, 4); break;
-    case 3: strip_tiles(strip, whole, whole + 1, 3); break;
-    case 2: strip_tiles(strip, whole, whole + 1, 2); break;
-    case 1: strip_tiles(strip, whole, whole + 1, 1); break;
-    default: break;
-    }
-}
-
-/* The same where only `columns` < 16 of the results exist: tile by tile in a block aside. */
-static void strip_run_narrow(const struct strip *strip, int64_t columns)
-{
-    float block[TILE_ROWS * PANEL] = {0};
-    struct strip aside = *strip;
-
-    aside.bias = NULL;
-    aside.from = block;
-    aside.c = block;
-    aside.ld_c = PANEL;
-    for (int64_t row = 0; row < strip->rows; row += TILE_ROWS) {
-        aside.rows = least(TILE_ROWS, strip->rows - row);
-        for (int64_t i = 0; i < aside.rows * columns; i++) {
-            const int64_t r = i / columns, n = i % columns;
-            block[r * PANEL + n] =
-                (strip->bias == NULL ? 0.0f : strip->bias[n]) +
-                (strip->from == NULL ? 0.0f : strip->from[(row + r) * strip->ld_c + n]);
-        }
-        strip_run(&aside);
-        for (int64_t r = 0; r < aside.rows; r++) {
-            memcpy(strip->c + (row + r) * strip->ld_c, block + r * PANEL,
-                   (size_t)columns * sizeof(float));
-        }
-        aside.a += strip->a_tile;
+    if (strip->columns == PANEL) {
+        strip_rows(strip, true);
+    } else {
+        strip_rows(strip, false);
     }
 }
 
@@ -208,7 +210,6 @@ static void finish_rows(const struct product *product, int64_t row, int64_t rows
 static void multiply_strip(const struct product *product, int64_t row, int64_t rows, int64_t column,
                            int64_t start, int64_t steps)
 {
-    const int64_t columns = least(PANEL, product->columns - column);
     const int64_t ld_a = product->ld_a, ld_c = product->ld_c;
     const float *const bias = start > 0 ? NULL : product->bias;
     const float *const from = start > 0 ? product->c : product->from;
@@ -224,13 +225,10 @@ static void multiply_strip(const struct product *product, int64_t row, int64_t r
         .from = from == NULL ? NULL : from + row * ld_c + column,
         .ld_c = ld_c,
         .rows = rows,
+        .columns = least(PANEL, product->columns - column),
     };
 
-    if (columns == PANEL) {
-        strip_run(&strip);
-    } else {
-        strip_run_narrow(&strip, columns);
-    }
+    strip_run(&strip);
 }
 
 static void multiply(const struct product *product)
@@ -436,14 +434,11 @@ static void weight_block_run(const struct weight_block *block)
             .from = block->accumulate ? c : NULL,
             .ld_c = K,
             .rows = columns,
+            .columns = width,
         };
 
         pack_along(scratch.panel, block->x + k, block->ld_x, block->rows, width);
-        if (width == PANEL) {
-            strip_run(&strip);
-        } else {
-            strip_run_narrow(&strip, width);
-        }
+        strip_run(&strip);
     }
 }
 

@@ -16,6 +16,8 @@ static void fill_portable(struct kern_ops *ops)
     ops->attention_backward = kern_attention_backward_portable;
     ops->xent_forward = kern_xent_forward_portable;
     ops->xent_backward = kern_xent_backward_portable;
+    ops->gate_forward = kern_gate_forward_portable;
+    ops->gate_backward = kern_gate_backward_portable;
     ops->add = kern_add_portable;
     ops->sum_squares = kern_sum_squares_portable;
     ops->adamw = kern_adamw_portable;
@@ -32,6 +34,8 @@ static void fill_avx2(struct kern_ops *ops)
     ops->attention_backward = kern_attention_backward_avx2;
     ops->xent_forward = kern_xent_forward_avx2;
     ops->xent_backward = kern_xent_backward_avx2;
+    ops->gate_forward = kern_gate_forward_avx2;
+    ops->gate_backward = kern_gate_backward_avx2;
     ops->add = kern_add_avx2;
     ops->sum_squares = kern_sum_squares_avx2;
     ops->adamw = kern_adamw_avx2;
@@ -49,8 +53,6 @@ static void fill_rows(struct kern_ops *ops)
     ops->token_mean_backward = kern_token_mean_backward_portable;
     ops->token_last_forward = kern_token_last_forward_portable;
     ops->token_last_backward = kern_token_last_backward_portable;
-    ops->gate_forward = kern_gate_forward_portable;
-    ops->gate_backward = kern_gate_backward_portable;
     ops->zero = kern_zero_portable;
     ops->copy_rows = kern_copy_rows_portable;
     ops->add_rows = kern_add_rows_portable;
