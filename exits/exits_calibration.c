@@ -5,21 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct outcome {
-    float confidence;
-    uint8_t correct;
-};
+#include "exits/exits_rank.h"
 
-static int by_confidence(const void *left, const void *right)
-{
-    const float a = ((const struct outcome *)left)->confidence;
-    const float b = ((const struct outcome *)right)->confidence;
-
-    return (a > b) - (a < b);
-}
-
-/* Of sorted outcomes. bins [EXITS_CALIBRATION_BINS], zero, or NULL. */
-static double error_of(const struct outcome outcomes[], int64_t n,
+/* Of samples in the order of their confidence. bins [EXITS_CALIBRATION_BINS], zero, or NULL. */
+static double error_of(const struct exits_ranked ranked[], const uint8_t correct[], int64_t n,
                        struct exits_calibration_bin *bins)
 {
     double excess[EXITS_CALIBRATION_BINS] = {0}; /* sum of correct - confidence */
@@ -27,14 +16,15 @@ static double error_of(const struct outcome outcomes[], int64_t n,
     int64_t bin = 0;
 
     for (int64_t i = 0; i < n; i++) {
-        if (i == 0 || outcomes[i].confidence > outcomes[i - 1].confidence) {
+        const double right = correct[ranked[i].sample] != 0 ? 1 : 0;
+        if (i == 0 || ranked[i].score > ranked[i - 1].score) {
             bin = i * EXITS_CALIBRATION_BINS / n;
         }
-        excess[bin] += (double)outcomes[i].correct - (double)outcomes[i].confidence;
+        excess[bin] += right - (double)ranked[i].score;
         if (bins != NULL) {
             bins[bin].n++;
-            bins[bin].confidence += (double)outcomes[i].confidence;
-            bins[bin].accuracy += (double)outcomes[i].correct;
+            bins[bin].confidence += (double)ranked[i].score;
+            bins[bin].accuracy += right;
         }
     }
     for (int b = 0; b < EXITS_CALIBRATION_BINS; b++) {
@@ -70,19 +60,19 @@ enum err exits_calibration_bins(const float confidence[], const uint8_t correct[
                             (double)confidence[i], i);
         }
     }
-    struct outcome *outcomes = calloc(n > 0 ? (size_t)n : 1, sizeof(*outcomes));
-    if (outcomes == NULL) {
+    struct exits_ranked *ranked = calloc(2 * (size_t)n + 1, sizeof(*ranked));
+    if (ranked == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "the calibration of %" PRId64 " samples", n);
     }
     for (int64_t i = 0; i < n; i++) {
-        outcomes[i] = (struct outcome){confidence[i], correct[i] != 0};
+        ranked[i] = (struct exits_ranked){confidence[i], (uint32_t)i};
     }
-    qsort(outcomes, (size_t)n, sizeof(*outcomes), by_confidence);
-    *error_out = error_of(outcomes, n, bins);
+    exits_rank(ranked, ranked + n, n);
+    *error_out = error_of(ranked, correct, n, bins);
     if (bins_out != NULL) {
         average(bins);
         memcpy(bins_out, bins, sizeof(bins));
     }
-    free(outcomes);
+    free(ranked);
     return ERR_OK;
 }

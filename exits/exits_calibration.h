@@ -39,7 +39,7 @@ struct exits_calibration_bin {
  * bins_out    [EXITS_CALIBRATION_BINS], the least confident first; NULL if they are not wanted
  *
  * Errors: ERR_INVALID if a confidence is outside 0 .. 1 or NaN; ERR_NO_MEMORY.
- * Cost: one sort of n values, 8 n bytes.
+ * Cost: one sort of n values, 16 n bytes.
  */
 ERR_MUST_CHECK enum err exits_calibration_error(const float confidence[], const uint8_t correct[],
                                                 int64_t n, double *error_out);

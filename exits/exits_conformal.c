@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "comm/base/rng.h"
+#include "exits/exits_rank.h"
 
 /* (n + 1) (1 - delta) is a whole number for many a delta that is no binary fraction. */
 static const double RANK_SLACK = 1e-9;
@@ -21,19 +22,6 @@ double exits_conformal_quantile(const double sorted[], int64_t n, double delta)
     return k > n ? (double)INFINITY : sorted[k - 1];
 }
 
-/* A sample at one exit. */
-struct judged {
-    float score;
-    uint32_t sample;
-};
-
-static int by_score(const void *left, const void *right)
-{
-    const struct judged *a = left, *b = right;
-
-    return (a->score > b->score) - (a->score < b->score);
-}
-
 static enum err check(const struct exits_scored *scored, double delta)
 {
     ERR_TRY(exits_scored_check(scored));
@@ -42,13 +30,14 @@ static enum err check(const struct exits_scored *scored, double delta)
                : ERR_FAIL(ERR_INVALID, "a risk of %g, between 0 and 1 is expected", delta);
 }
 
-/* order_out [n]: the samples at `exit`, the lowest score first. */
-static void sort_exit(const struct exits_scored *scored, int exit, struct judged order_out[])
+/* order_out [n]: the samples at `exit`, the lowest score first. scratch [n]. */
+static void sort_exit(const struct exits_scored *scored, int exit, struct exits_ranked scratch[],
+                      struct exits_ranked order_out[])
 {
     for (int64_t i = 0; i < scored->n; i++) {
-        order_out[i] = (struct judged){scored->scores[i * scored->G + exit], (uint32_t)i};
+        order_out[i] = (struct exits_ranked){scored->scores[i * scored->G + exit], (uint32_t)i};
     }
-    qsort(order_out, (size_t)scored->n, sizeof(*order_out), by_score);
+    exits_rank(order_out, scratch, scored->n);
 }
 
 static int class_of(const struct exits_scored *scored, uint32_t sample, int exit)
@@ -58,7 +47,7 @@ static int class_of(const struct exits_scored *scored, uint32_t sample, int exit
 
 /* Of the samples of an exit in the order of their scores, those whose `uses` entry is not 0. */
 static struct exits_conformal fit_sorted(const struct exits_scored *scored, int exit, double delta,
-                                         const struct judged order[], const uint8_t uses[])
+                                         const struct exits_ranked order[], const uint8_t uses[])
 {
     struct exits_conformal fit = {.right_from = -(double)INFINITY, .wrong_to = (double)INFINITY};
     int64_t left[EXITS_CONFORMAL_CLASSES] = {0};
@@ -89,7 +78,7 @@ enum err exits_conformal_fit(const struct exits_scored *scored, double delta,
                              struct exits_conformal fits_out[])
 {
     ERR_TRY(check(scored, delta));
-    struct judged *order = calloc((size_t)scored->n, sizeof(*order));
+    struct exits_ranked *order = calloc(2 * (size_t)scored->n, sizeof(*order));
     uint8_t *uses = malloc((size_t)scored->n);
     if (order == NULL || uses == NULL) {
         free(order);
@@ -100,7 +89,7 @@ enum err exits_conformal_fit(const struct exits_scored *scored, double delta,
         uses[i] = 1;
     }
     for (int l = 0; l < scored->G; l++) {
-        sort_exit(scored, l, order);
+        sort_exit(scored, l, order + scored->n, order);
         fits_out[l] = fit_sorted(scored, l, delta, order, uses);
     }
     free(order);
@@ -124,6 +113,17 @@ int exits_conformal_calibrates(uint64_t seed, uint32_t id, int split)
     return (int)(rng_u64(seed, RNG_POLICY, id, (uint32_t)split) >> 63);
 }
 
+void exits_conformal_draw(uint64_t seed, const uint32_t *ids, int64_t n, int split_count,
+                          uint8_t halves_out[])
+{
+    for (int s = 0; s < split_count; s++) {
+        for (int64_t i = 0; i < n; i++) {
+            halves_out[s * n + i] =
+                (uint8_t)exits_conformal_calibrates(seed, ids == NULL ? (uint32_t)i : ids[i], s);
+        }
+    }
+}
+
 static void test_split(const struct exits_scored *scored, int exit,
                        const struct exits_conformal *fit, const uint8_t uses[],
                        struct exits_conformal_split split_out[])
@@ -142,27 +142,20 @@ static void test_split(const struct exits_scored *scored, int exit,
 }
 
 enum err exits_conformal_splits(const struct exits_scored *scored, double delta, int split_count,
-                                uint64_t seed, const uint32_t *ids,
-                                struct exits_conformal_split splits_out[])
+                                const uint8_t halves[], struct exits_conformal_split splits_out[])
 {
     ERR_TRY(check(scored, delta));
     const int64_t n = scored->n;
     const int G = scored->G;
-    struct judged *order = calloc((size_t)(n * G), sizeof(*order));
-    uint8_t *uses = calloc((size_t)n, 1);
-    if (order == NULL || uses == NULL) {
-        free(order);
-        free(uses);
+    struct exits_ranked *order = calloc((size_t)(n * (G + 1)), sizeof(*order));
+    if (order == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "splits of %" PRId64 " samples", n);
     }
     for (int l = 0; l < G; l++) {
-        sort_exit(scored, l, order + n * l);
+        sort_exit(scored, l, order + n * G, order + n * l);
     }
     for (int s = 0; s < split_count; s++) {
-        for (int64_t i = 0; i < n; i++) {
-            uses[i] =
-                (uint8_t)exits_conformal_calibrates(seed, ids == NULL ? (uint32_t)i : ids[i], s);
-        }
+        const uint8_t *uses = halves + s * n;
         for (int l = 0; l < G; l++) {
             const struct exits_conformal fit = fit_sorted(scored, l, delta, order + n * l, uses);
             test_split(scored, l, &fit, uses,
@@ -170,6 +163,5 @@ enum err exits_conformal_splits(const struct exits_scored *scored, double delta,
         }
     }
     free(order);
-    free(uses);
     return ERR_OK;
 }

@@ -82,20 +82,25 @@ struct exits_conformal_split {
     int64_t missed;     /* whose set lacks it */
 };
 
+/* Whether sample `id` calibrates in this split, or tests. */
+int exits_conformal_calibrates(uint64_t seed, uint32_t id, int split);
+
+/* That of all samples: halves_out [split_count, n], 0 or 1; ids [n], or NULL: sample i's is i. */
+void exits_conformal_draw(uint64_t seed, const uint32_t *ids, int64_t n, int split_count,
+                          uint8_t halves_out[]);
+
 /*
  * Holds the promise to the samples themselves: each of `split_count` splits calibrates on one half and
- * tests on the other. On which side sample i is in split s depends on (seed, ids[i], s) alone, so the
- * result does not depend on the order of the samples; ids NULL: i. A half, in the mean.
+ * tests on the other. On which side a sample is depends on the seed, its id and the split alone, so the
+ * result does not depend on the order of the samples. A half, in the mean.
  *
+ * halves      [split_count, n]     in, of exits_conformal_draw(): the same for all rules and risks
  * splits_out  [split_count, G, 2]
  *
  * Errors: as above. Cost: a sort of n values an exit, then a pass over n G scores a split.
  */
 ERR_MUST_CHECK enum err exits_conformal_splits(const struct exits_scored *scored, double delta,
-                                               int split_count, uint64_t seed, const uint32_t *ids,
+                                               int split_count, const uint8_t halves[],
                                                struct exits_conformal_split splits_out[]);
-
-/* Whether sample `id` calibrates in this split, or tests. */
-int exits_conformal_calibrates(uint64_t seed, uint32_t id, int split);
 
 #endif

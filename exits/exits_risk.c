@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "exits/exits_conformal.h"
+#include "exits/exits_rank.h"
 
 /* alpha (n + 1) is a whole number for many an alpha that is no binary fraction. */
 static const double COUNT_SLACK = 1e-9;
@@ -27,19 +27,6 @@ double exits_risk_highest_loss(const float scores[], const uint8_t correct[], in
     return highest;
 }
 
-struct losing {
-    double highest;
-    uint32_t sample;
-};
-
-static int descending(const void *left, const void *right)
-{
-    const double a = ((const struct losing *)left)->highest;
-    const double b = ((const struct losing *)right)->highest;
-
-    return (a < b) - (a > b);
-}
-
 static enum err check(const struct exits_scored *scored, double alpha)
 {
     ERR_TRY(exits_scored_check(scored));
@@ -48,21 +35,25 @@ static enum err check(const struct exits_scored *scored, double alpha)
                : ERR_FAIL(ERR_INVALID, "a risk of %g, between 0 and 1 is expected", alpha);
 }
 
-/* losing_out [n]: the samples, that which loses at the highest threshold first. */
-static void sort_losing(const struct exits_scored *scored, struct losing losing_out[])
+/*
+ * losing_out [n]: the samples, that which loses at the highest threshold first; scores are minus
+ * that threshold. scratch [n].
+ */
+static void sort_losing(const struct exits_scored *scored, struct exits_ranked scratch[],
+                        struct exits_ranked losing_out[])
 {
     const int G = scored->G;
 
     for (int64_t i = 0; i < scored->n; i++) {
-        losing_out[i] = (struct losing){
-            exits_risk_highest_loss(scored->scores + i * G, scored->correct + i * (G + 1), G),
-            (uint32_t)i};
+        const double highest =
+            exits_risk_highest_loss(scored->scores + i * G, scored->correct + i * (G + 1), G);
+        losing_out[i] = (struct exits_ranked){-(float)highest, (uint32_t)i}; /* it is a score */
     }
-    qsort(losing_out, (size_t)scored->n, sizeof(*losing_out), descending);
+    exits_rank(losing_out, scratch, scored->n);
 }
 
 /* With the samples whose `uses` entry is not 0, `n` of them. */
-static double threshold_of(const struct losing losing[], int64_t count, const uint8_t uses[],
+static double threshold_of(const struct exits_ranked losing[], int64_t count, const uint8_t uses[],
                            int64_t n, double alpha)
 {
     /* So many may lose: m / (n + 1) + 1 / (n + 1) <= alpha. */
@@ -73,8 +64,8 @@ static double threshold_of(const struct losing losing[], int64_t count, const ui
     }
     for (int64_t r = 0; r < count; r++) {
         if ((uses == NULL || uses[losing[r].sample] != 0) && may_lose-- == 0) {
-            return isinf(losing[r].highest) ? losing[r].highest
-                                            : nextafter(losing[r].highest, (double)INFINITY);
+            const double highest = -(double)losing[r].score;
+            return isinf(highest) ? highest : nextafter(highest, (double)INFINITY);
         }
     }
     return -(double)INFINITY; /* all may lose */
@@ -84,11 +75,11 @@ enum err exits_risk_threshold(const struct exits_scored *scored, double alpha,
                               double *threshold_out)
 {
     ERR_TRY(check(scored, alpha));
-    struct losing *losing = calloc((size_t)scored->n, sizeof(*losing));
+    struct exits_ranked *losing = calloc(2 * (size_t)scored->n, sizeof(*losing));
     if (losing == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "the losses of %" PRId64 " samples", scored->n);
     }
-    sort_losing(scored, losing);
+    sort_losing(scored, losing + scored->n, losing);
     *threshold_out = threshold_of(losing, scored->n, NULL, scored->n, alpha);
     free(losing);
     return ERR_OK;
@@ -107,7 +98,7 @@ static int loses(const struct exits_scored *scored, int64_t i, double threshold)
     return correct[scored->G] != 0 && correct[exit] == 0;
 }
 
-static void run_split(const struct exits_scored *scored, const struct losing losing[],
+static void run_split(const struct exits_scored *scored, const struct exits_ranked losing[],
                       const uint8_t uses[], double alpha, struct exits_risk_split *split_out)
 {
     struct exits_risk_split split = {0};
@@ -124,25 +115,17 @@ static void run_split(const struct exits_scored *scored, const struct losing los
 }
 
 enum err exits_risk_splits(const struct exits_scored *scored, double alpha, int split_count,
-                           uint64_t seed, const uint32_t *ids, struct exits_risk_split splits_out[])
+                           const uint8_t halves[], struct exits_risk_split splits_out[])
 {
     ERR_TRY(check(scored, alpha));
-    struct losing *losing = calloc((size_t)scored->n, sizeof(*losing));
-    uint8_t *uses = calloc((size_t)scored->n, 1);
-    if (losing == NULL || uses == NULL) {
-        free(losing);
-        free(uses);
+    struct exits_ranked *losing = calloc(2 * (size_t)scored->n, sizeof(*losing));
+    if (losing == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "splits of %" PRId64 " samples", scored->n);
     }
-    sort_losing(scored, losing);
+    sort_losing(scored, losing + scored->n, losing);
     for (int s = 0; s < split_count; s++) {
-        for (int64_t i = 0; i < scored->n; i++) {
-            uses[i] =
-                (uint8_t)exits_conformal_calibrates(seed, ids == NULL ? (uint32_t)i : ids[i], s);
-        }
-        run_split(scored, losing, uses, alpha, &splits_out[s]);
+        run_split(scored, losing, halves + s * scored->n, alpha, &splits_out[s]);
     }
     free(losing);
-    free(uses);
     return ERR_OK;
 }

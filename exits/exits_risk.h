@@ -51,11 +51,11 @@ struct exits_risk_split {
 };
 
 /*
- * The same held to the samples themselves, as exits_conformal_splits() does, with its splits.
+ * The same held to the samples themselves, as exits_conformal_splits() does, with its halves.
  * splits_out [split_count]. Errors: as above.
  */
 ERR_MUST_CHECK enum err exits_risk_splits(const struct exits_scored *scored, double alpha,
-                                          int split_count, uint64_t seed, const uint32_t *ids,
+                                          int split_count, const uint8_t halves[],
                                           struct exits_risk_split splits_out[]);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "exits/exits_rank.h"
 #include "exits/exits_threshold_priv.h"
 
 /* A bound against surprises: rounds end when nothing improves, in practice below ten. */
@@ -29,27 +30,12 @@ static enum err check(const struct exits_scored *scored)
     return ERR_OK;
 }
 
-struct ranked {
-    float score;
-    int32_t sample;
-};
-
-static int by_score(const void *left, const void *right)
-{
-    const struct ranked *a = left, *b = right;
-
-    if (a->score != b->score) {
-        return a->score > b->score ? -1 : 1;
-    }
-    return (a->sample > b->sample) - (a->sample < b->sample);
-}
-
 enum err threshold_search_init(struct threshold_search *search, const struct exits_scored *scored)
 {
     ERR_TRY(check(scored));
     const size_t n = (size_t)scored->n;
     const size_t G = (size_t)scored->G;
-    struct ranked *ranked = calloc(n, sizeof(*ranked));
+    struct exits_ranked *ranked = calloc(2 * n, sizeof(*ranked));
 
     *search = (struct threshold_search){
         .scored = scored,
@@ -67,12 +53,12 @@ enum err threshold_search_init(struct threshold_search *search, const struct exi
     }
     for (size_t l = 0; l < G; l++) {
         for (size_t i = 0; i < n; i++) {
-            ranked[i] = (struct ranked){scored->scores[i * G + l], (int32_t)i};
+            ranked[i] = (struct exits_ranked){-scored->scores[i * G + l], (uint32_t)i};
         }
-        qsort(ranked, n, sizeof(*ranked), by_score);
+        exits_rank(ranked, ranked + n, scored->n);
         for (size_t i = 0; i < n; i++) {
-            search->order[l * n + i] = ranked[i].sample;
-            search->sorted[l * n + i] = ranked[i].score;
+            search->order[l * n + i] = (int32_t)ranked[i].sample;
+            search->sorted[l * n + i] = -ranked[i].score;
         }
     }
     free(ranked);

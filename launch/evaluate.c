@@ -439,7 +439,6 @@ static enum err report_all(struct evaluation *evaluation, const struct exits_cac
 
     jdoc_set(results, "lambdas", sets);
     jdoc_set_real(results, "full_macs", evaluation->full_macs);
-    ERR_TRY(evaluate_rules_begin(evaluation));
     int32_t *labels = calloc((size_t)held_out_count + 1, sizeof(*labels));
     evaluation->chosen = calloc((size_t)test_count, sizeof(*evaluation->chosen));
     evaluation->timed = calloc((size_t)test_count, sizeof(*evaluation->timed));
@@ -449,6 +448,7 @@ static enum err report_all(struct evaluation *evaluation, const struct exits_cac
         status = ERR_FAIL(ERR_NO_MEMORY, "an evaluation");
         goto out;
     }
+    ERR_GOTO(out, status, evaluate_rules_begin(evaluation));
     for (int64_t i = 0; i < held_out_count; i++) {
         labels[i] = run->data.train->labels[run->data.split->held_out[i]];
     }
@@ -469,6 +469,7 @@ out:
     if (status == ERR_OK) {
         evaluate_rules_end(evaluation, results);
     }
+    free(evaluation->halves);
     free(evaluation->bests);
     free(labels);
     free(evaluation->chosen);

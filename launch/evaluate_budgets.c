@@ -100,6 +100,7 @@ enum err evaluate_rules_begin(struct evaluation *evaluation)
     if (evaluation->bests == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "a table of budgets");
     }
+    ERR_TRY(evaluate_promises_begin(evaluation));
     evaluation->gate_ms = NAN;
     for (int g = 0; g <= evaluation->G; g++) {
         evaluation->fixed_ms[g] = evaluation->visited_ms[g] = NAN;

@@ -53,6 +53,7 @@ struct evaluation {
     int32_t *timed;     /* [timing samples], what inference chose */
     int32_t *predicted; /* the same */
     double thresholds[MODEL_LAYERS_MAX];
+    uint8_t *halves;             /* [splits, test n], of evaluate_promises_begin() */
     double gate_ms;              /* of the learned gates; NaN */
     double end_accuracy;         /* of the final classifier, on the test samples */
     double end_held_out;         /* the same on the validation samples; NaN without exits */
@@ -124,6 +125,9 @@ ERR_MUST_CHECK enum err evaluate_policies(struct evaluation *evaluation, struct 
 /* Told of in the table of budgets if it is the best of its row on the validation samples. */
 void evaluate_keep_best(struct evaluation *evaluation, int row, int budget, double held_out,
                         double accuracy);
+
+/* Before the first set: draws the splits, for the owner of `evaluation` to free. Errors: ERR_NO_MEMORY. */
+ERR_MUST_CHECK enum err evaluate_promises_begin(struct evaluation *evaluation);
 
 /* Of evaluate_rules(): random splits of the test samples, appended. */
 ERR_MUST_CHECK enum err evaluate_promises(const struct evaluation *evaluation,

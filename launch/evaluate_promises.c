@@ -80,8 +80,8 @@ static enum err promise_conformal(const struct evaluation *evaluation,
     if (splits == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "splits");
     }
-    const enum err status = exits_conformal_splits(
-        scored, risk, SPLITS, (uint64_t)evaluation->run->options->run.seed, NULL, splits);
+    const enum err status =
+        exits_conformal_splits(scored, risk, SPLITS, evaluation->halves, splits);
     for (int64_t at = 0; at < stride && status == ERR_OK; at++) {
         jdoc_append(exits,
                     conformal_of(splits + at, stride, risk, (int)(at / EXITS_CONFORMAL_CLASSES),
@@ -98,8 +98,7 @@ static enum err promise_control(const struct evaluation *evaluation,
     struct exits_risk_split splits[SPLITS];
     int64_t all_tested = 0, all_lost = 0;
 
-    ERR_TRY(exits_risk_splits(scored, risk, SPLITS, (uint64_t)evaluation->run->options->run.seed,
-                              NULL, splits));
+    ERR_TRY(exits_risk_splits(scored, risk, SPLITS, evaluation->halves, splits));
     for (int s = 0; s < SPLITS; s++) {
         jdoc_append(calibrated, jdoc_int(splits[s].calibrated));
         jdoc_append(tested, jdoc_int(splits[s].tested));
@@ -140,6 +139,19 @@ static enum err run_rule(const struct evaluation *evaluation, const struct exits
                                                                      risks->values[r], object));
         progress_beat();
     }
+    return ERR_OK;
+}
+
+enum err evaluate_promises_begin(struct evaluation *evaluation)
+{
+    const int64_t n = evaluation->run->data.test->shape.count;
+
+    evaluation->halves = calloc((size_t)(SPLITS * n) + 1, 1);
+    if (evaluation->halves == NULL) {
+        return ERR_FAIL(ERR_NO_MEMORY, "%d splits of %" PRId64 " samples", SPLITS, n);
+    }
+    exits_conformal_draw((uint64_t)evaluation->run->options->run.seed, NULL, n, SPLITS,
+                         evaluation->halves);
     return ERR_OK;
 }
 

@@ -140,6 +140,18 @@ START_TEST(threshold__decides_as_the_set_for_every_score_that_occurs)
 }
 END_TEST
 
+/* Of halves that are drawn for it. */
+static enum err splits_of(const struct exits_scored *scored, double delta, int split_count,
+                          uint64_t seed, const uint32_t *ids,
+                          struct exits_conformal_split splits_out[])
+{
+    static uint8_t halves[SPLITS * N];
+
+    ck_assert_int_le(scored->n * split_count, SPLITS * N);
+    exits_conformal_draw(seed, ids, scored->n, split_count, halves);
+    return exits_conformal_splits(scored, delta, split_count, halves, splits_out);
+}
+
 static void count_misses(double delta, int64_t tested[2], int64_t missed[2])
 {
     memset(tested, 0, 2 * sizeof(*tested));
@@ -147,7 +159,7 @@ static void count_misses(double delta, int64_t tested[2], int64_t missed[2])
     for (uint64_t s = 0; s < SPLITS; s++) {
         const struct exits_scored scored = make(100 + s, N);
         struct exits_conformal_split split[G * 2];
-        ck_assert_int_eq(exits_conformal_splits(&scored, delta, 1, s, NULL, split), ERR_OK);
+        ck_assert_int_eq(splits_of(&scored, delta, 1, s, NULL, split), ERR_OK);
         for (int l = 0; l < G; l++) {
             for (int c = 0; c < 2; c++) {
                 const int64_t n = split[l * 2 + c].calibrated, k = exits_conformal_rank(n, delta);
@@ -191,7 +203,7 @@ START_TEST(splits__calibrate_on_one_half_and_test_on_the_other)
     struct exits_conformal_split splits[3 * G * 2];
     struct exits_conformal fits[G];
 
-    ck_assert_int_eq(exits_conformal_splits(&scored, .1, 3, 5, NULL, splits), ERR_OK);
+    ck_assert_int_eq(splits_of(&scored, .1, 3, 5, NULL, splits), ERR_OK);
     for (int s = 0; s < 3; s++) {
         int64_t tested[G][2] = {{0}}, missed[G][2] = {{0}}, n = 0;
         for (uint32_t i = 0; i < FEW; i++) {
@@ -236,8 +248,8 @@ START_TEST(splits__do_not_depend_on_the_order_of_samples)
         memcpy(moved_correct + (ptrdiff_t)to * (G + 1), correct + (ptrdiff_t)i * (G + 1), G + 1);
         ids[to] = (uint32_t)i;
     }
-    ck_assert_int_eq(exits_conformal_splits(&scored, .1, SPLITS, 5, NULL, a), ERR_OK);
-    ck_assert_int_eq(exits_conformal_splits(&moved, .1, SPLITS, 5, ids, b), ERR_OK);
+    ck_assert_int_eq(splits_of(&scored, .1, SPLITS, 5, NULL, a), ERR_OK);
+    ck_assert_int_eq(splits_of(&moved, .1, SPLITS, 5, ids, b), ERR_OK);
     ck_assert_mem_eq(a, b, sizeof(a));
     ck_assert(memcmp(a, a + 4, 4 * sizeof(a[0])) != 0); /* splits differ */
 }

@@ -139,6 +139,17 @@ START_TEST(threshold__does_not_depend_on_the_order_and_falls_with_alpha)
 }
 END_TEST
 
+/* Of halves that are drawn for it. */
+static enum err splits_of(const struct exits_scored *scored, double alpha, int split_count,
+                          uint64_t seed, struct exits_risk_split splits_out[])
+{
+    static uint8_t halves[SPLITS * N_MAX];
+
+    ck_assert_int_le(scored->n * split_count, SPLITS * N_MAX);
+    exits_conformal_draw(seed, NULL, scored->n, split_count, halves);
+    return exits_risk_splits(scored, alpha, split_count, halves, splits_out);
+}
+
 /* 20 independent draws lose, together, no more than promised; and not nothing. */
 START_TEST(splits__keep_the_promise_on_samples_of_a_known_law)
 {
@@ -149,7 +160,7 @@ START_TEST(splits__keep_the_promise_on_samples_of_a_known_law)
         for (uint64_t s = 0; s < SPLITS; s++) {
             const struct exits_scored scored = make(100 + s, N_MAX, 1 << 20);
             struct exits_risk_split split;
-            ck_assert_int_eq(exits_risk_splits(&scored, alphas[a], 1, s, NULL, &split), ERR_OK);
+            ck_assert_int_eq(splits_of(&scored, alphas[a], 1, s, &split), ERR_OK);
             ck_assert_int_eq(split.calibrated + split.tested, N_MAX);
             tested += split.tested;
             lost += split.lost;
@@ -167,7 +178,7 @@ START_TEST(splits__use_the_same_halves_as_conformal_ones)
     const struct exits_scored scored = make(6, 400, 100);
     struct exits_risk_split splits[SPLITS];
 
-    ck_assert_int_eq(exits_risk_splits(&scored, .1, SPLITS, 9, NULL, splits), ERR_OK);
+    ck_assert_int_eq(splits_of(&scored, .1, SPLITS, 9, splits), ERR_OK);
     for (int s = 0; s < SPLITS; s++) {
         int64_t calibrated = 0;
         for (uint32_t i = 0; i < 400; i++) {
