@@ -44,8 +44,12 @@ static void forward_hidden(struct exits_work *work, int i, const float *features
 void exits_gate_forward(struct exits_work *work, int i, const float *features)
 {
     const struct exits_net *net = work->net;
+    const int set = i / net->config.count;
     const struct exits_rows *rows = &work->rows[i];
-    const float entropy_scale = 1.0f / logf((float)net->config.classes);
+    float *features_of_head = exits_head_rows(work, set, i % net->config.count)->features;
+    /* Set 0 has scaled what it lends. */
+    const float entropy_scale =
+        set > 0 && work->shares_heads ? 1.0f : 1.0f / logf((float)net->config.classes);
 
     if (!exits_gate_decides(net->config.gate)) {
         net->ops.zero(rows->gate, rows->n);
@@ -56,7 +60,8 @@ void exits_gate_forward(struct exits_work *work, int i, const float *features)
         return;
     }
     const struct kern_gate gate = gate_in(net, &net->exits[i], net->block);
-    net->ops.gate_forward(rows->gate, rows->hidden, rows->features, entropy_scale, &gate, rows->n);
+    net->ops.gate_forward(rows->gate, rows->hidden, features_of_head, entropy_scale, &gate,
+                          rows->n);
 }
 
 static void backward_hidden(struct exits_work *work, int i, const float *features,
@@ -127,5 +132,6 @@ void exits_gate_backward(struct exits_work *work, int set, int exit, const float
     }
     const struct kern_gate gate = gate_in(net, &net->exits[i], net->block);
     const struct kern_gate to = gate_in(net, &net->exits[i], gradients);
-    net->ops.gate_backward(&to, dgate, rows->hidden, rows->features, &gate, rows->n, accumulate);
+    net->ops.gate_backward(&to, dgate, rows->hidden, exits_head_rows(work, set, exit)->features,
+                           &gate, rows->n, accumulate);
 }

@@ -44,6 +44,17 @@ struct exits_method exits_method_with(enum exits_loss loss, enum exits_gate_kind
     return method;
 }
 
+bool exits_method_gates_know_price(const struct exits_method *method)
+{
+    return method->teach == EXITS_TEACH_TARGET || method->teach == EXITS_TEACH_PONDER;
+}
+
+bool exits_method_heads_know_price(const struct exits_method *method)
+{
+    return exits_method_gates_know_price(method) &&
+           (method->weigh == EXITS_WEIGH_PROBABILITY || method->weigh == EXITS_WEIGH_CERTAINTY);
+}
+
 bool exits_method_allows(enum exits_loss loss, enum exits_gate_kind gate)
 {
     const enum exits_weigh weigh = methods[loss].weigh;

@@ -95,6 +95,10 @@ const struct exits_method *exits_method_of(enum exits_loss loss);
  * The same with a gate of that kind: without any that decides, the largest probability counts. */
 struct exits_method exits_method_with(enum exits_loss loss, enum exits_gate_kind gate);
 
+/* Whether gates are taught by the price lambda, and whether heads feel it, through them. */
+bool exits_method_gates_know_price(const struct exits_method *method);
+bool exits_method_heads_know_price(const struct exits_method *method);
+
 /* Whether a method can be trained with such gates: weights that are theirs need some. */
 bool exits_method_allows(enum exits_loss loss, enum exits_gate_kind gate);
 

@@ -307,6 +307,21 @@ enum err exits_net_init(struct exits_net *net, uint64_t seed, const double prior
     return device_view_close(&view, true);
 }
 
+enum err exits_net_compare(const struct exits_net *net, bool *equal_out)
+{
+    const int64_t set_elems = net->params.block_elems / net->config.set_count;
+    struct device_view view;
+
+    *equal_out = true;
+    ERR_TRY(device_view_open(net->ops.device, net->block,
+                             (size_t)net->params.block_elems * sizeof(float), &view));
+    const float *block = view.host;
+    for (int set = 1; set < net->config.set_count && *equal_out; set++) {
+        *equal_out = memcmp(block + set * set_elems, block, (size_t)set_elems * sizeof(float)) == 0;
+    }
+    return device_view_close(&view, false);
+}
+
 void exits_net_pack(struct exits_net *net)
 {
     struct kern_linear *linears[LINEARS_MAX];

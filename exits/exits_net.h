@@ -91,6 +91,19 @@ ERR_MUST_CHECK enum err exits_work_open(const struct exits_net *net, int64_t sam
                                         struct exits_work **work_out);
 void exits_work_close(struct exits_work *work); /* NULL is allowed */
 
+/*
+ * From here on the heads, or heads and gates, of all sets are those of set 0, which comes first in
+ * every pass: the others look at what set 0 computed. For sets of equal parameters that see the same
+ * samples: they are then trained once, and exits_share_gradients() gives all sets what set 0 got.
+ */
+void exits_work_share(struct exits_work *work, bool heads, bool gates);
+
+/* Whether sets have the same parameters, bit by bit. Errors: as device_view_open(). */
+ERR_MUST_CHECK enum err exits_net_compare(const struct exits_net *net, bool *equal_out);
+
+/* gradients [block] in and out: set 0's of what is shared, to all others. */
+void exits_share_gradients(const struct exits_work *work, float *gradients);
+
 /* What one exit of one set computed; lent until the next pass. */
 struct exits_view {
     const float *logits;      /* [n, K], of the head */

@@ -73,15 +73,27 @@ struct exits_work {
     int64_t row_elems, samples_max;
     float *block;
     int32_t *predicted;
-    float *dlogits; /* [n, K] */
-    float *dhidden; /* [n, head_hidden], or [n, gate_hidden] */
-    float *dnormed; /* [n, D] */
-    float *dtold;   /* [n, K] */
-    float *host;    /* [n, 7], for exits_read(); NULL on a CPU */
-    void *kept;     /* where the device has the samples that go on; NULL on a CPU */
+    float *dlogits;                  /* [n, K] */
+    float *dhidden;                  /* [n, head_hidden], or [n, gate_hidden] */
+    float *dnormed;                  /* [n, D] */
+    float *dtold;                    /* [n, K] */
+    float *host;                     /* [n, 7], for exits_read(); NULL on a CPU */
+    bool shares_heads, shares_gates; /* exits_work_share() */
+    void *kept; /* where the device has the samples that go on; NULL on a CPU */
     exits_distill_fn *follow;
     exits_ensemble_fn *answer, *answer_backward;
 };
+
+/* What an exit's head computed, and its gate. */
+static inline struct exits_rows *exits_head_rows(const struct exits_work *work, int set, int exit)
+{
+    return &work->rows[(work->shares_heads ? 0 : set) * work->net->config.count + exit];
+}
+
+static inline struct exits_rows *exits_gate_rows(const struct exits_work *work, int set, int exit)
+{
+    return &work->rows[(work->shares_gates ? 0 : set) * work->net->config.count + exit];
+}
 
 /* Whether exits of this kind have that tensor. */
 bool exits_net_has(const struct exits_net_config *config, enum exits_tensor tensor);

@@ -169,6 +169,30 @@ static void chain(struct exits_work *work, int i)
     net->ops.linear_forward(rows->logits, K, rows->told, K, n, &places->cascade, &add);
 }
 
+void exits_work_share(struct exits_work *work, bool heads, bool gates)
+{
+    assert(heads || !gates); /* gates read what heads say */
+    work->shares_heads = heads;
+    work->shares_gates = gates;
+}
+
+void exits_share_gradients(const struct exits_work *work, float *gradients)
+{
+    const struct exits_net *net = work->net;
+    const struct param_list *params = &net->params;
+    const int64_t set_elems = params->block_elems / net->config.set_count;
+
+    for (int64_t t = 0; t < params->count; t++) {
+        const struct param *param = &params->params[t];
+        const bool is_head = param->group == EXITS_GROUP_HEADS;
+        if (param->part > 0 && (is_head ? work->shares_heads : work->shares_gates)) {
+            float *to = gradients + param->offset;
+            net->ops.copy_rows(to, param->count, to - param->part * set_elems, param->count, 1,
+                               param->count);
+        }
+    }
+}
+
 struct exits_ensemble exits_ensemble_of(const struct exits_work *work, int i)
 {
     const struct exits_net *net = work->net;
@@ -214,27 +238,40 @@ static void answer(struct exits_work *work, int i, float *bad)
     net->ops.xent_forward(&out, rows->answer, rows->labels, rows->n, net->config.classes);
 }
 
+/* Up to the logits of the i-th head, counted over all sets. */
+static void classify(struct exits_work *work, int i, const float *features)
+{
+    const struct exits_net *net = work->net;
+    const struct exits_places *places = &net->exits[i];
+    struct exits_rows *rows = &work->rows[i];
+    const struct kern_linear_epilogue add = {.bias = net->block + places->at[HEAD_BIAS]};
+
+    const float *inputs = head_forward(net, places, rows, features);
+    net->ops.linear_forward(rows->logits, net->config.classes, inputs, places->head.K, rows->n,
+                            &places->head, &add);
+    if (net->config.heads != EXITS_HEADS_PLAIN && i % net->config.count > 0) {
+        chain(work, i);
+    }
+}
+
 void exits_forward(struct exits_work *work, int set, int exit, const float *features, int64_t n,
                    const int32_t *labels, float *bad)
 {
     const struct exits_net *net = work->net;
     const struct exits_net_config *config = &net->config;
     const int i = set * config->count + exit;
-    const struct exits_places *places = &net->exits[i];
     struct exits_rows *rows = &work->rows[i];
-    const struct kern_linear_epilogue classify = {.bias = net->block + places->at[HEAD_BIAS]};
 
     rows->n = n;
-    rows->teacher = NULL;
-    rows->labels = labels;
-    const float *inputs = head_forward(net, places, rows, features);
-    net->ops.linear_forward(rows->logits, config->classes, inputs, places->head.K, n, &places->head,
-                            &classify);
-    if (config->heads != EXITS_HEADS_PLAIN && exit > 0) {
-        chain(work, i);
+    if (set == 0 || !work->shares_heads) {
+        rows->teacher = NULL;
+        rows->labels = labels;
+        classify(work, i, features);
+        answer(work, i, bad);
     }
-    answer(work, i, bad);
-    exits_gate_forward(work, i, features);
+    if (set == 0 || !work->shares_gates) {
+        exits_gate_forward(work, i, features);
+    }
 }
 
 /* Loss and slope of following the teacher; `weights` are NULL where no slope is wanted. */
@@ -289,8 +326,7 @@ enum err exits_keep(struct exits_work *work, int set, int exit, const uint32_t k
 
 struct exits_view exits_view_of(const struct exits_work *work, int set, int exit)
 {
-    const struct exits_rows *rows = &work->rows[set * work->net->config.count + exit];
-
+    const struct exits_rows *rows = exits_head_rows(work, set, exit);
     const bool joins = work->net->config.gate == EXITS_GATE_ENSEMBLE;
 
     return (struct exits_view){.logits = rows->logits,
@@ -299,7 +335,7 @@ struct exits_view exits_view_of(const struct exits_work *work, int set, int exit
                                .own_loss = joins ? rows->own_loss : rows->loss,
                                .features = rows->features,
                                .predicted = rows->predicted,
-                               .gate = rows->gate,
+                               .gate = exits_gate_rows(work, set, exit)->gate,
                                .lesson = rows->lesson};
 }
 

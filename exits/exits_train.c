@@ -18,6 +18,7 @@ struct exits_trainer {
     const struct exits_balance *balance;
     const struct kern_ops *ops;
     struct exits_work *work;
+    bool shares_heads, shares_gates; /* between sets: exits_work_share() */
     exits_judge_fn *judge;
     double *costs;       /* [G + 1], of the device */
     float *step_weights; /* on the host, in this step: fixed [FIXED_COUNT, G + 1], and of open */
@@ -104,6 +105,22 @@ static int64_t step_weight_count(const struct exits_trainer *trainer)
     return FIXED_COUNT * (config->count + 1) + config->set_count * config->count;
 }
 
+/* Sets that begin alike and do not know their prices stay alike: they are trained once. */
+static enum err share(struct exits_trainer *trainer)
+{
+    const bool heads = !exits_method_heads_know_price(&trainer->method);
+    const bool gates = !exits_method_gates_know_price(&trainer->method);
+    bool are_equal = false;
+
+    if (heads && exits_net_config_of(trainer->net)->set_count > 1) {
+        ERR_TRY(exits_net_compare(trainer->net, &are_equal));
+    }
+    trainer->shares_heads = heads && are_equal;
+    trainer->shares_gates = gates && are_equal;
+    exits_work_share(trainer->work, trainer->shares_heads, trainer->shares_gates);
+    return ERR_OK;
+}
+
 static enum err allocate(struct exits_trainer *trainer)
 {
     const struct exits_net_config *config = exits_net_config_of(trainer->net);
@@ -130,7 +147,8 @@ static enum err allocate(struct exits_trainer *trainer)
         ERR_TRY(device_memory_open(device_of(trainer), weight_bytes, "weights of a step",
                                    &trainer->staging));
     }
-    return exits_work_open(trainer->net, n, &trainer->work);
+    ERR_TRY(exits_work_open(trainer->net, n, &trainer->work));
+    return share(trainer);
 }
 
 enum err exits_trainer_open(const struct exits_net *net, const struct exits_train_config *config,
@@ -280,22 +298,29 @@ static float *bad_of(const struct exits_trainer *trainer, const struct step_view
            3 * (exits_net_config_of(trainer->net)->count + 1);
 }
 
+/* Of one set, or of all that share it, one after the other. */
 static void add_dfeatures(const struct exits_trainer *trainer, const struct step_view *view, int g)
 {
     const struct exits_net_config *config = exits_net_config_of(trainer->net);
     const float set_share = 1.0f / (float)config->set_count;
 
-    trainer->ops->add_rows(view->dfeatures[g], config->width, trainer->dfeatures, config->width,
-                           set_share, view->n, config->width);
+    for (int set = 0; set < (trainer->shares_heads ? config->set_count : 1); set++) {
+        trainer->ops->add_rows(view->dfeatures[g], config->width, trainer->dfeatures, config->width,
+                               set_share, view->n, config->width);
+    }
 }
 
 static void backward_set(struct exits_trainer *trainer, int set, const struct step_view *view)
 {
     const int G = exits_net_config_of(trainer->net)->count;
     float *dfeatures = view->dfeatures == NULL ? NULL : trainer->dfeatures;
+    const bool heads =
+        (view->phase & EXITS_TRAINS_HEADS) != 0 && (set == 0 || !trainer->shares_heads);
+    const bool gates =
+        (view->phase & EXITS_TRAINS_GATES) != 0 && (set == 0 || !trainer->shares_gates);
 
     for (int g = 0; g < G; g++) {
-        if ((view->phase & EXITS_TRAINS_HEADS) != 0) {
+        if (heads) {
             exits_head_backward(trainer->work, set, g, view->features[g], view->labels,
                                 trainer->weights + g * view->n, view->gradients, view->accumulate,
                                 dfeatures);
@@ -303,7 +328,7 @@ static void backward_set(struct exits_trainer *trainer, int set, const struct st
                 add_dfeatures(trainer, view, g);
             }
         }
-        if ((view->phase & EXITS_TRAINS_GATES) != 0) {
+        if (gates) {
             exits_gate_backward(trainer->work, set, g, view->features[g],
                                 trainer->dgates + g * view->n, view->gradients, view->accumulate);
         }
@@ -334,7 +359,10 @@ static void follow_set(struct exits_trainer *trainer, int set, const struct step
 {
     const int G = exits_net_config_of(trainer->net)->count;
 
-    for (int g = 0; g < G && trainer->method.teacher != EXITS_TEACHER_NOBODY; g++) {
+    if (trainer->method.teacher == EXITS_TEACHER_NOBODY || (set > 0 && trainer->shares_heads)) {
+        return;
+    }
+    for (int g = 0; g < G; g++) {
         const bool is_end = trainer->method.teacher == EXITS_TEACHER_LAST || g == G - 1;
         exits_follow(trainer->work, set, g,
                      is_end ? view->logits : exits_view_of(trainer->work, set, g + 1).logits,
@@ -385,6 +413,9 @@ static enum err losses(void *self, const struct step_view *view)
         follow_set(trainer, set, view);
         judge_set(trainer, set, view);
         backward_set(trainer, set, view);
+    }
+    if (trainer->shares_heads) {
+        exits_share_gradients(trainer->work, view->gradients);
     }
     if (view->dlogits != NULL) {
         trainer->ops->xent_backward(view->dlogits, view->logits, trainer->final_lse, view->labels,

@@ -15,6 +15,10 @@
  * classifier takes part in the targets always, and in the weights when the backbone is
  * trained too; the gradient that reaches the backbone is then the mean over the sets.
  *
+ * What does not depend on lambda is computed once, if all sets have the same parameters at the
+ * trainer's opening: heads that are not weighed by gates, and gates that no price teaches. The
+ * bits are those of sets that are each trained by itself.
+ *
  * The same code serves a pass of the backbone, as its step_tap, and cached features.
  *
  * Threads: a trainer belongs to one thread.
@@ -78,7 +82,8 @@ struct exits_trainer;
 
 /*
  * For micro-batches of up to samples_max samples. `balance` is lent and read in every
- * call. End it with exits_trainer_close(). Errors: ERR_NO_MEMORY.
+ * call. The net has its initial parameters. End it with exits_trainer_close(). Errors: ERR_NO_MEMORY,
+ * ERR_DEVICE, ERR_TIMEOUT.
  */
 ERR_MUST_CHECK enum err exits_trainer_open(const struct exits_net *net,
                                            const struct exits_train_config *config,

@@ -19,11 +19,13 @@ enum { STEPS = 50, RANKS_MAX = 4, DEADLINE_MS = 20000, BOTH = 3 };
 
 static const double costs[G + 1] = {0.2, 0.5, 0.7, 1};
 static const double prior[G] = {0.25, 0.3333, 0.5};
+static int set_count = SETS;
+
 static struct exits_net_config net_config_of(enum exits_loss loss, enum exits_gate_kind gate)
 {
     return (struct exits_net_config){.count = G,
                                      .layers = {0, 1, 2},
-                                     .set_count = SETS,
+                                     .set_count = set_count,
                                      .width = D,
                                      .classes = K,
                                      .head = EXITS_HEAD_NORM_LINEAR,
@@ -263,6 +265,41 @@ START_TEST(training__carries_lambda_to_heads_by_exit_probabilities_and_only_so)
     ck_assert_int_eq(same_in_sets(rank.net, EXITS_GROUP_HEADS, block),
                      method->weigh != EXITS_WEIGH_PROBABILITY);
     ck_assert_int_eq(same_in_sets(rank.net, EXITS_GROUP_GATES, block), !knows);
+    close_rank(&rank);
+}
+END_TEST
+
+/* Loop index: the method, with its gates or with some that are taught by the price. */
+START_TEST(training__gives_each_of_several_sets_the_bits_of_one_alone)
+{
+    static const double prices[SETS] = {0.02, 0.8};
+    const enum exits_loss loss = (enum exits_loss)(_i / 2);
+    const enum exits_gate_kind gate = _i % 2 == 0 ? exits_method_of(loss)->gate : EXITS_GATE_MLP;
+    const struct exits_train_config both = config_of(loss, prices[0], prices[1]);
+    const uint64_t phases[] = {EXITS_WARMS_UP | EXITS_TRAINS_HEADS, BOTH, EXITS_TRAINS_GATES, BOTH};
+    struct rank rank, one;
+
+    open_with(&rank, &both, gate);
+    for (int set = 0; set < SETS; set++) {
+        const struct exits_train_config alone = config_of(loss, prices[set], 0);
+        set_count = 1;
+        open_with(&one, &alone, gate);
+        for (uint64_t p = 0; p < 4; p++) {
+            train(&one, 3, phases[p]);
+            if (set == 0) {
+                train(&rank, 3, phases[p]);
+            }
+        }
+        const int64_t elems = exits_net_params(one.net)->block_elems;
+        const int64_t sums = exits_statistic_count(one.net);
+        ck_assert_mem_eq(exits_net_block(rank.net) + set * elems, exits_net_block(one.net),
+                         (size_t)elems * sizeof(float));
+        for (int64_t i = 0; i < sums; i++) {
+            ck_assert(rank.result.tap_statistics[set * sums + i] == one.result.tap_statistics[i]);
+        }
+        close_rank(&one);
+        set_count = SETS;
+    }
     close_rank(&rank);
 }
 END_TEST
@@ -528,6 +565,8 @@ Suite *test_suite(void)
     tcase_add_checked_fixture(tcase, make_labels, NULL);
     tcase_add_loop_test(tcase, training__carries_lambda_to_heads_by_exit_probabilities_and_only_so,
                         0, EXITS_LOSS_COUNT);
+    tcase_add_loop_test(tcase, training__gives_each_of_several_sets_the_bits_of_one_alone, 0,
+                        2 * EXITS_LOSS_COUNT);
     tcase_add_loop_test(tcase, phases__leave_every_byte_of_the_other_group, 0,
                         2 * EXITS_LOSS_COUNT);
     tcase_add_test(tcase, training__leaves_at_once_for_a_huge_lambda_and_late_where_time_is_free);
