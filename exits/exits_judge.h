@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "exits/exits_focal.h"
 #include "exits/exits_gate_loss.h"
 #include "exits/exits_method.h"
 #include "exits/exits_ponder.h"
@@ -36,6 +37,7 @@ struct exits_judge {
     enum exits_target_kind target;
     double loss_floor;        /* of PROBABILITY */
     double uncertainty_floor; /* of CERTAINTY */
+    double gamma;             /* of FOCAL */
     struct exits_ponder ponder;
     double lambda;
     float set_share; /* 1 / number of sets */
@@ -44,6 +46,7 @@ struct exits_judge {
     /* Arrays in the device's memory; those of exit g begin g strides further. */
     const double *costs;        /* [G + 1], of leaving at each */
     const float *fixed;         /* [G + 1], weights that are the same for all samples */
+    const float *class_weights; /* [K], of FOCAL; NULL: 1 */
     const float *balance;       /* [G], weights of open targets; NULL: 1 */
     const float *loss_of;       /* [n] each: cross entropies of the answers */
     const float *gate_of;       /* [n] each: logits of the gates */
@@ -80,7 +83,7 @@ exits_judge_fn exits_judge_cpu, exits_judge_cuda;
 struct exits_judged {
     double *objectives; /* [G + 1] */
     float *loss;        /* [G + 1] */
-    float *values;      /* [G + 1], what the weights are made of */
+    float *values;      /* [G + 1], what the weights are made of; of FOCAL the losses */
     float *weights;     /* [G + 1] */
     float *gates;       /* [G] */
     float *targets;     /* [G] */
@@ -117,9 +120,33 @@ KERN_FN struct exits_judged exits_judged_of(const struct exits_judge *judge, int
     return judged;
 }
 
-KERN_FN void exits_judge_heads(const struct exits_judge *judge, const struct exits_judged *judged)
+/* Weights are slopes of the focal losses, values those losses. */
+KERN_FN void exits_judge_focal(const struct exits_judge *judge, const struct exits_judged *judged,
+                               int64_t i)
+{
+    const double class_weight =
+        judge->class_weights == NULL ? 1 : (double)judge->class_weights[judge->labels[i]];
+    const double share = class_weight / judge->trained;
+
+    for (int g = 0; g < judge->trained; g++) {
+        const float loss = judge->own_of != NULL && g < judge->G
+                               ? judge->own_of[g * judge->stride + i]
+                               : judged->loss[g];
+        double slope;
+        judged->values[g] = (float)(share * exits_focal_loss((double)loss, judge->gamma, &slope));
+        judged->weights[g] = (float)(share * slope);
+    }
+}
+
+KERN_FN void exits_judge_heads(const struct exits_judge *judge, const struct exits_judged *judged,
+                               int64_t i)
 {
     const int G = judge->G, count = judge->trained;
+
+    if (judge->weigh == EXITS_WEIGH_FOCAL) {
+        exits_judge_focal(judge, judged, i);
+        return;
+    }
 
     if (judge->weigh == EXITS_WEIGH_EQUAL) {
         exits_weight_uniform(count, judged->weights);
@@ -198,7 +225,7 @@ KERN_FN void exits_judge_sample(const struct exits_judge *judge, int64_t i)
         judged.gates[g] = judge->gate_of[g * judge->stride + i];
     }
     judged.loss[G] = judge->final_loss[i];
-    exits_judge_heads(judge, &judged);
+    exits_judge_heads(judge, &judged, i);
     *judged.gate_loss = (float)exits_judge_gates(judge, &judged, i);
     *judged.left = (float)exits_score_exit(judge->score, judge->form, judged.gates, G);
     for (int g = 0; g < G; g++) {
@@ -260,6 +287,20 @@ KERN_FN float exits_judge_add_weighted(const struct exits_judge *judge, float su
     return sum;
 }
 
+/* Of losses that are no weighted cross entropies. */
+KERN_FN float exits_judge_add_values(const struct exits_judge *judge, float sum)
+{
+    const float *values = exits_judged_of(judge, 0).values;
+    const int64_t stride = exits_judge_scratch_elems(judge->G);
+
+    for (int64_t i = 0; i < judge->n; i++) {
+        for (int g = 0; g < judge->trained; g++) {
+            sum += values[i * stride + g];
+        }
+    }
+    return sum;
+}
+
 /* Sum `which`, over all samples in their order. After all samples have been judged. */
 KERN_FN void exits_judge_sum(const struct exits_judge *judge, int64_t which)
 {
@@ -284,6 +325,8 @@ KERN_FN void exits_judge_sum(const struct exits_judge *judge, int64_t which)
         sum = exits_judge_add(sum, first.gate_loss, stride, judge->n);
     } else if (g == G + 1) {
         sum = exits_judge_add_left(judge, sum, -1);
+    } else if (judge->weigh == EXITS_WEIGH_FOCAL) {
+        sum = exits_judge_add_values(judge, sum);
     } else {
         sum = exits_judge_add_weighted(judge, sum);
     }

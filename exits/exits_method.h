@@ -24,6 +24,7 @@ enum exits_weigh {
     EXITS_WEIGH_EQUAL,
     EXITS_WEIGH_PROBABILITY, /* of leaving there, by the gates */
     EXITS_WEIGH_CERTAINTY,   /* of the gates */
+    EXITS_WEIGH_FOCAL,       /* by how wrong the head is: exits_focal.h */
 
     /* The same for all samples of a step. */
     EXITS_WEIGH_LINEAR,

@@ -87,7 +87,8 @@ void exits_schedule_weights(const struct exits_schedule *schedule, struct exits_
     switch (schedule->weigh) {
     case EXITS_WEIGH_EQUAL:
     case EXITS_WEIGH_PROBABILITY:
-    case EXITS_WEIGH_CERTAINTY: break;
+    case EXITS_WEIGH_CERTAINTY:
+    case EXITS_WEIGH_FOCAL: break;
     case EXITS_WEIGH_LINEAR: exits_weight_linear(G + 1, weights_out); break;
     case EXITS_WEIGH_DEPTH: exits_weight_depth(G + 1, weights_out); break;
     case EXITS_WEIGH_DESCENDING: exits_weight_descending(G + 1, weights_out); break;

@@ -20,10 +20,11 @@ struct exits_trainer {
     struct exits_work *work;
     bool shares_heads, shares_gates; /* between sets: exits_work_share() */
     exits_judge_fn *judge;
-    double *costs;       /* [G + 1], of the device */
-    float *step_weights; /* on the host, in this step: fixed [FIXED_COUNT, G + 1], and of open */
-    void *staging;       /* targets [S, G]; where the device gets them, NULL on a CPU; */
-    const float *fixed;  /* and where it finds both */
+    double *costs;        /* [G + 1], of the device */
+    float *class_weights; /* [K], of the device, or NULL */
+    float *step_weights;  /* on the host, in this step: fixed [FIXED_COUNT, G + 1], and of open */
+    void *staging;        /* targets [S, G]; where the device gets them, NULL on a CPU; */
+    const float *fixed;   /* and where it finds both */
     const float *balances;
     float *block;             /* one allocation for what follows, of the device */
     float *scratch;           /* [n, exits_judge_scratch_elems()] */
@@ -84,18 +85,33 @@ static struct device *device_of(const struct exits_trainer *trainer)
     return trainer->ops->device;
 }
 
-static enum err open_costs(struct exits_trainer *trainer)
+/* A copy of `bytes` bytes for the device; *there_out is set also where the copy fails. */
+static enum err open_copy(const struct exits_trainer *trainer, const void *from, size_t bytes,
+                          const char *what, void **there_out)
 {
-    const size_t bytes =
-        (size_t)(exits_net_config_of(trainer->net)->count + 1) * sizeof(*trainer->costs);
     struct device_view view;
-    void *costs = NULL;
 
-    ERR_TRY(device_memory_open(device_of(trainer), bytes, "costs of the exits", &costs));
-    trainer->costs = costs;
-    ERR_TRY(device_view_open(device_of(trainer), costs, bytes, &view));
-    memcpy(view.host, trainer->config.costs, bytes);
+    ERR_TRY(device_memory_open(device_of(trainer), bytes, what, there_out));
+    ERR_TRY(device_view_open(device_of(trainer), *there_out, bytes, &view));
+    memcpy(view.host, from, bytes);
     return device_view_close(&view, true);
+}
+
+static enum err open_constants(struct exits_trainer *trainer)
+{
+    const struct exits_net_config *config = exits_net_config_of(trainer->net);
+    void *costs = NULL, *weights = NULL;
+    enum err status = open_copy(trainer, trainer->config.costs,
+                                (size_t)(config->count + 1) * sizeof(*trainer->costs),
+                                "costs of the exits", &costs);
+
+    trainer->costs = costs;
+    if (status == ERR_OK && trainer->config.class_weights != NULL) {
+        status = open_copy(trainer, trainer->config.class_weights,
+                           (size_t)config->classes * sizeof(float), "weights of classes", &weights);
+        trainer->class_weights = weights;
+    }
+    return status;
 }
 
 static int64_t step_weight_count(const struct exits_trainer *trainer)
@@ -140,7 +156,7 @@ static enum err allocate(struct exits_trainer *trainer)
     trainer->final_lse = trainer->final_loss + n;
     trainer->final_predicted = (int32_t *)(void *)(trainer->final_lse + n);
     trainer->dfeatures = trainer->final_lse + 2 * n;
-    ERR_TRY(open_costs(trainer));
+    ERR_TRY(open_constants(trainer));
     ERR_TRY(device_pinned_open(device_of(trainer), weight_bytes, "weights of a step", &pinned));
     trainer->step_weights = pinned;
     if (device_kind(device_of(trainer)) != DEVICE_CPU) {
@@ -186,6 +202,7 @@ void exits_trainer_close(struct exits_trainer *trainer)
     exits_work_close(trainer->work);
     device_memory_close(device_of(trainer), trainer->staging);
     device_pinned_close(device_of(trainer), trainer->step_weights);
+    device_memory_close(device_of(trainer), trainer->class_weights);
     device_memory_close(device_of(trainer), trainer->costs);
     device_memory_close(device_of(trainer), trainer->block);
     free(trainer);
@@ -262,6 +279,8 @@ static void judge_set(struct exits_trainer *trainer, int set, const struct step_
         .target = config->target,
         .loss_floor = config->loss_floor,
         .uncertainty_floor = config->uncertainty_floor,
+        .gamma = config->focal_gamma,
+        .class_weights = trainer->class_weights,
         .ponder = config->ponder,
         .lambda = config->lambdas[set],
         .set_share = 1.0f / (float)net->set_count,

@@ -47,6 +47,8 @@ struct exits_train_config {
     bool balances;            /* weights of open targets from class counts */
     double loss_floor;        /* epsilon of weights by exit probability */
     double uncertainty_floor; /* w_min */
+    double focal_gamma;
+    const float *class_weights; /* [K], of focal, read at the opening; NULL: 1 */
     struct exits_ponder ponder;
     struct exits_distill distill;
     double lambdas[EXITS_SETS_MAX];

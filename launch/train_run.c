@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "comm/base/file.h"
+#include "exits/exits_focal.h"
 #include "launch/run_model.h"
 #include "trainer/kernels/kern_ops_cuda.h"
 #include "trainer/model/model_files.h"
@@ -116,6 +117,30 @@ struct exits_cost_shape train_run_cost_shape(const struct model_config *model, i
     };
 }
 
+/* From the samples that are trained on; with focal_beta 0 none are needed. */
+static enum err open_class_weights(struct train_run *run)
+{
+    const struct options *options = &run->options->run;
+    const struct data_split *split = run->data.split;
+    const int64_t K = exits_net_config_of(run->state.net)->classes;
+
+    if (options->exit_loss != EXITS_LOSS_FOCAL || options->focal_beta == 0) {
+        return ERR_OK;
+    }
+    int64_t *counts = calloc((size_t)K, sizeof(*counts));
+    run->class_weights = calloc((size_t)K, sizeof(*run->class_weights));
+    if (counts == NULL || run->class_weights == NULL) {
+        free(counts);
+        return ERR_FAIL(ERR_NO_MEMORY, "weights of %" PRId64 " classes", K);
+    }
+    for (int64_t i = 0; i < split->train_count; i++) {
+        counts[run->data.train->labels[split->train[i]]]++;
+    }
+    exits_focal_class_weights(counts, K, options->focal_beta, run->class_weights);
+    free(counts);
+    return ERR_OK;
+}
+
 /* Costs of the exits, and what the losses need besides. */
 static void fill_train_config(struct train_run *run, const struct exits_net_config *net)
 {
@@ -134,6 +159,8 @@ static void fill_train_config(struct train_run *run, const struct exits_net_conf
         .balances = options->gate_balance,
         .loss_floor = options->exit_loss_floor,
         .uncertainty_floor = options->uncertainty_floor,
+        .focal_gamma = options->focal_gamma,
+        .class_weights = run->class_weights,
         .ponder = {options->exit_prior, options->exit_prior_weight,
                    (enum exits_divergence)options->exit_prior_divergence},
         .distill = {options->distill_temperature, options->distill_weight},
@@ -224,6 +251,7 @@ static enum err open_exits(struct train_run *run)
     }
     ERR_TRY(train_run_exits_config(options, model, &config));
     ERR_TRY(exits_net_open(&config, &run->ops, &run->state.net));
+    ERR_TRY(open_class_weights(run));
     fill_train_config(run, &config);
     ERR_TRY(fill_schedule(options, model, config.count, &run->exits));
     for (int g = 0; g < config.count; g++) { /* every exit equally probable at first */
@@ -257,6 +285,7 @@ err_close:
 
 void train_run_close(struct train_run *run)
 {
+    free(run->class_weights);
     free(run->init_notes);
     comm_close(run->sums);
     exits_net_close(run->state.net);

@@ -32,6 +32,7 @@ struct train_run {
     struct snapshots *snapshots;    /* NULL: none are taken */
     struct exits_cost_shape cost_shape;
     struct exits_train_config exits;    /* of the exits, if state.net is not NULL */
+    float *class_weights;               /* that they are given, or NULL */
     int64_t macs[MODEL_LAYERS_MAX + 1]; /* [G + 1] multiply-adds of leaving at each exit */
 };
 

@@ -16,7 +16,7 @@ enum { COUNT_COUNT = sizeof(counts) / sizeof(counts[0]) };
 /* All arrays of a struct exits_judge, larger than any case. */
 struct arrays {
     double costs[G_MAX + 1];
-    float balance[G_MAX], fixed[G_MAX + 1], final_loss[N_MAX];
+    float balance[G_MAX], fixed[G_MAX + 1], class_weights[CLASSES], final_loss[N_MAX];
     float loss_of[G_MAX * N_MAX], gate_of[G_MAX * N_MAX];
     int32_t class_of[G_MAX * N_MAX], final_class[N_MAX], labels[N_MAX];
     _Alignas(8) float scratch[N_MAX * SCRATCH];
@@ -55,6 +55,9 @@ static void fill(struct arrays *a)
     for (int i = 0; i < N_MAX; i++) {
         a->final_loss[i] *= a->final_loss[i];
     }
+    for (int k = 0; k < CLASSES; k++) {
+        a->class_weights[k] = 0.4f + 0.3f * (float)k;
+    }
     for (int g = 0; g <= G_MAX; g++) {
         a->costs[g] = 0.1 + 0.17 * g;
     }
@@ -71,6 +74,7 @@ static struct exits_judge judge_of(struct arrays *a, int G, int64_t n)
         .trained = G,
         .loss_floor = 0.1,
         .uncertainty_floor = 0.1,
+        .gamma = 2,
         .ponder = {.prior = 0.2, .weight = 0.1},
         .lambda = 0.4,
         .set_share = 0.5f,
@@ -101,6 +105,7 @@ static void judge_there(const struct exits_judge *judge)
     there.costs = device_mirror_of(&m, judge->costs, sizeof(double) * (G_MAX + 1), false);
     there.balance = device_mirror_in(&m, judge->balance, G_MAX);
     there.fixed = device_mirror_in(&m, judge->fixed, G_MAX + 1);
+    there.class_weights = device_mirror_in(&m, judge->class_weights, CLASSES);
     there.loss_of = device_mirror_in(&m, judge->loss_of, G_MAX * N_MAX);
     there.gate_of = device_mirror_in(&m, judge->gate_of, G_MAX * N_MAX);
     there.class_of = device_mirror_in_i32(&m, judge->class_of, G_MAX * N_MAX);
@@ -143,6 +148,7 @@ static void judge_both(const struct exits_judge *wanted)
         judge.target = wanted->target;
         judge.trained = wanted->trained;
         judge.balance = wanted->G == 5 ? NULL : a->balance;
+        judge.class_weights = wanted->G == 5 ? NULL : a->class_weights;
         (device == 1 ? judge_there : exits_judge_cpu)(&judge);
     }
     check("weights", there.weights, here.weights, G_MAX * N_MAX);
