@@ -259,7 +259,7 @@ static void run_layer(const struct backbone64 *net, int64_t layer, int64_t T, do
     free(out);
 }
 
-/* pooled [D] of x [T, D]. */
+/* pooled [R, D] of x [T, D]. */
 static void pool(const struct model_config *config, const double *x, int64_t T, double *pooled)
 {
     const int64_t D = config->hidden_size;
@@ -269,6 +269,11 @@ static void pool(const struct model_config *config, const double *x, int64_t T, 
         switch (config->pooling) {
         case MODEL_POOLING_CLS: pooled[d] = x[d]; break;
         case MODEL_POOLING_LAST: pooled[d] = x[(T - 1) * D + d]; break;
+        case MODEL_POOLING_EVERY:
+            for (int64_t t = 0; t < T; t++) {
+                pooled[t * D + d] = x[t * D + d];
+            }
+            break;
         case MODEL_POOLING_MEAN:
             pooled[d] = 0;
             for (int64_t t = first; t < T; t++) {
@@ -303,8 +308,8 @@ void backbone64_forward(const struct backbone64 *net, const struct model_input *
 {
     const struct model_config *config = net->config;
     const bool is_of_images = config->embedding == MODEL_EMBEDDING_PATCHES;
-    const int64_t D = config->hidden_size, K = config->num_labels;
-    double *x = scratch(model_config_tokens(config) * D), *last = scratch(D);
+    const int64_t D = config->hidden_size, K = config->num_labels, R = model_config_rows(config);
+    double *x = scratch(model_config_tokens(config) * D), *last = scratch(R * D);
 
     for (int64_t b = 0; b < n; b++) {
         const struct model_input one = model_input_from(config, input, b);
@@ -317,11 +322,13 @@ void backbone64_forward(const struct backbone64 *net, const struct model_input *
         for (int64_t layer = 0; layer < config->num_hidden_layers; layer++) {
             run_layer(net, layer, T, x);
             if (pooled != NULL) {
-                pool(config, x, T, pooled + (layer * n + b) * D);
+                pool(config, x, T, pooled + (layer * n + b) * R * D);
             }
         }
         pool(config, x, T, last);
-        classify(net, last, logits + b * K);
+        for (int64_t r = 0; r < R; r++) {
+            classify(net, last + r * D, logits + (b * R + r) * K);
+        }
     }
     free(x);
     free(last);
@@ -330,13 +337,13 @@ void backbone64_forward(const struct backbone64 *net, const struct model_input *
 double backbone64_loss(const struct backbone64 *net, const struct model_input *input,
                        const int32_t *labels, int64_t n)
 {
-    const int64_t K = net->config->num_labels;
-    double *logits = scratch(n * K);
+    const int64_t K = net->config->num_labels, rows = n * model_config_rows(net->config);
+    double *logits = scratch(rows * K);
     struct ref64_xent row;
     double loss = 0;
 
     backbone64_forward(net, input, n, NULL, logits);
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = 0; i < rows; i++) {
         ref64_xent(&row, logits + i * K, labels[i], K);
         loss += row.loss;
     }

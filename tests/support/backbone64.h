@@ -41,13 +41,13 @@ void backbone64_close(struct backbone64 *net);
 
 /*
  * input   n samples     in
- * pooled  [L, n, D]     out: the pooled stream after every layer; NULL if it is not wanted
- * logits  [n, K]        out
+ * pooled  [L, n R, D]   out: the pooled stream after every layer; NULL if it is not wanted
+ * logits  [n R, K]      out
  */
 void backbone64_forward(const struct backbone64 *net, const struct model_input *input, int64_t n,
                         double *pooled, double *logits);
 
-/* The sum of the n cross entropies. labels [n] in. */
+/* The sum of the n R cross entropies. labels [n R] in. */
 double backbone64_loss(const struct backbone64 *net, const struct model_input *input,
                        const int32_t *labels, int64_t n);
 

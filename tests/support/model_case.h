@@ -97,7 +97,8 @@ static inline struct model_input *model_case_input(const struct model_config *co
     ck_assert(tokens != NULL && lengths != NULL);
     for (int64_t i = 0; i < n; i++) {
         const int64_t spread = (i + sub) * 5 % config->max_length;
-        lengths[i] = (int32_t)(i == 1 ? config->max_length : 1 + spread);
+        const bool is_whole = i == 1 || config->pooling == MODEL_POOLING_EVERY;
+        lengths[i] = (int32_t)(is_whole ? config->max_length : 1 + spread);
         for (int64_t t = 0; t < stride; t++) {
             const double u = rng_uniform(3, RNG_TEST, (uint64_t)(i * stride + t), 2000 + sub);
             tokens[i * stride + t] =

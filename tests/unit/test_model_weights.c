@@ -87,7 +87,7 @@ static const struct model_config configs[CONFIGS] = {
      .layer_norm_eps = 1e-5,
      .initializer_range = 0.02,
      .hidden_act = KERN_GELU_TANH,
-     .pooling = MODEL_POOLING_MEAN},
+     .pooling = MODEL_POOLING_EVERY},
 };
 enum { VIT, DEIT, BERT, GPT2, LANGUAGE_MODEL };
 
@@ -232,6 +232,7 @@ START_TEST(save__is_read_back_with_its_configuration)
     ck_assert_int_eq(back.intermediate_size, F);
     ck_assert_int_eq(back.has_distillation_token, configs[_i].has_distillation_token);
     ck_assert_int_eq(back.ties_classifier, configs[_i].ties_classifier);
+    ck_assert_int_eq(back.pooling, configs[_i].pooling);
     import_and_expect(NULL);
     expect_same();
 }

@@ -7,8 +7,8 @@
  *      model_embed_forward    images or tokens -> x            [n, T, D]
  *      model_block_forward l  x -> x + attention(norm1(x)), then x + mlp(norm2(x));
  *                             BERT: norm1(x + attention(x)), then norm2(x + mlp(x))
- *      model_pool             x -> one row a sample            [n, D]
- *      model_head_forward     pooled -> norm -> logits         [n, K]; BERT: without a norm
+ *      model_pool             x -> R rows a sample             [n R, D], R = model_config_rows()
+ *      model_head_forward     pooled -> norm -> logits         [n R, K]; BERT: without a norm
  *
  * and backward in the opposite order, on a gradient stream dx of the same shape:
  * model_head_backward, model_pool_backward, model_block_backward l, model_embed_backward.
@@ -86,7 +86,7 @@ void model_embed_forward(struct model_work *work, const struct model_input *inpu
 /* Layer 0 .. L-1, in order. */
 void model_block_forward(struct model_work *work, int64_t layer);
 
-/* pooled [n, D] out: of the stream as it is now. */
+/* pooled [n R, D] out: of the stream as it is now. */
 void model_pool(const struct model_work *work, float *pooled);
 
 /*
@@ -100,15 +100,15 @@ int64_t model_sample_count(const struct model_work *work);
 int64_t model_token_count(const struct model_work *work); /* T of the pass */
 const float *model_stream(const struct model_work *work); /* x [n, T, D] as it is now, lent */
 
-/* logits [n, K] out; pooled [n, D] in. */
+/* logits [n R, K] out; pooled [n R, D] in. */
 void model_head_forward(struct model_work *work, float *logits, const float *pooled);
 
-/* dpooled [n, D] out; dlogits [n, K] and pooled in; gradients: a block. After the head's forward. */
+/* dpooled [n R, D] out; dlogits [n R, K] in; gradients: a block. After the head's forward. */
 void model_head_backward(struct model_work *work, float *dpooled, const float *dlogits,
                          float *gradients, bool accumulate);
 
 /*
- * Adds dpooled [n, D] to the gradient of the stream. The first call of a backward pass
+ * Adds dpooled [n R, D] to the gradient of the stream. The first call of a backward pass
  * has `first` set: the rest of that gradient is then zero.
  */
 void model_pool_backward(struct model_work *work, const float *dpooled, bool first);

@@ -9,22 +9,23 @@ void model_head_backward(struct model_work *work, float *dpooled, const float *d
     const struct kern_ops *ops = &model->ops;
     const struct model_config *config = &model->config;
     const int64_t D = config->hidden_size, K = config->num_labels;
+    const int64_t rows = work->n * model_config_rows(config);
     const bool has_norm = config->norm == MODEL_NORM_PRE;
     const bool has_bias = model_has_tensor(config, MODEL_class_bias);
     float *dweight =
         model_at(model, gradients, config->ties_classifier ? MODEL_words : MODEL_class_weight, 0);
     float *dbias = has_bias ? model_at(model, gradients, MODEL_class_bias, 0) : NULL;
-    float *dnormed = work->dquery; /* [n, D], free until the last layer's backward pass */
+    float *dnormed = work->dquery; /* [n R, D], free until the last layer's backward pass */
 
-    ops->linear_backward_weight(dweight, dbias, dlogits, K, work->head_normed, D, work->n, K, D,
+    ops->linear_backward_weight(dweight, dbias, dlogits, K, work->head_normed, D, rows, K, D,
                                 accumulate);
-    ops->linear_backward_data(has_norm ? dnormed : dpooled, D, dlogits, K, work->n, &model->classes,
+    ops->linear_backward_data(has_norm ? dnormed : dpooled, D, dlogits, K, rows, &model->classes,
                               NULL);
     if (has_norm) {
         ops->layernorm_backward(dpooled, NULL, model_at(model, gradients, MODEL_final_gain, 0),
                                 model_at(model, gradients, MODEL_final_bias, 0), dnormed,
                                 work->head_pooled, D, work->head_mean, work->head_rstd,
-                                model_at(model, model->block, MODEL_final_gain, 0), work->n, D,
+                                model_at(model, model->block, MODEL_final_gain, 0), rows, D,
                                 accumulate);
     }
 }
@@ -34,6 +35,7 @@ void model_pool_backward(struct model_work *work, const float *dpooled, bool fir
     const struct model_config *config = &work->model->config;
     const struct kern_ops *ops = &work->model->ops;
     const int64_t n = work->n, T = work->T, D = config->hidden_size;
+    const int64_t R = model_config_rows(config);
 
     assert(work->keeps);
     if (first) {
@@ -44,6 +46,7 @@ void model_pool_backward(struct model_work *work, const float *dpooled, bool fir
     case MODEL_POOLING_LAST:
         ops->token_last_backward(work->dx, dpooled, work->lengths, n, T, D);
         return;
+    case MODEL_POOLING_EVERY: ops->add_rows(work->dx, T * D, dpooled, R * D, 1, n, R * D); return;
     case MODEL_POOLING_MEAN: break;
     }
     if (config->embedding == MODEL_EMBEDDING_PATCHES) {

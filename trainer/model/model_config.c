@@ -30,6 +30,11 @@ int64_t model_config_tokens(const struct model_config *config)
     return tokens < config->max_position_embeddings ? tokens : config->max_position_embeddings;
 }
 
+int64_t model_config_rows(const struct model_config *config)
+{
+    return config->pooling == MODEL_POOLING_EVERY ? config->max_length : 1;
+}
+
 int64_t model_config_patch_inputs(const struct model_config *config)
 {
     return config->num_channels * config->patch_size * config->patch_size;
@@ -70,7 +75,7 @@ static enum err check_images(const struct model_config *config)
                         config->patch_size, config->image_size);
     }
     if (config->norm != MODEL_NORM_PRE || config->mask != MODEL_MASK_NONE ||
-        config->pooling == MODEL_POOLING_LAST || config->ties_classifier) {
+        config->pooling >= MODEL_POOLING_LAST || config->ties_classifier) {
         return ERR_FAIL(ERR_CONFIG, "a model of images has its norms before a layer's halves, no "
                                     "mask, cls or mean pooling and a classifier of its own");
     }
@@ -94,10 +99,14 @@ static enum err check_texts(const struct model_config *config)
                                     "mask of lengths) and GPT-2 (norms before them, causal) are "
                                     "implemented, and nothing between");
     }
-    if (config->pooling == (is_bert ? MODEL_POOLING_LAST : MODEL_POOLING_CLS)) {
+    if (is_bert ? config->pooling >= MODEL_POOLING_LAST : config->pooling == MODEL_POOLING_CLS) {
         return ERR_FAIL(ERR_CONFIG, "pooling of a %s must be %s",
                         is_bert ? "BERT" : "GPT-2, whose first token sees no other,",
-                        is_bert ? "cls or mean" : "last or mean");
+                        is_bert ? "cls or mean" : "last or mean, of a language model every");
+    }
+    if (config->pooling == MODEL_POOLING_EVERY && !config->ties_classifier) {
+        return ERR_FAIL(ERR_CONFIG, "pooling every is a language model's, whose classifier is tied "
+                                    "to the words");
     }
     if (config->ties_classifier && (is_bert || config->num_labels != config->vocab_size)) {
         return ERR_FAIL(ERR_CONFIG,

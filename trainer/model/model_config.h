@@ -8,7 +8,11 @@
  *                   embedding   norm   mask      pooling
  *      ViT, DeiT    PATCHES     PRE    NONE      CLS, MEAN
  *      BERT         TOKENS      POST   LENGTHS   CLS, MEAN
- *      GPT-2        TOKENS      PRE    CAUSAL    LAST, MEAN
+ *      GPT-2        TOKENS      PRE    CAUSAL    LAST, MEAN, EVERY
+ *
+ * A language model is a GPT-2 with pooling EVERY: its classifier, tied to the words, tells the next
+ * token behind each one. The rows of a sample are what it is given of a text: one, or with EVERY
+ * max_length, and all texts are so long.
  *
  * Threads: plain values.
  */
@@ -31,9 +35,14 @@ enum model_mask { MODEL_MASK_NONE, MODEL_MASK_LENGTHS, MODEL_MASK_CAUSAL };
 
 /*
  * What a head reads of a sample's tokens: token 0; their mean (of patches: without token 0); the last
- * one that is there.
+ * one that is there; every one, a row each.
  */
-enum model_pooling { MODEL_POOLING_CLS, MODEL_POOLING_MEAN, MODEL_POOLING_LAST };
+enum model_pooling {
+    MODEL_POOLING_CLS,
+    MODEL_POOLING_MEAN,
+    MODEL_POOLING_LAST,
+    MODEL_POOLING_EVERY
+};
 
 /* What of the above go together, and whose names the tensors have. */
 enum model_family { MODEL_FAMILY_VIT, MODEL_FAMILY_BERT, MODEL_FAMILY_GPT2, MODEL_FAMILIES };
@@ -80,6 +89,7 @@ enum model_family model_config_family(const struct model_config *config);
 int64_t model_config_tokens(const struct model_config *config);
 enum { MODEL_TOKENS_STEP = 8 };
 
+int64_t model_config_rows(const struct model_config *config);         /* R, of a sample */
 int64_t model_config_patches(const struct model_config *config);      /* per sample; 0 of texts */
 int64_t model_config_patch_inputs(const struct model_config *config); /* channels x patch^2 */
 int64_t model_config_pixels(const struct model_config *config);       /* floats of an image */

@@ -14,7 +14,11 @@ static const char MAX_LENGTH[] = "offramp_max_length";
 
 static const char *const activations[] = {[KERN_GELU_TANH] = "gelu_new", [KERN_GELU_ERF] = "gelu"};
 static const char *const poolings[] = {
-    [MODEL_POOLING_CLS] = "cls", [MODEL_POOLING_MEAN] = "mean", [MODEL_POOLING_LAST] = "last"};
+    [MODEL_POOLING_CLS] = "cls",
+    [MODEL_POOLING_MEAN] = "mean",
+    [MODEL_POOLING_LAST] = "last",
+    [MODEL_POOLING_EVERY] = "every",
+};
 enum { POOLINGS = sizeof(poolings) / sizeof(poolings[0]) };
 
 static const char architectures_key[] = "architectures";
@@ -226,7 +230,8 @@ static enum err read_pooling(const struct jdoc *doc, const char *folder, const c
         which++;
     }
     if (which == POOLINGS) {
-        return ERR_FAIL(ERR_CONFIG, "%s: %s is %.40s, it must be cls, mean or (GPT-2) last", path,
+        return ERR_FAIL(ERR_CONFIG,
+                        "%s: %s is %.40s, it must be cls, mean or (GPT-2) last or every", path,
                         POOLING, name);
     }
     config->pooling = (enum model_pooling)which;

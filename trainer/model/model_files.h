@@ -2,11 +2,16 @@
  * trainer/model/model_files.h - a backbone as others read and write it: config.json and
  * model.safetensors (or several, with model.safetensors.index.json), as Hugging Face has them.
  *
- * config.json    model_type vit, deit, bert or gpt2. Members of ours: "offramp_pooling" (cls, mean, last)
+ * config.json    model_type vit, deit, bert or gpt2. Members of ours: "offramp_pooling" (cls, mean, last, every)
  *                and "offramp_max_length"; where they are not there, BERT's are taken from what
  *                sentence-transformers lays beside it (1_Pooling/config.json, sentence_bert_config.json),
  *                else the pooling is cls (GPT-2: last) and the length all positions. A gpt2 whose
- *                architecture is GPT2LMHeadModel has its classifier tied to the words.
+ *                architecture is GPT2LMHeadModel has its classifier tied to the words: V classes, no
+ *                tensor of its own, no bias: logits = transformer.wte.weight ln_f(x).
+ *                A language model of ours is such a one, with offramp_pooling every: rows of the
+ *                stream behind any layer are what exits read, and offramp_max_length is the tokens of
+ *                the blocks it was trained on. Which tokens those are, its tokenizer says, which is not
+ *                part of the folder: the setting `tokenizer` of config.resolved.yaml names it.
  * weights        by all names of model_aliases.def, in F32, F16 or BF16.
  *
  * Threads: any, on different folders.

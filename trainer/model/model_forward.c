@@ -79,12 +79,14 @@ void model_pool(const struct model_work *work, float *pooled)
     const struct model_config *config = &work->model->config;
     const struct kern_ops *ops = &work->model->ops;
     const int64_t n = work->n, T = work->T, D = config->hidden_size;
+    const int64_t R = model_config_rows(config);
 
     switch (config->pooling) {
     case MODEL_POOLING_CLS: ops->copy_rows(pooled, D, work->stream, T * D, n, D); return;
     case MODEL_POOLING_LAST:
         ops->token_last_forward(pooled, work->stream, work->lengths, n, T, D);
         return;
+    case MODEL_POOLING_EVERY: ops->copy_rows(pooled, R * D, work->stream, T * D, n, R * D); return;
     case MODEL_POOLING_MEAN: break;
     }
     if (config->embedding == MODEL_EMBEDDING_PATCHES) {
@@ -99,6 +101,7 @@ void model_head_forward(struct model_work *work, float *logits, const float *poo
     const struct model *model = work->model;
     const struct kern_ops *ops = &model->ops;
     const int64_t D = model->config.hidden_size, K = model->config.num_labels;
+    const int64_t rows = work->n * model_config_rows(&model->config);
     const bool has_bias = model_has_tensor(&model->config, MODEL_class_bias);
     const struct kern_linear_epilogue epilogue = {
         .bias = has_bias ? model_at(model, model->block, MODEL_class_bias, 0) : NULL};
@@ -106,11 +109,11 @@ void model_head_forward(struct model_work *work, float *logits, const float *poo
     if (model->config.norm == MODEL_NORM_PRE) {
         ops->layernorm_forward(work->head_normed, work->head_mean, work->head_rstd, pooled, D,
                                model_at(model, model->block, MODEL_final_gain, 0),
-                               model_at(model, model->block, MODEL_final_bias, 0), work->n, D,
+                               model_at(model, model->block, MODEL_final_bias, 0), rows, D,
                                (float)model->config.layer_norm_eps);
-        ops->copy_rows(work->head_pooled, D, pooled, D, work->n, D);
+        ops->copy_rows(work->head_pooled, D, pooled, D, rows, D);
     } else {
-        ops->copy_rows(work->head_normed, D, pooled, D, work->n, D);
+        ops->copy_rows(work->head_normed, D, pooled, D, rows, D);
     }
-    ops->linear_forward(logits, K, work->head_normed, D, work->n, &model->classes, &epilogue);
+    ops->linear_forward(logits, K, work->head_normed, D, rows, &model->classes, &epilogue);
 }

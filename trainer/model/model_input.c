@@ -75,15 +75,16 @@ void model_stage_close(struct model_stage *stage)
 static enum err check_texts(const struct model_config *config, const struct model_input *input,
                             int64_t n, int64_t *longest_out)
 {
+    const int64_t least = model_config_rows(config);
     int64_t longest = 0;
 
     for (int64_t i = 0; i < n; i++) {
         const int64_t length = input->lengths[i];
-        if (length < 1 || length > config->max_length || length > input->token_stride) {
+        if (length < least || length > config->max_length || length > input->token_stride) {
             return ERR_FAIL(ERR_CORRUPT,
                             "sample %" PRId64 " of a batch has %" PRId64
-                            " tokens, it must have 1 .. %" PRId64,
-                            i, length, config->max_length);
+                            " tokens, it must have %" PRId64 " .. %" PRId64,
+                            i, length, least, config->max_length);
         }
         for (int64_t t = 0; t < length; t++) {
             const int64_t token = input->tokens[i * input->token_stride + t];

@@ -24,7 +24,7 @@ struct model_input {
     const int32_t
         *tokens; /* [n, token_stride], each 0 .. V-1; those beyond a length are not read */
     const int32_t
-        *lengths; /* [n], 1 .. max_length: of GPT-2 an empty text is its end-of-text token */
+        *lengths; /* [n], R .. max_length: of GPT-2 an empty text is its end-of-text token */
     int64_t token_stride; /* >= every length */
     int64_t width;        /* T of the pass: what model_stage_put() fills in */
 };

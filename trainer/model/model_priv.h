@@ -62,12 +62,12 @@ struct model_work {
     int32_t *lengths;               /* [n], of texts */
     float *embedded;                /* [n, T, D], before the norm of the embedding; NULL: no norm */
     float *embed_mean, *embed_rstd; /* [n * T] */
-    float *head_normed;             /* [n, D]; without a final norm, what is pooled */
-    float *head_pooled;             /* [n, D] */
-    float *head_mean, *head_rstd;   /* [n] */
+    float *head_normed;             /* [n R, D]; without a final norm, what is pooled */
+    float *head_pooled;             /* [n R, D] */
+    float *head_mean, *head_rstd;   /* [n R] */
     float *dx, *dmiddle, *dnormed;  /* [n, T, D] */
     float *dwide;                   /* [n, T, max(F, 3D)] */
-    float *dquery;                  /* [n, D], of the cls rows in the last layer */
+    float *dquery;                  /* [n R, D], of the cls rows in the last layer */
     void *kept; /* where the device has the index of model_keep_samples(); NULL on a CPU */
 };
 

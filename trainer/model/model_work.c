@@ -89,6 +89,7 @@ static void carve_all(struct model_work *work, struct carver *carver)
     const struct model_config *config = &work->model->config;
     const int64_t n = work->samples_max, T = model_config_tokens(config);
     const int64_t D = config->hidden_size, F = config->intermediate_size;
+    const int64_t rows = n * model_config_rows(config);
 
     for (int64_t l = 0; l < config->num_hidden_layers; l++) {
         if (work->keeps || l == 0) {
@@ -98,10 +99,10 @@ static void carve_all(struct model_work *work, struct carver *carver)
         }
     }
     carve_embedding(work, carver);
-    work->head_normed = carve(carver, n * D);
-    work->head_pooled = carve(carver, n * D);
-    work->head_mean = carve(carver, n);
-    work->head_rstd = carve(carver, n);
+    work->head_normed = carve(carver, rows * D);
+    work->head_pooled = carve(carver, rows * D);
+    work->head_mean = carve(carver, rows);
+    work->head_rstd = carve(carver, rows);
     work->last = work->layers[0].x;
     if (work->keeps) {
         work->last = carve(carver, n * T * D);
@@ -109,7 +110,7 @@ static void carve_all(struct model_work *work, struct carver *carver)
         work->dmiddle = carve(carver, n * T * D);
         work->dnormed = carve(carver, n * T * D);
         work->dwide = carve(carver, n * T * (F > 3 * D ? F : 3 * D));
-        work->dquery = carve(carver, n * D);
+        work->dquery = carve(carver, rows * D);
     }
 }
 
