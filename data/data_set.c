@@ -10,6 +10,7 @@
 #include "data/data_cifar.h"
 #include "data/data_file.h"
 #include "data/data_idx.h"
+#include "data/data_plain.h"
 #include "data/data_text.h"
 
 /* Far above any of the sets; a bound for what inflates without end. */
@@ -108,6 +109,7 @@ enum err data_set_open_blank(const struct data_set_shape *shape, struct data_set
         return status;
     }
     set->shape = *shape;
+    set->labels_per_sample = 1;
     set->image_pixels = image_pixels;
     set->images = block;
     set->labels = (int32_t *)(void *)(set->images + labels_at);
@@ -139,6 +141,7 @@ enum err data_set_open_blank_text(int64_t count, int64_t token_count, int64_t cl
         return status;
     }
     set->kind = DATA_TEXTS;
+    set->labels_per_sample = 1;
     set->shape = (struct data_set_shape){.count = count, .class_count = class_count};
     set->offsets = block;
     set->tokens = (int32_t *)(void *)(set->offsets + count + 1);
@@ -198,7 +201,7 @@ enum err data_set_hash(const struct data_set *set, struct hash *hash_out)
     } else {
         hash_add(state, set->images, (size_t)(set->shape.count * set->image_pixels));
     }
-    hash_add_i32(state, set->labels, set->shape.count);
+    hash_add_i32(state, set->labels, set->shape.count * set->labels_per_sample);
     *hash_out = hash_close(state);
     return ERR_OK;
 }
@@ -322,9 +325,13 @@ enum err data_set_open(const struct data_set_source *source, struct data_set **s
     struct data_set *set = NULL;
 
     assert(source != NULL && source->folder != NULL && set_out != NULL);
-    assert(source->format <= DATA_TEXT);
+    assert(source->format <= DATA_PLAIN);
     assert(source->part <= DATA_TEST);
-    ERR_TRY(source->format == DATA_TEXT ? data_text_open(source, &set) : open_images(source, &set));
+    switch (source->format) {
+    case DATA_TEXT: ERR_TRY(data_text_open(source, &set)); break;
+    case DATA_PLAIN: ERR_TRY(data_plain_open(source, &set)); break;
+    default: ERR_TRY(open_images(source, &set)); break;
+    }
     const enum err status = data_set_hash(set, &set->hash);
     if (status != ERR_OK) {
         data_set_close(set);

@@ -3,7 +3,7 @@
  *
  *      images  [count, channels, height, width]  0..255
  *      tokens  [offsets[count]]                  ids: text i has [offsets[i], offsets[i + 1])
- *      labels  [count]                           0..class_count - 1
+ *      labels  [count]                           0..class_count - 1; of plain text one a token
  *
  * Files looked for in the folder, plain or with .gz at the end of their name:
  *
@@ -14,6 +14,7 @@
  *      DATA_CIFAR100  train.bin                          test.bin
  *      DATA_TEXT      train.tsv or train.jsonl           test.tsv or test.jsonl
  *                     (data_records.h), and labels.txt (data_labels.h)
+ *      DATA_PLAIN     train.txt (data_plain.h)           test.txt
  *
  * Memory: one block for images and labels, or offsets, tokens and labels, owned by the set.
  * While a set is opened its files are in memory as well, so the peak is about twice the block.
@@ -38,7 +39,7 @@ enum {
     DATA_TOKENS_MAX = 8192, /* of one text */
 };
 
-enum data_format { DATA_IDX, DATA_CIFAR10, DATA_CIFAR100, DATA_TEXT };
+enum data_format { DATA_IDX, DATA_CIFAR10, DATA_CIFAR100, DATA_TEXT, DATA_PLAIN };
 
 enum data_part { DATA_TRAIN, DATA_TEST };
 
@@ -52,7 +53,7 @@ struct data_set_source {
 
     /* Of texts only. */
     const struct data_tokenizer *tokenizer;
-    int64_t tokens_max; /* a text is cut to so many, 2..DATA_TOKENS_MAX */
+    int64_t tokens_max; /* a text is cut to, or into blocks of so many, 2..DATA_TOKENS_MAX */
     bool has_header;    /* the first line of a .tsv is skipped */
 };
 
@@ -62,7 +63,7 @@ struct data_set_shape {
     int64_t channels; /* 1..DATA_CHANNELS_MAX */
     int64_t height;
     int64_t width;
-    int64_t class_count; /* 1..DATA_CLASSES_MAX */
+    int64_t class_count; /* 1..DATA_CLASSES_MAX; of plain text the tokens that there are */
 };
 
 enum data_kind { DATA_IMAGES, DATA_TEXTS };
@@ -70,15 +71,16 @@ enum data_kind { DATA_IMAGES, DATA_TEXTS };
 struct data_set {
     enum data_kind kind;
     struct data_set_shape shape;
-    int64_t image_pixels; /* channels * height * width; 0: texts */
-    uint8_t *images;      /* [count, channels, height, width]; NULL: texts */
-    int64_t *offsets;     /* [count + 1], from 0 on, ascending; NULL: images */
-    int32_t *tokens;      /* [offsets[count]]; NULL: images */
-    int64_t tokens_max;   /* of the longest text; 0: images */
-    int32_t pad_id;       /* what fills up shorter ones in a batch */
-    int32_t *labels;      /* [count] */
-    char **class_names;   /* [class_count], of texts; NULL: they are not known */
-    struct hash hash;     /* data_set_hash() */
+    int64_t image_pixels;      /* channels * height * width; 0: texts */
+    uint8_t *images;           /* [count, channels, height, width]; NULL: texts */
+    int64_t *offsets;          /* [count + 1], from 0 on, ascending; NULL: images */
+    int32_t *tokens;           /* [offsets[count]]; NULL: images */
+    int64_t tokens_max;        /* of the longest text; 0: images */
+    int32_t pad_id;            /* what fills up shorter ones in a batch */
+    int64_t labels_per_sample; /* 1; of plain text tokens_max */
+    int32_t *labels;           /* [count, labels_per_sample] */
+    char **class_names;        /* [class_count], of texts; NULL: they are not known */
+    struct hash hash;          /* data_set_hash() */
 };
 
 /*
@@ -88,7 +90,7 @@ struct data_set {
  * ERR_IO; ERR_CORRUPT (magic, truncated, trailing bytes, no image, another number of
  * labels than of images, a label beyond the classes, a damaged gzip stream);
  * ERR_INVALID if class_count or tokens_max is out of range or a path too long; of texts what
- * data_text_open() refuses; ERR_NO_MEMORY.
+ * data_text_open() and data_plain_open() refuse; ERR_NO_MEMORY.
  * Cost: inflating, a copy and a hash of every byte; of texts half a microsecond a word.
  */
 ERR_MUST_CHECK enum err data_set_open(const struct data_set_source *source,

@@ -238,10 +238,12 @@ enum err data_stream_check(const struct data_stream_options *options)
 static bool render_batch(struct data_stream *stream, int64_t step, struct slot *slot)
 {
     const struct data_stream_options *options = &stream->options;
+    const int64_t each = options->set->labels_per_sample;
 
     data_stream_part(options, step, slot->samples, &slot->epoch);
     for (int64_t i = 0; i < stream->part_samples; i++) {
-        slot->labels[i] = options->set->labels[slot->samples[i]];
+        memcpy(slot->labels + i * each, options->set->labels + slot->samples[i] * each,
+               (size_t)each * sizeof(*slot->labels));
     }
     if (is_of_texts(options)) {
         data_pack_rows(options->set, slot->samples, stream->part_samples, options->set->tokens_max,
@@ -322,12 +324,13 @@ static enum err open_inputs(const struct data_stream *stream, struct slot *slot)
 static enum err open_slots(struct data_stream *stream)
 {
     const size_t count = (size_t)stream->part_samples;
+    const size_t each = (size_t)stream->options.set->labels_per_sample;
 
     for (int i = 0; i < RING_BATCHES; i++) {
         void *labels = NULL;
         void *samples = NULL;
         ERR_TRY(open_inputs(stream, &stream->slots[i]));
-        ERR_TRY(memory_open(count * sizeof(int32_t), "labels of a batch", &labels));
+        ERR_TRY(memory_open(count * each * sizeof(int32_t), "labels of a batch", &labels));
         stream->slots[i].labels = labels;
         ERR_TRY(memory_open(count * sizeof(uint32_t), "samples of a batch", &samples));
         stream->slots[i].samples = samples;

@@ -60,7 +60,7 @@ struct data_batch {
     const int32_t *tokens;   /* [count, token_stride], filled up with the pad id; NULL: images */
     const int32_t *lengths;  /* [count] tokens of each text; NULL: images */
     int64_t token_stride;    /* tokens_max of the set */
-    const int32_t *labels;   /* [count] */
+    const int32_t *labels;   /* [count, labels_per_sample of the set] */
     const uint32_t *samples; /* [count] sample numbers */
 };
 
