@@ -16,13 +16,15 @@
 #include "trainer/step/step.h"
 
 enum { LEAVES = 12, MICRO = 2, N = LEAVES * MICRO, D = 12, K = 5, L = 3, TAPS = 2, RANKS_MAX = 4 };
+enum { R_MAX = 6, ROWS_MAX = N * R_MAX };
 enum { DEADLINE_MS = 20000 };
 
 /* 12 leaves: 3 in a row, then a tree. What the model is choose() says. */
-enum kind { CLS, MEAN, BERT, GPT2, KINDS };
+enum kind { CLS, MEAN, BERT, GPT2, LANGUAGE, KINDS };
 static struct model_config config;
+static int64_t R; /* rows of a sample */
 static const int64_t tap_layers[TAPS] = {0, 1};
-static int32_t labels[N];
+static int32_t labels[ROWS_MAX];
 static struct model_input *input;
 
 static void free_samples(void)
@@ -55,6 +57,14 @@ static void choose(enum kind kind)
         config.max_position_embeddings = 30;
         config.type_vocab_size = kind == BERT ? 2 : 0;
         config.max_length = 19;
+    } else if (kind == LANGUAGE) {
+        config.embedding = MODEL_EMBEDDING_TOKENS;
+        config.mask = MODEL_MASK_CAUSAL;
+        config.vocab_size = K;
+        config.max_position_embeddings = 30;
+        config.max_length = R_MAX;
+        config.ties_classifier = true;
+        config.pooling = MODEL_POOLING_EVERY;
     } else {
         config.image_size = 8;
         config.patch_size = 4;
@@ -62,7 +72,8 @@ static void choose(enum kind kind)
     }
     free_samples();
     input = model_case_input(&config, N, 0);
-    for (int i = 0; i < N; i++) {
+    R = model_config_rows(&config);
+    for (int i = 0; i < ROWS_MAX; i++) {
         labels[i] = (i * 3 + 2) % K;
     }
 }
@@ -78,7 +89,7 @@ static float factor(int t, int64_t i)
     return (float)cos(1.0 + 5.0 * t + 1.7 * (double)i);
 }
 
-/* One parameter, whose gradient is the number of samples; one statistic, the sum of phases. */
+/* One parameter, whose gradient is the number of rows; one statistic, the sum of phases. */
 static enum err tap_losses(void *self, const struct step_view *view)
 {
     int *calls = self;
@@ -101,15 +112,16 @@ static enum err tap_losses(void *self, const struct step_view *view)
 
 static double tap_loss64(const struct backbone64 *net)
 {
-    double *pooled = malloc(sizeof(double) * L * N * D);
-    double logits[N * K], loss = 0;
+    const int64_t rows = N * R;
+    double *pooled = malloc(sizeof(double) * (size_t)(L * rows * D));
+    double logits[ROWS_MAX * K], loss = 0;
 
     ck_assert_ptr_nonnull(pooled);
     backbone64_forward(net, input, N, pooled, logits);
-    for (int i = 0; i < TAPS * N * D; i++) {
-        loss += (double)factor(i / (N * D), i % D) * pooled[i];
+    for (int64_t i = 0; i < TAPS * rows * D; i++) {
+        loss += (double)factor((int)(i / (rows * D)), i % D) * pooled[i];
     }
-    for (int i = 0; i < N * K; i++) {
+    for (int64_t i = 0; i < rows * K; i++) {
         loss += (double)factor(TAPS, i % K) * logits[i];
     }
     free(pooled);
@@ -193,7 +205,7 @@ static enum err run_rank(struct rank *rank, struct model *model)
     for (int64_t m = first; m < first + leaves && status == ERR_OK; m++) {
         const int64_t n = rank->sizes == NULL ? MICRO : rank->sizes[m];
         const struct model_input part = model_input_from(&config, input, m * MICRO);
-        status = step_micro_batch(step, &part, labels + m * MICRO, n, 10);
+        status = step_micro_batch(step, &part, labels + m * MICRO * R, n, 10);
     }
     if (status == ERR_OK) {
         status = step_finish(step, DEADLINE_MS, &rank->result);
@@ -248,15 +260,16 @@ static void run_ranks(struct rank ranks[], int rank_count)
 static void check_sums(const struct step_result *result, const int64_t *sizes)
 {
     struct model *model = model_case_open(&config, MODEL_CASE_PORTABLE);
-    double logits[N * K], loss = 0, correct = 0, count = 0;
+    double logits[ROWS_MAX * K], loss = 0, correct = 0, count = 0;
     struct backbone64 net;
 
     backbone64_open(&net, &config, model_params(model), model_block(model));
     backbone64_forward(&net, input, N, NULL, logits);
-    for (int i = 0; i < N; i++) {
+    for (int64_t i = 0; i < N * R; i++) {
+        const int64_t sample = i / R;
         struct ref64_xent row;
         ref64_xent(&row, logits + i * K, labels[i], K);
-        if (sizes == NULL || i % MICRO < sizes[i / MICRO]) {
+        if (sizes == NULL || sample % MICRO < sizes[sample / MICRO]) {
             loss += row.loss;
             correct += row.predicted == labels[i];
             count++;
@@ -280,7 +293,7 @@ START_TEST(step__gives_the_sums_and_the_slopes_of_the_loss)
     check_sums(&rank.result, NULL);
     check_slopes(model, rank.gradients, rank.taps ? tap_loss64 : plain_loss64);
     if (rank.taps) {
-        ck_assert(rank.tap_gradient == N);
+        ck_assert(rank.tap_gradient == (float)(N * R));
         ck_assert(rank.tap_statistic == 10 * LEAVES);
     }
     free(rank.gradients);

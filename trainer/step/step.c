@@ -26,22 +26,28 @@ struct step {
     int64_t vector_elems;
     int part_count;           /* buckets: the backbone's parts, then the tap, then the statistics */
     float *rows;              /* one allocation for what follows */
-    float *pooled;            /* [n, D], final */
-    float *dpooled;           /* [n, D] */
-    float *logits;            /* [n, K] */
-    float *dlogits;           /* [n, K] */
-    float *loss, *lse, *ones; /* [n] */
-    int32_t *predicted;       /* [n] */
+    float *pooled;            /* [n R, D], final */
+    float *dpooled;           /* [n R, D] */
+    float *logits;            /* [n R, K] */
+    float *dlogits;           /* [n R, K] */
+    float *loss, *lse, *ones; /* [n R] */
+    int32_t *predicted;       /* [n R] */
     struct model_stage *stage; /* where the device has the samples of a micro-batch, */
     void *labels;              /* and their labels; NULL on a CPU */
     float *sums;               /* [SUM_COUNT + statistic_count], on the host: those of the step */
-    float **features;          /* [layer_count] of [n, D] */
+    float **features;          /* [layer_count] of [n R, D] */
     float **dfeatures;
 };
 
 static struct device *device_of(const struct step *step)
 {
     return model_ops(step->options.model)->device;
+}
+
+/* The rows of so many samples. */
+static int64_t rows_of(const struct step *step, int64_t samples)
+{
+    return samples * model_config_rows(model_config_of(step->options.model));
 }
 
 static enum err fill_ones(struct step *step, int64_t n)
@@ -58,7 +64,7 @@ static enum err fill_ones(struct step *step, int64_t n)
 static enum err open_rows(struct step *step)
 {
     const struct model_config *config = model_config_of(step->options.model);
-    const int64_t n = step->options.micro_samples;
+    const int64_t n = rows_of(step, step->options.micro_samples);
     const int64_t D = config->hidden_size, K = config->num_labels;
     const int64_t taps = step->tap.layer_count;
 
@@ -89,7 +95,7 @@ static enum err open_rows(struct step *step)
 static enum err open_exchange(struct step *step)
 {
     const struct model_config *config = model_config_of(step->options.model);
-    const size_t n = (size_t)step->options.micro_samples;
+    const size_t n = (size_t)rows_of(step, step->options.micro_samples);
     const size_t sums = (size_t)(SUM_COUNT + step->tap.statistic_count);
     void *pinned = NULL;
 
@@ -234,7 +240,7 @@ static void final_loss(struct step *step, const int32_t *labels, int64_t n, floa
 struct micro_batch {
     struct model_input input; /* of the device */
     const int32_t *labels;
-    int64_t n;
+    int64_t n, rows;
     uint64_t phase;
     float *vector;
     bool accumulate;
@@ -250,12 +256,12 @@ static enum err forward_and_losses(void *self, const void *arguments)
     float *sums = tap_gradients + step->tap.gradient_elems;
 
     forward(step, &micro->input, micro->n);
-    final_loss(step, micro->labels, micro->n, sums);
+    final_loss(step, micro->labels, micro->rows, sums);
     if (step->tap.losses == NULL) {
         return ERR_OK;
     }
     const struct step_view view = {
-        .n = micro->n,
+        .n = micro->rows,
         .features = (const float *const *)step->features,
         .logits = step->logits,
         .labels = micro->labels,
@@ -342,10 +348,10 @@ static enum err begin_micro_batch(struct step *step, const struct model_input *i
     if (!micro->accumulate) {
         ops->zero(sums, SUM_COUNT + step->tap.statistic_count);
     }
-    ops->count(&sums[SUM_SAMPLES], (float)micro->n, step->votes ? 1 : 0);
+    ops->count(&sums[SUM_SAMPLES], (float)micro->rows, step->votes ? 1 : 0);
     step->votes = false;
     ERR_TRY(model_stage_put(step->stage, input, micro->n, &micro->input));
-    ERR_TRY(device_stage(ops->device, step->labels, labels, (size_t)micro->n * sizeof(*labels),
+    ERR_TRY(device_stage(ops->device, step->labels, labels, (size_t)micro->rows * sizeof(*labels),
                          &staged));
     micro->labels = staged;
     return ERR_OK;
@@ -354,7 +360,7 @@ static enum err begin_micro_batch(struct step *step, const struct model_input *i
 enum err step_micro_batch(struct step *step, const struct model_input *input, const int32_t *labels,
                           int64_t n, uint64_t phase)
 {
-    struct micro_batch micro = {.n = n, .phase = phase};
+    struct micro_batch micro = {.n = n, .rows = rows_of(step, n), .phase = phase};
 
     assert(n >= 1 && n <= step->options.micro_samples);
     micro.vector = step_sum_begin_leaf(step->sum, &micro.accumulate);

@@ -10,6 +10,10 @@
  * back the gradients that enter the stream there. Without a tap the loss is the cross
  * entropy of the final classifier.
  *
+ * What is classified are rows: one a sample, or R = model_config_rows() of them, every token of a
+ * text for a language model. Losses and counts are of rows; to what stands on the backbone a row
+ * is a sample.
+ *
  *      vector of the sum:  [ backbone gradients, L + 2 parts | tap's gradients | statistics ]
  *
  * Threads: the owner's.
@@ -26,7 +30,7 @@
 
 /* What the tap is shown of one micro-batch, and what it fills in. */
 struct step_view {
-    int64_t n;
+    int64_t n;                    /* rows */
     const float *const *features; /* [layer_count] of [n, D], in the order of step_tap.layers */
     const float *logits;          /* [n, K], of the final classifier */
     const int32_t *labels;        /* [n] */
@@ -69,7 +73,7 @@ ERR_MUST_CHECK enum err step_open(const struct step_options *options, struct ste
 void step_close(struct step *step); /* NULL is allowed */
 
 /*
- * Adds one micro-batch: the host's samples and labels [n], 1 <= n <= micro_samples.
+ * Adds one micro-batch: the host's samples and labels [n R], 1 <= n <= micro_samples.
  * model_pack() has been called since the last change of the parameters.
  * Errors: those of model_stage_put(); the tap's; ERR_COLLECTIVE.
  */
@@ -82,9 +86,9 @@ ERR_MUST_CHECK enum err step_micro_batch(struct step *step, const struct model_i
  */
 void step_vote(struct step *step);
 
-/* The sums of a step over all samples of all ranks. */
+/* The sums of a step over all rows of all ranks. */
 struct step_result {
-    double sample_count;
+    double sample_count;    /* rows */
     double votes;           /* ranks that voted */
     double loss;            /* of the final classifier: sum of cross entropies */
     double correct;         /* samples it classifies rightly */
