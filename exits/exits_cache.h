@@ -1,7 +1,7 @@
 /*
  * exits/exits_cache.h - what a frozen backbone says of every sample, computed once.
  *
- *      row of a sample:  [ pooled stream behind exit 0 [D] | ... | exit G-1 [D] | final logits [K] ]
+ *      row of a sample (of a language model, of a token):  [ pooled stream behind exit 0 [D] | ... | exit G-1 [D] | final logits [K] ]
  *
  * With the backbone frozen and no augmentation that is a function of the sample, so heads
  * and gates train on it as fast as memory delivers it.

@@ -16,6 +16,17 @@ int64_t exits_cost_block_pooled(int64_t tokens, int64_t width, int64_t intermedi
     return keys_and_values + query_and_output + attention + 2 * width * intermediate;
 }
 
+/* Of the sample, or a token's share. */
+static int64_t block_cost(const struct exits_cost_shape *shape, int64_t layer)
+{
+    const int64_t D = shape->width, F = shape->intermediate;
+
+    if (shape->pools_last_block && layer == shape->layers - 1) {
+        return exits_cost_block_pooled(shape->tokens, D, F);
+    }
+    return exits_cost_block(shape->tokens, D, F) / (shape->is_of_token ? shape->tokens : 1);
+}
+
 /* What an exit makes of the heads before it. */
 static int64_t chain_cost(const struct exits_cost_shape *shape, int exit)
 {
@@ -57,14 +68,12 @@ static int64_t gate_cost(const struct exits_cost_shape *shape)
 
 void exits_cost(const struct exits_cost_shape *shape, int64_t macs_out[])
 {
-    const int64_t D = shape->width, F = shape->intermediate;
+    const int64_t D = shape->width;
     int64_t macs = shape->patches * shape->patch_inputs * D;
     int exit = 0;
 
     for (int64_t layer = 0; layer < shape->layers; layer++) {
-        const bool pooled = shape->pools_last_block && layer == shape->layers - 1;
-        macs += pooled ? exits_cost_block_pooled(shape->tokens, D, F)
-                       : exits_cost_block(shape->tokens, D, F);
+        macs += block_cost(shape, layer);
         if (exit < shape->exit_count && shape->exit_layers[exit] == layer) {
             assert(layer < shape->layers - 1);
             macs += head_cost(shape, exit) + gate_cost(shape);

@@ -15,6 +15,9 @@
  * up to and including l, since a sample that leaves at l has been refused by the others.
  * The last entry is the end: all blocks, all exits, the final head.
  *
+ * A language model's samples are the tokens: of a block each has a share of 1/N. What the layers
+ * behind an exit keep of a token that left, for those to come, is not in its cost.
+ *
  * Every linear map counts once per token, and both products of attention count. The counter
  * published with JEI-DNN (Regol et al., ICLR 2024) counts a linear layer once per sample and
  * attention never: its totals for a T2T-ViT-7 are 85 times too small, and so are costs quoted
@@ -35,6 +38,7 @@
 
 struct exits_cost_shape {
     int64_t tokens;       /* N, cls included; of texts the mean of the set, patches are 0 then */
+    bool is_of_token;     /* a language model's: what follows is of one token among the N */
     int64_t width;        /* D */
     int64_t intermediate; /* F */
     int64_t layers;       /* L */

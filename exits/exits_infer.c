@@ -258,6 +258,7 @@ enum err exits_infer_run(struct exits_infer *infer, const struct exits_policy *p
     int exit = 0;
 
     assert(n >= 1 && n <= infer->samples_max);
+    assert(model_config_rows(model_config_of(infer->model)) == 1);
     for (int64_t i = 0; i < n; i++) {
         infer->place[i] = i;
         infer->states[i] = exits_score_begin();

@@ -6,6 +6,8 @@
  * or lies as low as its low one, leave with that answer, and the rest are moved together, so that the next layer costs no
  * more than they do. Who reaches the end gets the final classifier's answer.
  *
+ * Of a model that gives a sample one row: the tokens of a text cannot leave alone.
+ *
  * Threads: an infer belongs to one thread.
  */
 #ifndef EXITS_EXITS_INFER_H

@@ -139,6 +139,23 @@ START_TEST(cost__saves_the_last_blocks_other_tokens_at_the_end_only)
 }
 END_TEST
 
+START_TEST(cost__of_a_token_is_its_share_of_the_blocks_and_a_head)
+{
+    struct exits_cost_shape shape = shape_of_d6_128();
+    int64_t sample[G + 1], token[G + 1];
+
+    shape.patches = 0;
+    exits_cost(&shape, sample);
+    shape.is_of_token = true;
+    exits_cost(&shape, token);
+    ck_assert_int_eq(token[0], 4 * 128 * 128 + 2 * 128 * 512 + 2 * 50 * 128 + 1280);
+    for (int l = 0; l <= G; l++) {
+        const int64_t heads = (l + 1) * 1280;
+        ck_assert_int_eq(50 * (token[l] - heads), sample[l] - heads);
+    }
+}
+END_TEST
+
 START_TEST(cost__passes_layers_without_an_exit)
 {
     const int64_t layers[] = {1, 4};
@@ -168,6 +185,7 @@ Suite *test_suite(void)
     tcase_add_test(tcase, cost__counts_the_gates_of_all_exits_that_were_passed);
     tcase_add_test(tcase, cost__counts_the_hidden_layer_of_a_head_at_exits_only);
     tcase_add_test(tcase, cost__saves_the_last_blocks_other_tokens_at_the_end_only);
+    tcase_add_test(tcase, cost__of_a_token_is_its_share_of_the_blocks_and_a_head);
     tcase_add_test(tcase, cost__passes_layers_without_an_exit);
     tcase_add_test(tcase, cost__counts_what_heads_make_of_those_before);
     suite_add_tcase(suite, tcase);
