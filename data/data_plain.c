@@ -69,6 +69,7 @@ static enum err make_blocks(const struct row *row, int64_t block, const char *pa
                         " and one to predict",
                         path, row->count, block);
     }
+    assert(row->ids != NULL);
     ERR_TRY(data_set_open_blank_text(count, count * block + 1, 1, &set));
     memcpy(set->tokens, row->ids, (size_t)(count * block + 1) * sizeof(int32_t));
     set->labels = set->tokens + 1;

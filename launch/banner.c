@@ -13,7 +13,9 @@ static void print_exits(const struct train_run *run)
 
     printf("exits:  %d, head %s, gate %s, for %d lambdas; multiply-adds of one %s\n", config->count,
            heads[config->head], gates[config->gate], config->set_count,
-           run->data.tokenizer == NULL ? "image" : "text of mean length");
+           run->data.tokenizer == NULL        ? "image"
+           : run_data_is_language(&run->data) ? "token"
+                                              : "text of mean length");
     printf("          leaves after   multiply-adds   of all\n");
     for (int g = 0; g <= config->count; g++) {
         const int64_t layer = g < config->count

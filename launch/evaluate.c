@@ -106,7 +106,7 @@ enum err evaluate_time(struct evaluation *evaluation, const struct exits_policy 
     enum err status = ERR_OK;
 
     *differing_out = 0;
-    if (timing.n == 0) {
+    if (timing.n == 0 || run_data_is_language(&run->data)) { /* tokens of a text go together */
         return ERR_OK;
     }
     timing.samples = calloc((size_t)timing.n, sizeof(*timing.samples));
@@ -134,13 +134,15 @@ out:
     return status;
 }
 
-/* One row of the table, and the same as an object. */
+/* One row of the table, and the same as an object. Tokens have no time of their own, but a perplexity. */
 static struct jdoc *report_row(const struct evaluation *evaluation, const char *name,
                                const struct exits_tally *tally, double milliseconds)
 {
     printf("  %-10s %7.2f %% %9.2f M %6.1f %%", name, 100 * tally->accuracy,
            1e-6 * tally->mean_cost, 100 * tally->mean_cost / evaluation->full_macs);
-    if (isnan(milliseconds)) {
+    if (run_data_is_language(&evaluation->run->data)) {
+        printf("   %8.2f", exp(tally->mean_loss));
+    } else if (isnan(milliseconds)) {
         printf("        -");
     } else {
         printf(" %8.3f", milliseconds);
@@ -411,19 +413,28 @@ static enum err report_final(struct evaluation *evaluation, const struct exits_c
                              struct jdoc *results)
 {
     struct eval_outputs outputs = {0};
+    const struct run_data *data = &evaluation->run->data;
+    const bool is_language = run_data_is_language(data);
     int64_t correct = 0;
+    double loss = 0;
 
     ERR_TRY(
         eval_outputs_open(evaluation->run, test, evaluation->run->data.test->labels, 0, &outputs));
     for (int64_t i = 0; i < outputs.n; i++) {
         correct += outputs.correct[i * (outputs.G + 1) + outputs.G];
+        loss += (double)outputs.loss[i * (outputs.G + 1) + outputs.G];
     }
+    loss /= (double)outputs.n;
     evaluation->end_accuracy = (double)correct / (double)outputs.n;
     jdoc_set_real(results, "test_accuracy", evaluation->end_accuracy);
+    jdoc_set_real(results, "test_loss", loss);
     jdoc_set_int(results, "test_samples", outputs.n);
-    printf("final classifier: %.2f %% of %" PRId64 " test %s\n",
-           100 * (double)correct / (double)outputs.n, outputs.n,
-           run_data_noun(&evaluation->run->data));
+    printf("final classifier: %.2f %% of %" PRId64 " test %s", 100 * evaluation->end_accuracy,
+           outputs.n, is_language ? "tokens" : run_data_noun(data));
+    if (is_language) {
+        printf(", cross entropy %.4f nats, perplexity %.2f", loss, exp(loss));
+    }
+    printf("\n");
     eval_outputs_close(&outputs);
     return ERR_OK;
 }
@@ -432,8 +443,9 @@ static enum err report_all(struct evaluation *evaluation, const struct exits_cac
                            const struct exits_cache *held_out, struct jdoc *results)
 {
     struct train_run *run = evaluation->run;
-    const int64_t test_count = run->data.test->shape.count;
-    const int64_t held_out_count = run->data.split->held_out_count;
+    const int64_t R = run->data.train->labels_per_sample;
+    const int64_t test_count = run->data.test->shape.count * R;
+    const int64_t held_out_count = run->data.split->held_out_count * R;
     struct jdoc *sets = jdoc_array();
     enum err status = ERR_OK;
 
@@ -450,9 +462,10 @@ static enum err report_all(struct evaluation *evaluation, const struct exits_cac
     }
     ERR_GOTO(out, status, evaluate_rules_begin(evaluation));
     for (int64_t i = 0; i < held_out_count; i++) {
-        labels[i] = run->data.train->labels[run->data.split->held_out[i]];
+        labels[i] = run->data.train->labels[run->data.split->held_out[i / R] * R + i % R];
     }
-    printf("\n  policy     accuracy  mult-adds   of all  ms/image    ECE  exits left at, %%\n");
+    printf("\n  policy     accuracy  mult-adds   of all%s    ECE  exits left at, %%\n",
+           run_data_is_language(&run->data) ? "  perplexity" : "  ms/image");
     for (int set = 0; set < exits_net_config_of(run->state.net)->set_count; set++) {
         evaluation->set = set;
         evaluation->lambda = run->exits.lambdas[set];

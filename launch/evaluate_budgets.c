@@ -202,7 +202,9 @@ void evaluate_rules_end(const struct evaluation *evaluation, struct jdoc *result
     const struct options *options = &evaluation->run->options->run;
     struct jdoc *common = jdoc_object();
 
-    jdoc_set_int(common, "validation_samples", evaluation->run->data.split->held_out_count);
+    jdoc_set_int(common, "validation_samples",
+                 evaluation->run->data.split->held_out_count *
+                     evaluation->run->data.train->labels_per_sample);
     jdoc_set_real(common, "validation_accuracy", evaluation->end_held_out);
     jdoc_set(common, "budgets",
              evaluate_reals(evaluation->budgets.values, evaluation->budgets.count));

@@ -1,6 +1,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "data/data_set.h"
 #include "exits/exits_harm.h"
 #include "launch/evaluate_priv.h"
 
@@ -56,7 +57,7 @@ static struct jdoc *reliability_of(const struct exits_tally *tally)
     return bins;
 }
 
-/* By class, and the sums of what was lost and gained against the full network. */
+/* By class, unless these are the words of a language, and the sums of what was lost and gained against the full network. */
 static void set_harm(const struct evaluation *evaluation, const int32_t *chosen, struct jdoc *row)
 {
     const struct eval_outputs *test = &evaluation->test;
@@ -68,13 +69,16 @@ static void set_harm(const struct evaluation *evaluation, const int32_t *chosen,
         exits_harm(chosen, test->correct, test->labels, test->n, test->G, test->classes, harm);
     }
     for (int64_t k = 0; harm != NULL && k < test->classes; k++) {
+        lost += harm[k].lost;
+        gained += harm[k].gained;
+        if (test->classes > DATA_CLASSES_MAX) {
+            continue;
+        }
         struct jdoc *entry = jdoc_object();
         jdoc_set_int(entry, "n", harm[k].n);
         jdoc_set_int(entry, "full_correct", harm[k].full_correct);
         jdoc_set_int(entry, "early_correct", harm[k].early_correct);
         jdoc_append(classes, entry);
-        lost += harm[k].lost;
-        gained += harm[k].gained;
     }
     jdoc_set_int(row, "lost", lost);
     jdoc_set_int(row, "gained", gained);
@@ -116,6 +120,7 @@ struct jdoc *evaluate_row(const struct evaluation *evaluation, const char *name,
     jdoc_set_real(row, "macs_share", tally->mean_cost / evaluation->full_macs);
     jdoc_set_real(row, "ms_per_sample", milliseconds);
     jdoc_set_real(row, "ece", tally->calibration_error);
+    jdoc_set_real(row, "mean_loss", tally->mean_loss);
     jdoc_set_real(row, "mean_objective", objective);
     jdoc_set(row, "exits", exits_of(tally, evaluation->G));
     set_expected(evaluation, tally, row);

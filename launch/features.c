@@ -18,18 +18,19 @@ struct pass {
     const struct features_source *source;
     struct model_work *work;
     int64_t samples_max, row_elems;
+    int64_t R;                  /* rows of a sample */
     struct sample_input *input; /* samples_max samples, on the host */
-    float *pooled;              /* [samples_max, D] */
-    float *logits;              /* [samples_max, K] */
+    float *pooled;              /* [samples_max R, D] */
+    float *logits;              /* [samples_max R, K] */
     struct model_stage *stage;  /* where the device has the samples, */
     float *device_rows;         /* and makes the rows of a batch; NULL on a CPU */
-    float *rows;                /* [samples_max, row_elems], on the host */
+    float *rows;                /* [samples_max R, row_elems], on the host */
 };
 
 /* Which samples are this rank's, and where their features belong. */
 struct order {
     uint32_t *samples; /* texts of like length together */
-    uint32_t *row_of;  /* [samples of the set]: its row of the cache */
+    uint32_t *row_of;  /* [samples of the set]: its first row of the cache, by R */
 };
 
 static void pass_close(struct pass *pass)
@@ -45,7 +46,7 @@ static void pass_close(struct pass *pass)
     sample_input_close(pass->input);
 }
 
-/* Rows begin .. end - 1 of the cache are this rank's. */
+/* Samples begin .. end - 1 of the source are this rank's. */
 static enum err order_open(const struct features_source *source, int64_t begin, int64_t end,
                            struct order *order)
 {
@@ -57,10 +58,10 @@ static enum err order_open(const struct features_source *source, int64_t begin, 
         free(listed);
         return ERR_FAIL(ERR_NO_MEMORY, "the order of %" PRId64 " samples", end - begin);
     }
-    for (int64_t row = begin; row < end; row++) {
-        const uint32_t sample = source->samples == NULL ? (uint32_t)row : source->samples[row];
-        listed[row - begin] = sample;
-        order->row_of[sample] = (uint32_t)row;
+    for (int64_t i = begin; i < end; i++) {
+        const uint32_t sample = source->samples == NULL ? (uint32_t)i : source->samples[i];
+        listed[i - begin] = sample;
+        order->row_of[sample] = (uint32_t)i;
     }
     data_pack_sort(source->set, listed, end - begin, order->samples);
     free(listed);
@@ -80,21 +81,25 @@ static enum err pass_open(struct train_run *run, const struct features_source *s
     const struct model_config *config = model_config_of(run->state.model);
     const int64_t n = run->options->run.per_device_eval_batch_size;
 
-    *pass = (struct pass){.run = run, .source = source, .samples_max = n, .row_elems = row_elems};
-    pass->rows = malloc((size_t)(n * row_elems) * sizeof(*pass->rows));
+    const int64_t R = model_config_rows(config);
+
+    *pass = (struct pass){
+        .run = run, .source = source, .samples_max = n, .row_elems = row_elems, .R = R};
+    pass->rows = malloc((size_t)(n * R * row_elems) * sizeof(*pass->rows));
     if (pass->rows == NULL) {
         return ERR_FAIL(ERR_NO_MEMORY, "the features of %" PRId64 " samples", n);
     }
     ERR_TRY(model_work_open(run->state.model, n, false, &pass->work));
     ERR_TRY(sample_input_open(run->ops.device, &run->data.normal, source->set, n, &pass->input));
-    ERR_TRY(
-        device_memory_open_f32(device, n * config->hidden_size, "pooled stream", &pass->pooled));
-    ERR_TRY(device_memory_open_f32(device, n * config->num_labels, "logits", &pass->logits));
+    ERR_TRY(device_memory_open_f32(device, n * R * config->hidden_size, "pooled stream",
+                                   &pass->pooled));
+    ERR_TRY(device_memory_open_f32(device, n * R * config->num_labels, "logits", &pass->logits));
     ERR_TRY(model_stage_open(config, device, n, &pass->stage));
     if (device_kind(device) == DEVICE_CPU) {
         return ERR_OK;
     }
-    return device_memory_open_f32(device, n * row_elems, "rows of the cache", &pass->device_rows);
+    return device_memory_open_f32(device, n * R * row_elems, "rows of the cache",
+                                  &pass->device_rows);
 }
 
 /* The features of n samples of the set. */
@@ -105,7 +110,7 @@ static enum err run_batch(struct pass *pass, const uint32_t samples[], int64_t n
     const struct exits_net_config *exits =
         pass->run->state.net == NULL ? NULL : exits_net_config_of(pass->run->state.net);
     const int exit_count = exits == NULL ? 0 : exits->count;
-    const int64_t D = config->hidden_size, row_elems = pass->row_elems;
+    const int64_t D = config->hidden_size, row_elems = pass->row_elems, rows = n * pass->R;
     float *to = pass->device_rows == NULL ? pass->rows : pass->device_rows;
     const struct model_input input = sample_input_fill(pass->input, samples, n);
     struct model_input staged;
@@ -117,18 +122,18 @@ static enum err run_batch(struct pass *pass, const uint32_t samples[], int64_t n
         model_block_forward(pass->work, layer);
         if (exit < exit_count && exits->layers[exit] == layer) {
             model_pool(pass->work, pass->pooled);
-            ops->copy_rows(to + exit * D, row_elems, pass->pooled, D, n, D);
+            ops->copy_rows(to + exit * D, row_elems, pass->pooled, D, rows, D);
             exit++;
         }
     }
     model_pool(pass->work, pass->pooled);
     model_head_forward(pass->work, pass->logits, pass->pooled);
-    ops->copy_rows(to + exit_count * D, row_elems, pass->logits, config->num_labels, n,
+    ops->copy_rows(to + exit_count * D, row_elems, pass->logits, config->num_labels, rows,
                    config->num_labels);
-    return to == pass->rows
-               ? ERR_OK
-               : device_read(ops->device, pass->rows, to, (size_t)(n * row_elems) * sizeof(float),
-                             pass->run->options->run.serial_deadline_ms);
+    return to == pass->rows ? ERR_OK
+                            : device_read(ops->device, pass->rows, to,
+                                          (size_t)(rows * row_elems) * sizeof(float),
+                                          pass->run->options->run.serial_deadline_ms);
 }
 
 /* The features of n samples to where they belong. */
@@ -137,26 +142,28 @@ static enum err put_rows(const struct pass *pass, const struct order *order, int
 {
     for (int64_t i = 0; i < n; i++) {
         const int64_t at = order->row_of[order->samples[first + i]];
-        const float *row = pass->rows + i * pass->row_elems;
-        for (int64_t e = 0; e < pass->row_elems; e++) {
+        const int64_t elems = pass->R * pass->row_elems;
+        const float *row = pass->rows + i * elems;
+        for (int64_t e = 0; e < elems; e++) {
             if (!isfinite(row[e])) {
                 return ERR_FAIL(ERR_NOT_FINITE,
                                 "the backbone's features of sample %" PRId64 " are not finite", at);
             }
         }
-        memcpy(cache + at * pass->row_elems, row, (size_t)pass->row_elems * sizeof(*cache));
+        memcpy(cache + at * elems, row, (size_t)elems * sizeof(*cache));
     }
     return ERR_OK;
 }
 
-/* Each rank fills an equal number of batches; the last block is padded with unused rows. */
+/* Each rank fills an equal number of batches; the last block is padded with unused samples. */
 static enum err fill(struct train_run *run, const struct features_source *source, float *cache,
-                     int64_t block_rows, int64_t row_elems)
+                     int64_t block_samples, int64_t row_elems)
 {
     struct pass pass = {0};
     struct order order = {0};
-    const int64_t begin = comm_rank(run->world) * block_rows;
-    const int64_t end = begin + block_rows < source->count ? begin + block_rows : source->count;
+    const int64_t begin = comm_rank(run->world) * block_samples;
+    const int64_t end =
+        begin + block_samples < source->count ? begin + block_samples : source->count;
 
     if (begin >= end) {
         return ERR_OK;
@@ -185,15 +192,16 @@ static enum err compute(struct train_run *run, const struct features_source *sou
     struct exits_cache_shape padded = *shape;
     const int64_t batch = run->options->run.per_device_eval_batch_size;
     const int64_t ranks = comm_size(run->world);
-    const int64_t batches = (shape->row_count + batch - 1) / batch;
-    const int64_t block_rows = (batches + ranks - 1) / ranks * batch;
+    const int64_t batches = (source->count + batch - 1) / batch;
+    const int64_t block_samples = (batches + ranks - 1) / ranks * batch;
+    const int64_t block_rows = block_samples * model_config_rows(model_config_of(run->state.model));
     const int64_t row_elems = exits_cache_row_elems(shape);
     struct exits_cache *cache = NULL;
 
     padded.row_count = block_rows * ranks;
     ERR_TRY(exits_cache_open(&padded, &cache));
     float *rows = exits_cache_rows(cache);
-    enum err status = fill(run, source, rows, block_rows, row_elems);
+    enum err status = fill(run, source, rows, block_samples, row_elems);
     if (status == ERR_OK) {
         const int64_t block_bytes = block_rows * row_elems * (int64_t)sizeof(float);
         progress_moves(block_bytes * ranks, 0);
@@ -286,7 +294,7 @@ enum err features_open(struct train_run *run, const struct features_source *sour
 {
     const struct model_config *config = model_config_of(run->state.model);
     const struct exits_cache_shape shape = {
-        .row_count = source->count,
+        .row_count = source->count * model_config_rows(config),
         .exit_count = run->state.net == NULL ? 0 : exits_net_config_of(run->state.net)->count,
         .width = config->hidden_size,
         .classes = config->num_labels,

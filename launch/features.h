@@ -15,7 +15,12 @@
 /* The choices of feature_cache in options.def. */
 enum features_cache { FEATURES_NOT_KEPT, FEATURES_IN_MEMORY, FEATURES_IN_FILE };
 
-/* Which samples: the listed ones, in the order of the list; all of the set if it is NULL. */
+/*
+ * A sample has a row of the cache, or each of its tokens has one, a language model's: row
+ * i * R + t of the i-th sample's token t, R = model_config_rows().
+ *
+ * Which samples: the listed ones, in the order of the list; all of the set if it is NULL.
+ */
 struct features_source {
     const struct data_set *set;
     const uint32_t *samples; /* [count] */

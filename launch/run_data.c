@@ -9,8 +9,9 @@ static enum err open_tokenizer(const struct options *options, struct run_data *d
 
     if (folder[0] == '\0') {
         return ERR_FAIL(ERR_CONFIG,
-                        "data_format is text, and neither tokenizer nor init_from names a "
-                        "folder with vocab.txt, vocab.json or tokenizer.json");
+                        "data_format is %s, and neither tokenizer nor init_from names a "
+                        "folder with vocab.txt, vocab.json or tokenizer.json",
+                        options->data_format == DATA_TEXT ? "text" : "plain");
     }
     ERR_TRY_AS(data_tokenizer_open(folder, &data->tokenizer), "%s",
                has_own ? "tokenizer" : "init_from");
@@ -62,7 +63,7 @@ enum err run_data_open(const struct options *options, struct run_data *data_out)
     struct run_data *data = data_out;
 
     *data = (struct run_data){0};
-    if (source.format == DATA_TEXT) {
+    if (source.format == DATA_TEXT || source.format == DATA_PLAIN) {
         ERR_TRY(open_tokenizer(options, data));
         source.tokenizer = data->tokenizer;
     }
@@ -97,7 +98,14 @@ int64_t run_data_mean_tokens(const struct run_data *data)
     return data->tokenizer == NULL ? 0 : (data->train->offsets[count] + count - 1) / count;
 }
 
+bool run_data_is_language(const struct run_data *data)
+{
+    return data->train->labels_per_sample > 1;
+}
+
 const char *run_data_noun(const struct run_data *data)
 {
-    return data->tokenizer == NULL ? "images" : "texts";
+    return data->tokenizer == NULL      ? "images"
+           : run_data_is_language(data) ? "blocks of text"
+                                        : "texts";
 }

@@ -6,6 +6,8 @@
 #ifndef LAUNCH_RUN_DATA_H
 #define LAUNCH_RUN_DATA_H
 
+#include <stdbool.h>
+
 #include "comm/base/err.h"
 #include "data/data_augment.h"
 #include "data/data_set.h"
@@ -30,7 +32,10 @@ void run_data_close(struct run_data *data); /* a zeroed one is allowed */
 /* Tokens of a text of the training set in the mean, rounded up; 0: images. */
 int64_t run_data_mean_tokens(const struct run_data *data);
 
-/* "images" or "texts". */
+/* Whether it is a language model's: every token of a text has a label, the next one. */
+bool run_data_is_language(const struct run_data *data);
+
+/* "images", "texts" or "blocks of text". */
 const char *run_data_noun(const struct run_data *data);
 
 #endif

@@ -79,6 +79,36 @@ static enum err fit_texts(const struct options *options, const struct run_data *
     return ERR_OK;
 }
 
+/* What every token's label asks for, and one label a text does not. */
+static enum err fit_rows(const struct options *options, const struct run_data *data, bool is_given,
+                         struct model_config *config)
+{
+    const bool is_every = config->pooling == MODEL_POOLING_EVERY;
+
+    if (!run_data_is_language(data)) {
+        if (is_every && !is_given) {
+            return ERR_FAIL(ERR_CONFIG, "pooling every is a language model's: it goes with "
+                                        "data_format plain alone");
+        }
+        config->pooling = is_every ? MODEL_POOLING_LAST : config->pooling;
+        return ERR_OK;
+    }
+    if (model_config_family(config) != MODEL_FAMILY_GPT2 || (!is_every && !is_given)) {
+        return ERR_FAIL(ERR_CONFIG, "data_format is plain, for a language model: %s must be gpt2%s",
+                        is_given ? options->init_from : "model_type",
+                        is_given ? "" : " and pooling every");
+    }
+    if (options->eval_detail != 0) {
+        return ERR_FAIL(ERR_CONFIG, "eval_detail all times rules by running them, and the tokens "
+                                    "of a text cannot leave alone: with data_format plain it must "
+                                    "be brief");
+    }
+    config->pooling = MODEL_POOLING_EVERY;
+    config->ties_classifier = true;
+    config->num_labels = config->vocab_size;
+    return ERR_OK;
+}
+
 enum err run_model_config(const struct options *options, const struct run_data *data,
                           struct model_config *config_out)
 {
@@ -100,6 +130,7 @@ enum err run_model_config(const struct options *options, const struct run_data *
     config.ties_classifier = false;
     if (data->train->kind == DATA_TEXTS) {
         ERR_TRY(fit_texts(options, data, is_given, &config));
+        ERR_TRY(fit_rows(options, data, is_given, &config));
     } else {
         ERR_TRY(fit_images(options, &data->train->shape, is_given, &config));
     }

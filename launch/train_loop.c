@@ -180,7 +180,8 @@ static enum err record_step(struct loop *loop, const struct options *stage, int 
             jdoc_set_real(record, names[group][1], report->groups[group].norm);
         }
     }
-    jdoc_set_int(record, "samples", (int64_t)result->sample_count);
+    jdoc_set_int(record, "samples",
+                 (int64_t)result->sample_count / run->data.train->labels_per_sample);
     jdoc_set_real(record, "samples_per_s", (double)stage->train_batch_size / report->step_s);
     if (run->options->run.hash_steps > 0 && run->state.step % run->options->run.hash_steps == 0) {
         ERR_TRY(train_state_hash(&run->state, &hash));
@@ -221,11 +222,12 @@ static void show_step(struct loop *loop, const struct train_stage *stage, int st
     }
     metrics_show(loop->metrics, keeps,
                  "%s step %5" PRId64 "/%" PRId64
-                 " | loss %.4f | acc %.3f | norm %.2f | lr %.2e | %.1f ms | %.0f smp/s%s",
+                 " | loss %.4f | acc %.3f | norm %.2f | lr %.2e | %.1f ms | %.0f %s/s%s",
                  options_stage_name(kind), at, steps, loss, result->correct / result->sample_count,
                  report->groups[kind == OPTIONS_EXITS ? EXITS_GROUP_HEADS : 0].norm,
                  report->groups[kind == OPTIONS_EXITS ? EXITS_GROUP_HEADS : 0].learning_rate,
-                 1e3 * report->step_s, result->sample_count / report->step_s, share);
+                 1e3 * report->step_s, result->sample_count / report->step_s,
+                 run_data_is_language(&run->data) ? "tok" : "smp", share);
 }
 
 /* What the run goes on from, in words. */

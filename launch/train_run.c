@@ -99,6 +99,7 @@ struct exits_cost_shape train_run_cost_shape(const struct model_config *model, i
 
     return (struct exits_cost_shape){
         .tokens = tokens,
+        .is_of_token = model->pooling == MODEL_POOLING_EVERY,
         .width = model->hidden_size,
         .intermediate = model->intermediate_size,
         .layers = model->num_hidden_layers,

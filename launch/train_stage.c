@@ -32,11 +32,17 @@ struct train_stage {
     struct exits_trainer *trainer;  /* NULL in BACKBONE */
     struct step *step;              /* NULL with cached features */
     struct exits_step *cached_step; /* NULL without */
-    uint32_t *samples;              /* of a step of this rank, with cached features */
+    uint32_t *samples;              /* of a step of this rank, with cached features: their rows */
     struct step_tap tap;
     int64_t micro_count; /* of this rank in a step */
     int64_t step_count;
 };
+
+/* Rows of a sample, which is what is classified. */
+static int64_t rows_of(const struct train_stage *stage)
+{
+    return model_config_rows(model_config_of(stage->run->state.model));
+}
 
 static bool trains_backbone(const struct train_stage *stage)
 {
@@ -174,7 +180,7 @@ static enum err open_cached_step(struct train_stage *stage)
         .ops = &run->ops,
         .group = run->sums,
         .order = (enum comm_reduce_order)run->options->run.reduce,
-        .micro_samples = stage->options->per_device_train_batch_size,
+        .micro_samples = stage->options->per_device_train_batch_size * rows_of(stage),
         .micro_count = stage->micro_count,
     };
 
@@ -218,7 +224,8 @@ static enum err open_parts(struct train_stage *stage)
     train_run_pack(run, trains_backbone(stage));
     if (trains_exits(stage)) {
         ERR_TRY(exits_trainer_open(run->state.net, &run->exits, &run->state.balance,
-                                   stage->options->per_device_train_batch_size, &stage->trainer));
+                                   stage->options->per_device_train_batch_size * rows_of(stage),
+                                   &stage->trainer));
     }
     return uses_cache(stage) ? open_cached_step(stage) : open_step(stage);
 }
@@ -295,6 +302,7 @@ static uint64_t phase_of(const struct train_stage *stage, int64_t step)
 static enum err run_backbone_passes(struct train_stage *stage, struct train_report *report)
 {
     const int64_t micro = stage->options->per_device_train_batch_size;
+    const int64_t R = rows_of(stage);
     const struct model_config *config = model_config_of(stage->run->state.model);
     struct data_batch batch;
 
@@ -310,17 +318,27 @@ static enum err run_backbone_passes(struct train_stage *stage, struct train_repo
                                       .token_stride = batch.token_stride};
     for (int64_t m = 0; m < stage->micro_count; m++) {
         const struct model_input part = model_input_from(config, &input, m * micro);
-        ERR_TRY(
-            step_micro_batch(stage->step, &part, batch.labels + m * micro, micro, report->phase));
+        ERR_TRY(step_micro_batch(stage->step, &part, batch.labels + m * micro * R, micro,
+                                 report->phase));
         progress_beat();
     }
     return step_finish(stage->step, stage->options->collective_deadline_ms, &report->result);
+}
+
+/* The rows of n samples, whose numbers they replace. */
+static void spread_rows(uint32_t *samples, int64_t n, int64_t R)
+{
+    for (int64_t i = n * R - 1; i >= 0; i--) { /* from the last on: none is read too late */
+        samples[i] = (uint32_t)(samples[i / R] * R + i % R);
+    }
 }
 
 static enum err run_cached_passes(struct train_stage *stage, struct train_report *report)
 {
     data_stream_part(&stage->stream_options, stage->run->state.stage_step, stage->samples,
                      &report->epoch);
+    spread_rows(stage->samples, stage->micro_count * stage->options->per_device_train_batch_size,
+                rows_of(stage));
     if (halt_is_wanted()) {
         exits_step_vote(stage->cached_step);
     }
