@@ -308,7 +308,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("device_cuda");
     TCase *tcase = tcase_create("device_cuda");
 
-    tcase_set_timeout(tcase, 60);
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, open__names_the_device_and_its_memory);
     tcase_add_test(tcase, open__refuses_more_ranks_than_devices_and_auto_then_is_a_cpu);

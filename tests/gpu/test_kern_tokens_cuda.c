@@ -131,7 +131,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("kern_tokens_cuda");
     TCase *tcase = tcase_create("kern_tokens_cuda");
 
-    tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, embedding__has_the_bits_of_the_portable_version, 0, 2 * SHAPE_COUNT);
     tcase_add_loop_test(tcase, pooling__has_the_bits_of_the_portable_version, 0, SHAPE_COUNT);
     suite_add_tcase(suite, tcase);

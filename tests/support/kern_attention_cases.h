@@ -403,7 +403,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("kern_attention");
     TCase *tcase = tcase_create("kern_attention");
 
-    tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, forward_and_backward__agree_with_double_at_every_shape, 0,
                         SHAPE_COUNT);
     tcase_add_loop_test(tcase, forward__gives_the_same_bits_when_nothing_is_saved, 0, SHAPE_COUNT);

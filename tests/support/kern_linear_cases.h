@@ -459,7 +459,6 @@ Suite *test_suite(void)
     const int all = KERN_CASES_COUNT;
 
     KERN_CASES_START();
-    tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, forward__is_right_at_every_size, 0, all);
     tcase_add_loop_test(tcase, forward__is_right_with_everything_that_can_be_fused, 0, all);
     tcase_add_loop_test(tcase, backward_data__is_right_at_every_size_with_and_without_a_slope, 0,

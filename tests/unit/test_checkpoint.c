@@ -417,7 +417,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("checkpoint");
     TCase *tcase = tcase_create("checkpoint");
 
-    tcase_set_timeout(tcase, 30);
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, save__is_found_and_loaded_with_the_same_hash);
     tcase_add_test(tcase, hash__changes_with_every_part_of_the_state);

@@ -166,7 +166,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("comm_deadline");
     TCase *tcase = tcase_create("comm_deadline");
 
-    tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, agree_max__times_out_and_breaks_the_group_when_a_rank_never_comes, 2,
                         5);
     tcase_add_loop_test(tcase, reduce_wait__times_out_and_breaks_the_group_when_a_rank_never_comes,

@@ -128,7 +128,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("comm_group");
     TCase *tcase = tcase_create("comm_group");
 
-    tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, broadcast__gives_every_rank_the_bytes_of_each_root, 1,
                         RANKS_MAX + 1);
     tcase_add_loop_test(tcase, allgather__gives_every_rank_all_blocks, 1, RANKS_MAX + 1);

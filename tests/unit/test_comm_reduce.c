@@ -176,7 +176,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("comm_reduce");
     TCase *tcase = tcase_create("comm_reduce");
 
-    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, tree__gives_the_same_bits_for_1_2_4_and_8_ranks);
     tcase_add_loop_test(tcase,
                         tree__is_the_same_on_all_ranks_and_in_every_run_with_any_number_of_ranks, 1,

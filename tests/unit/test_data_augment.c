@@ -258,7 +258,6 @@ Suite *test_suite(void)
     TCase *tcase = tcase_create("data_augment");
 
     tcase_add_checked_fixture(tcase, make_set, free_set);
-    tcase_set_timeout(tcase, 30);
     tcase_add_test(tcase, render__normalises_as_written_when_nothing_is_random);
     tcase_add_test(tcase, render__matches_known_windows);
     tcase_add_test(tcase, render__shows_each_window_and_flip_equally_often);

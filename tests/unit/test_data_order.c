@@ -177,7 +177,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("data_order");
     TCase *tcase = tcase_create("data_order");
 
-    tcase_set_timeout(tcase, 30);
     tcase_add_test(tcase, at__is_one_to_one_for_every_count);
     tcase_add_test(tcase, at__matches_known_answers);
     tcase_add_test(tcase, at__differs_between_epochs_and_seeds);

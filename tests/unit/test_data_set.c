@@ -341,7 +341,6 @@ Suite *test_suite(void)
     TCase *tcase = tcase_create("data_set");
 
     tcase_add_checked_fixture(tcase, make_folder, free_folder);
-    tcase_set_timeout(tcase, 30);
     tcase_add_test(tcase, open__reads_a_pair_of_idx_files);
     tcase_add_test(tcase, open__refuses_idx_files_that_do_not_fit_each_other_or_the_classes);
     tcase_add_test(tcase, open__passes_on_what_the_parser_refuses_with_the_name_of_the_file);

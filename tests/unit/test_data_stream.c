@@ -328,7 +328,6 @@ Suite *test_suite(void)
     TCase *tcase = tcase_create("data_stream");
 
     tcase_add_checked_fixture(tcase, make_set, free_set);
-    tcase_set_timeout(tcase, 30);
     tcase_add_test(tcase, sample__follows_the_order_of_the_epoch);
     tcase_add_test(tcase, sample__visits_every_kept_sample_once_an_epoch_and_all_in_the_end);
     tcase_add_test(tcase, part__makes_the_same_batch_of_1_2_4_and_8_ranks);

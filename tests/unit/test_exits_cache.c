@@ -163,7 +163,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("exits_cache");
     TCase *tcase = tcase_create("exits_cache");
 
-    tcase_set_timeout(tcase, 30);
     tcase_add_checked_fixture(tcase, make_folder, remove_folder);
     tcase_add_test(tcase, rows__are_features_of_all_exits_and_the_logits);
     tcase_add_test(tcase, map__finds_what_save_wrote);

@@ -356,7 +356,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("exits_infer");
     TCase *tcase = tcase_create("exits_infer");
 
-    tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, run__lets_samples_leave_where_full_passes_say, 0,
                         HEADS * MODEL_CASE_OPS);
     tcase_add_loop_test(tcase, run__lets_all_leave_at_once_or_none_at_all, 0,

@@ -424,7 +424,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("exits_net");
     TCase *tcase = tcase_create("exits_net");
 
-    tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, forward__gives_what_the_equations_give_in_double, 0, KINDS);
     tcase_add_test(tcase, features__lie_in_0_to_1_at_both_ends);
     tcase_add_loop_test(tcase, head_backward__gives_the_slopes_of_the_weighted_cross_entropy, 0,

@@ -562,7 +562,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("exits_step");
     TCase *tcase = tcase_create("exits_step");
 
-    tcase_set_timeout(tcase, 60);
     tcase_add_checked_fixture(tcase, make_labels, NULL);
     tcase_add_loop_test(tcase, training__carries_lambda_to_heads_by_exit_probabilities_and_only_so,
                         0, EXITS_LOSS_COUNT);

@@ -391,7 +391,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("exits_threshold");
     TCase *tcase = tcase_create("exits_threshold");
 
-    tcase_set_timeout(tcase, 50); /* sanitized builds on a busy machine */
     tcase_add_test(tcase, measure__agrees_with_the_rule_that_decides);
     tcase_add_test(tcase, for_price__finds_the_optimum_of_nearly_all_small_sets);
     tcase_add_test(tcase, for_price__is_never_worse_than_a_shared_threshold);

@@ -574,7 +574,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("exits_train");
     TCase *tcase = tcase_create("exits_train");
 
-    tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, losses__give_the_slopes_of_the_losses_with_weights_and_targets_held,
                         0, 2 * LOSSES);
     tcase_add_loop_test(tcase, statistics__are_the_sums_over_the_samples, 0, LOSSES);

@@ -252,7 +252,6 @@ Suite *test_suite(void)
     TCase *tcase = tcase_create("halt");
 
     tcase_add_checked_fixture(tcase, set_up, tear_down);
-    tcase_set_timeout(tcase, 30);
     tcase_add_test(tcase, ask__is_read_as_it_was_written);
     tcase_add_test(tcase, ask__is_one_whatever_is_in_the_file);
     tcase_add_test(tcase, look__finds_an_ask_once_and_wants_its_step);

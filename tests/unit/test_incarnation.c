@@ -170,7 +170,6 @@ Suite *test_suite(void)
     TCase *tcase = tcase_create("incarnation");
 
     tcase_add_checked_fixture(tcase, set_up, tear_down);
-    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, next__is_one_more_when_the_last_start_claimed_the_folder);
     tcase_add_test(tcase, next__fences_with_the_number_of_a_supervisor);
     tcase_add_test(tcase, next__fails_when_the_folder_s_number_cannot_be_read);

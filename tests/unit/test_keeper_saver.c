@@ -165,7 +165,6 @@ Suite *test_suite(void)
     TCase *tcase = tcase_create("keeper_saver");
 
     tcase_add_checked_fixture(tcase, set_up, tear_down);
-    tcase_set_timeout(tcase, 50);
     tcase_add_test(tcase, saver__takes_a_part_of_every_rank_that_a_node_may_have);
     tcase_add_test(tcase, saver__tells_what_failed_and_leaves_no_partial);
     tcase_add_test(tcase, saver__gives_up_what_others_do_not_write_within_the_deadline);

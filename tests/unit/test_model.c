@@ -584,7 +584,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("model");
     TCase *tcase = tcase_create("model");
 
-    tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, forward__gives_the_logits_of_the_transformer_in_double, 0, CASES);
     tcase_add_loop_test(tcase, pool__gives_the_stream_behind_every_layer, 0, CASES);
     tcase_add_loop_test(tcase, backward__gives_the_slope_of_the_loss_in_double_along_every_tensor,

@@ -457,7 +457,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("options");
     TCase *tcase = tcase_create("options");
 
-    tcase_set_timeout(tcase, 30);
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, load__gives_the_defaults_and_one_backbone_stage_without_a_file);
     tcase_add_test(tcase, load__takes_the_strongest_of_default_file_stage_environment_and_set);

@@ -427,7 +427,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("safetensors");
     TCase *tcase = tcase_create("safetensors");
 
-    tcase_set_timeout(tcase, 30);
     tcase_add_test(tcase, parse__refuses_a_broken_rule_and_names_the_tensor);
     tcase_add_test(tcase, parse__refuses_a_header_longer_than_the_file_or_the_limit);
     tcase_add_test(tcase, parse__accepts_a_header_at_the_limit_and_none_above);

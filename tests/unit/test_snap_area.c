@@ -308,7 +308,6 @@ Suite *test_suite(void)
     TCase *tcase = tcase_create("snap_area");
 
     tcase_add_checked_fixture(tcase, set_up, tear_down);
-    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, area__keeps_what_was_written_when_it_is_opened_again);
     tcase_add_test(tcase, verify__finds_one_flipped_bit_in_any_part);
     tcase_add_test(tcase, open__takes_the_older_header_where_the_newer_one_is_torn);

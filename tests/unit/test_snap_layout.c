@@ -273,7 +273,6 @@ Suite *test_suite(void)
     TCase *tcase = tcase_create("snap_layout");
 
     tcase_add_checked_fixture(tcase, NULL, tear_down);
-    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, layout__covers_everything_once_for_any_job);
     tcase_add_test(tcase, layout__takes_nodes_with_different_numbers_of_ranks);
     tcase_add_test(tcase, layout__chooses_the_code_by_the_number_of_nodes);

@@ -256,7 +256,6 @@ Suite *test_suite(void)
     TCase *tcase = tcase_create("snap_owner");
 
     tcase_add_checked_fixture(tcase, set_up, tear_down);
-    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, take__refuses_after_a_while_and_names_the_holder_when_it_runs);
     tcase_add_test(tcase, take__waits_for_a_holder_that_ends_by_itself);
     tcase_add_test(tcase, take__kills_a_holder_whose_launcher_is_gone);

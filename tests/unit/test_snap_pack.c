@@ -352,7 +352,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("snap_pack");
     TCase *tcase = tcase_create("snap_pack");
 
-    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, chunk__stores_planes_when_elements_are_near_each_other);
     tcase_add_test(tcase, chunk__stores_plain_zstd_when_planes_are_no_better);
     tcase_add_test(tcase, chunk__stores_the_callers_own_bytes_when_nothing_pays);

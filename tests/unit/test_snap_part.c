@@ -340,7 +340,6 @@ Suite *test_suite(void)
     TCase *tcase = tcase_create("snap_part");
 
     tcase_add_checked_fixture(tcase, set_up, tear_down);
-    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, write__makes_the_files_of_what_was_kept_when_all_members_write_at_once);
     tcase_add_test(tcase, take__refuses_one_flipped_bit_anywhere);
     tcase_add_test(tcase, take__has_only_versions_that_are_encoded);

@@ -421,7 +421,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("step");
     TCase *tcase = tcase_create("step");
 
-    tcase_set_timeout(tcase, 60);
     tcase_add_checked_fixture(tcase, choose_first, free_samples);
     tcase_add_loop_test(tcase, step__gives_the_sums_and_the_slopes_of_the_loss, 0, 2 * KINDS);
     tcase_add_loop_test(tcase, step__gives_the_same_bits_for_1_2_and_4_ranks, 0, 2 * KINDS);

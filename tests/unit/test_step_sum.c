@@ -177,7 +177,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("step_sum");
     TCase *tcase = tcase_create("step_sum");
 
-    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase,
                    finish__gives_the_same_bits_for_every_power_of_two_that_divides_the_leaves);
     tcase_add_test(tcase, finish__is_repeatable_and_near_the_double_sum_for_any_number_of_ranks);

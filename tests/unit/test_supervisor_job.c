@@ -260,7 +260,6 @@ Suite *test_suite(void)
     TCase *tcase = tcase_create("supervisor_job");
 
     tcase_add_checked_fixture(tcase, set_up, tear_down);
-    tcase_set_timeout(tcase, 40);
     tcase_add_test(tcase, start__gives_the_code_of_mpirun);
     tcase_add_test(tcase, start__gives_the_signal_that_mpirun_stands_for);
     tcase_add_test(tcase, start__tells_the_incarnation_and_the_folder);
