@@ -85,7 +85,9 @@ static enum err prepare(struct work *work)
                   .form = (enum exits_form)source->options.exit_form},
         .lambda = source->options.lambdas.values[work->sets.first],
     };
-    ERR_TRY_AS(onnx_models_check(&work->models), "%s", source->folder);
+    ERR_TRY_AS(wish->format == EXPORT_HF ? onnx_exits_check(&work->models.exits)
+                                         : onnx_models_check(&work->models),
+               "%s", source->folder);
     ERR_TRY(export_results_open(source, wish->results, &work->results));
     return check_free(wish->output_dir);
 }
@@ -105,13 +107,27 @@ static enum err copy_file(struct work *work, const char *name)
     return status;
 }
 
+/* The checkpoint's own files, but for a backbone that it keeps in another layout. */
+static enum err write_backbone(struct work *work)
+{
+    struct model *model = work->source->model;
+
+    if (model_config_family(model_config_of(model)) != MODEL_FAMILY_GPT2) {
+        ERR_TRY(copy_file(work, MODEL_CONFIG_FILE));
+        return copy_file(work, MODEL_WEIGHTS_FILE);
+    }
+    ERR_TRY(model_files_save(model, work->partial));
+    note(work, MODEL_CONFIG_FILE);
+    note(work, MODEL_WEIGHTS_FILE);
+    return ERR_OK;
+}
+
 static enum err write_hf(struct work *work)
 {
     char path[FILE_PATH_BYTES_MAX];
     char *images = NULL;
 
-    ERR_TRY(copy_file(work, MODEL_CONFIG_FILE));
-    ERR_TRY(copy_file(work, MODEL_WEIGHTS_FILE));
+    ERR_TRY(write_backbone(work));
     ERR_TRY(file_path(path, work->partial, EXITS_FILE));
     ERR_TRY(export_sets_write(work->source, &work->sets, path));
     note(work, EXITS_FILE);

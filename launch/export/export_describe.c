@@ -136,6 +136,10 @@ static enum err describe_files(const char *folder, const char *const files[], si
 
 static void describe_network(const struct trained_network *source, struct jdoc *doc)
 {
+    static const char *const families[MODEL_FAMILIES] = {
+        [MODEL_FAMILY_VIT] = "vit", [MODEL_FAMILY_BERT] = "bert", [MODEL_FAMILY_GPT2] = "gpt2"};
+    static const char *const poolings[] = {
+        [MODEL_POOLING_CLS] = "cls", [MODEL_POOLING_MEAN] = "mean", [MODEL_POOLING_LAST] = "last"};
     const struct model_config *model = model_config_of(source->model);
     const struct exits_net_config *exits = exits_net_config_of(source->net);
 
@@ -144,10 +148,10 @@ static void describe_network(const struct trained_network *source, struct jdoc *
     jdoc_set_text(doc, "offramp_version", OFFRAMP_VERSION);
     jdoc_set_int(doc, "step", source->step);
     jdoc_set_text(doc, "model_type",
-                  model_config_family(model) == MODEL_FAMILY_BERT ? "bert" : "vit");
+                  model->has_distillation_token ? "deit" : families[model_config_family(model)]);
     jdoc_set_int(doc, "num_labels", model->num_labels);
     jdoc_set_int(doc, "hidden_size", model->hidden_size);
-    jdoc_set_text(doc, "pooling", model->pooling == MODEL_POOLING_CLS ? "cls" : "mean");
+    jdoc_set_text(doc, "pooling", poolings[model->pooling]);
     jdoc_set_real(doc, "layer_norm_eps", model->layer_norm_eps);
     jdoc_set_text(doc, "exit_loss", source->method.name);
     jdoc_set(doc, "head", describe_heads(exits));

@@ -23,12 +23,8 @@ static bool is_text(const struct model_config *config)
 
 enum err onnx_backbone_check(const struct model_config *config)
 {
-    const enum model_family family = model_config_family(config);
-
-    if ((family != MODEL_FAMILY_VIT && family != MODEL_FAMILY_BERT) ||
-        config->has_distillation_token) {
-        return ERR_FAIL(ERR_CONFIG,
-                        "the backbone is neither a ViT nor a BERT: no other one can be exported");
+    if (model_config_family(config) == MODEL_FAMILY_GPT2) {
+        return ERR_FAIL(ERR_CONFIG, "there are no ONNX models of a GPT-2: take --format hf");
     }
     if (config->pooling != MODEL_POOLING_CLS && config->pooling != MODEL_POOLING_MEAN) {
         return ERR_FAIL(ERR_CONFIG, "the backbone's pooling is neither cls nor mean");
@@ -128,6 +124,18 @@ onnx_value onnx_backbone_gelu(struct onnx_graph *graph, const char *name, onnx_v
     return ONNX_OP(graph, name, "Mul", half, gain);
 }
 
+/* A token that all samples have, as [n, 1, D]. */
+static onnx_value repeat_token(struct onnx_graph *graph, const struct onnx_backbone *backbone,
+                               const char *name, enum model_tensor which, onnx_value shape)
+{
+    const int64_t dims[] = {1, 1, backbone->config->hidden_size};
+    char part[PART_BYTES];
+
+    snprintf(part, sizeof(part), "%s.token", name);
+    return ONNX_OP(graph, name, "Expand",
+                   onnx_graph_weight(graph, part, tensor(backbone, which, 0), dims, 3), shape);
+}
+
 static onnx_value embed_patches(struct onnx_graph *graph, const struct onnx_backbone *backbone)
 {
     const struct model_config *config = backbone->config;
@@ -135,7 +143,8 @@ static onnx_value embed_patches(struct onnx_graph *graph, const struct onnx_back
     const onnx_value pixel_values = onnx_graph_input(graph, "pixel_values", dims, 4);
     const int64_t D = config->hidden_size, P = config->patch_size, C = config->num_channels;
     const int64_t T = model_config_tokens(config), sides[] = {P, P};
-    const int64_t patch_dims[] = {D, C, P, P}, cls_dims[] = {1, 1, D}, position_dims[] = {1, T, D};
+    const int64_t patch_dims[] = {D, C, P, P}, position_dims[] = {1, T, D};
+    const int64_t flat_dims[] = {0, D, model_config_patches(config)};
 
     onnx_graph_scope(graph, "embeddings");
     const onnx_value weight = onnx_graph_weight(
@@ -145,8 +154,8 @@ static onnx_value embed_patches(struct onnx_graph *graph, const struct onnx_back
     const onnx_value grid = ONNX_OP(graph, "patches", "Conv", pixel_values, weight, bias);
     onnx_graph_ints(graph, "kernel_shape", sides, 2);
     onnx_graph_ints(graph, "strides", sides, 2);
-    const onnx_value flat = ONNX_OP(graph, "patches.flat", "Reshape", grid,
-                                    onnx_graph_shape(graph, (const int64_t[]){0, D, T - 1}, 3));
+    const onnx_value flat =
+        ONNX_OP(graph, "patches.flat", "Reshape", grid, onnx_graph_shape(graph, flat_dims, 3));
     const onnx_value rows = ONNX_OP(graph, "patches.rows", "Transpose", flat);
     onnx_graph_ints(graph, "perm", (const int64_t[]){0, 2, 1}, 3);
     const onnx_value samples = ONNX_OP(graph, "cls.samples", "Shape", pixel_values);
@@ -155,10 +164,15 @@ static onnx_value embed_patches(struct onnx_graph *graph, const struct onnx_back
     const onnx_value shape = ONNX_OP(graph, "cls.shape", "Concat", samples,
                                      onnx_graph_shape(graph, (const int64_t[]){1, D}, 2));
     onnx_graph_int(graph, "axis", 0);
-    const onnx_value token =
-        onnx_graph_weight(graph, "cls.token", tensor(backbone, MODEL_cls_token, 0), cls_dims, 3);
-    const onnx_value cls = ONNX_OP(graph, "cls", "Expand", token, shape);
-    const onnx_value tokens = ONNX_OP(graph, "tokens", "Concat", cls, rows);
+    const onnx_value cls = repeat_token(graph, backbone, "cls", MODEL_cls_token, shape);
+    onnx_value others = rows;
+    if (config->has_distillation_token) {
+        others = ONNX_OP(
+            graph, "patches.and_distillation", "Concat",
+            repeat_token(graph, backbone, "distillation", MODEL_distillation_token, shape), rows);
+        onnx_graph_int(graph, "axis", 1);
+    }
+    const onnx_value tokens = ONNX_OP(graph, "tokens", "Concat", cls, others);
     onnx_graph_int(graph, "axis", 1);
     return ONNX_OP(graph, "stream", "Add", tokens,
                    onnx_graph_weight(graph, "positions", tensor(backbone, MODEL_positions, 0),

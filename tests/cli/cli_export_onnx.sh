@@ -42,6 +42,13 @@ exported ponder 0.05 --set exit_loss=pondernet
 exported ensemble 0.05 --set exit_loss=zero_time_waste --set num_hidden_layers=4
 exported cascaded 0.4 --set exit_loss=zero_time_waste --set exit_gate=none
 
+# A second token that is no patch: read by nobody, or in the mean of all but the first.
+"$python" "$(dirname "$self")/export_deit.py" "plain/$(cat plain/latest)" deit_made || fail "no DeiT"
+exported deit 0.05 --set init_from=deit_made
+mv deit_made/config.json config.json
+sed 's/"offramp_pooling": "cls"/"offramp_pooling": "mean"/' config.json >deit_made/config.json
+exported deit_mean 0.4 --set init_from=deit_made
+
 # Texts: three classes, told by a word of their own among others, of 2 to 21 words.
 mkdir texts words
 awk 'BEGIN {

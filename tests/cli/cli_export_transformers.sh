@@ -27,6 +27,9 @@ export PYTHONDONTWRITEBYTECODE=1 HF_HUB_OFFLINE=1
     train_well 1 cls $short --set hidden_act=gelu
     train_well 1 mean $short --set pooling=mean --set num_hidden_layers=2
 }
+"$python" "$(dirname "$self")/export_deit.py" "cls/$(cat cls/latest)" made || fail "no DeiT"
+# shellcheck disable=SC2086
+train_well 1 deit $short --set init_from=made
 mkdir texts words
 for part in train test; do
     awk 'BEGIN { for (i = 0; i < 300; i++) print "class" i % 3 "\tw" i % 7 " w" i % 11 " c" i % 3 }' >texts/$part.tsv
@@ -40,9 +43,33 @@ data=texts
 train_well 1 bert $short --set model_type=bert --set data_format=text --set tokenizer=words --set max_seq_length=24 \
     --set pooling=mean --set hidden_act=gelu --set backbone.augment_pad=0 --set joint.augment_pad=0 \
     --set backbone.augment_flip=false --set exits.augment_flip=false
-for name in cls mean bert; do
+for pooling in last mean; do
+    # shellcheck disable=SC2086
+    train_well 1 gpt2_$pooling $short --set model_type=gpt2 --set data_format=text --set tokenizer=words \
+        --set max_seq_length=24 --set pooling=$pooling --set backbone.augment_pad=0 --set joint.augment_pad=0 \
+        --set backbone.augment_flip=false --set exits.augment_flip=false
+done
+for name in cls mean deit bert gpt2_last gpt2_mean; do
     "$offramp" export $name --output-dir $name.export --format hf >said 2>&1 || fail "$name: $(cat said)"
 done
 "$python" "$check" cls.export "$document" || fail "cls: see above"
 "$python" "$check" mean.export || fail "mean: see above"
 "$python" "$check" bert.export || fail "bert: see above"
+"$python" "$check" deit.export || fail "deit: see above"
+for pooling in last mean; do
+    "$python" "$check" gpt2_$pooling.export || fail "gpt2_$pooling: see above"
+done
+
+# What was turned round is read again as what it was.
+# shellcheck disable=SC2086
+train_well 1 again $short --set init_from=gpt2_last.export --set num_steps=0 --set data_format=text \
+    --set tokenizer=words --set max_seq_length=24 --set backbone.augment_pad=0 --set joint.augment_pad=0 \
+    --set backbone.augment_flip=false --set exits.augment_flip=false
+cmp "again/$(cat again/latest)/model.safetensors" "gpt2_last/$(cat gpt2_last/latest)/model.safetensors" ||
+    fail "a GPT-2 that was exported is another one"
+
+# There are no ONNX models of a GPT-2.
+code=0
+"$offramp" export gpt2_last --output-dir onnx --lambda 0.05 >said 2>err || code=$?
+same "code of ONNX models of a GPT-2" $code 78
+grep -q "no ONNX models of a GPT-2: take --format hf" err || fail "$(cat err)"

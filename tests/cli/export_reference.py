@@ -1,4 +1,4 @@
-"""What an exported folder computes, in numpy: a ViT or BERT and its exits as docs/export.md has them."""
+"""What an exported folder computes, in numpy: a backbone and its exits as docs/export.md has them."""
 import json
 import math
 import os
@@ -59,13 +59,15 @@ def vit(config, w, pixels):
     n, C, S, _ = pixels.shape
     P, D, H = config["patch_size"], config["hidden_size"], config["num_attention_heads"]
     epsilon = config["layer_norm_eps"]
-    e = w.under("vit.embeddings.")
+    family = config["model_type"]  # vit or deit, whose second token is no patch either
+    e = w.under(f"{family}.embeddings.")
     x = pixels.reshape(n, C, S // P, P, S // P, P).transpose(0, 2, 4, 1, 3, 5).reshape(n, -1, C * P * P)
     x = x @ e.get("patch_embeddings.projection.weight").reshape(D, -1).T + e.get("patch_embeddings.projection.bias")
-    x = np.concatenate([np.repeat(e.get("cls_token"), n, 0), x], 1) + e.get("position_embeddings")
+    tokens = [np.repeat(e.get(name), n, 0) for name in ("cls_token", "distillation_token") if e.has(name)]
+    x = np.concatenate([*tokens, x], 1) + e.get("position_embeddings")
     states = []
     for layer in range(config["num_hidden_layers"]):
-        l = w.under(f"vit.encoder.layer.{layer}.")
+        l = w.under(f"{family}.encoder.layer.{layer}.")
         h = l.norm("layernorm_before", x, epsilon)
         q, k, v = (l.linear(f"attention.attention.{part}", h) for part in ("query", "key", "value"))
         x = x + l.linear("attention.output.dense", attention(q, k, v, H))
@@ -73,7 +75,7 @@ def vit(config, w, pixels):
         x = x + l.linear("output.dense", h)
         states.append(x)
     pooled = pool(x, config["offramp_pooling"])
-    return states, w.linear("classifier", w.norm("vit.layernorm", pooled, epsilon))
+    return states, w.linear("classifier", w.norm(f"{family}.layernorm", pooled, epsilon))
 
 
 def bert(config, w, ids, mask):
@@ -94,19 +96,44 @@ def bert(config, w, ids, mask):
     return states, w.linear("classifier", pool(x, config["offramp_pooling"], mask))
 
 
+def gpt2(config, w, ids, mask):
+    """Matrices are [inputs, outputs]; queries, keys and values side by side; a token sees those up to itself."""
+    epsilon, H, T = config["layer_norm_epsilon"], config["n_head"], ids.shape[1]
+    t = w.under("transformer.")
+
+    def conv(w, name, x):
+        return x @ w.get(name + ".weight") + w.get(name + ".bias")
+
+    x = t.get("wte.weight")[ids] + t.get("wpe.weight")[:T]
+    bias = np.where(np.tril(np.ones((T, T))) > 0, 0.0, -np.inf)[None, None]
+    states = []
+    for layer in range(config["n_layer"]):
+        l = t.under(f"h.{layer}.")
+        q, k, v = np.split(conv(l, "attn.c_attn", l.norm("ln_1", x, epsilon)), 3, -1)
+        x = x + conv(l, "attn.c_proj", attention(q, k, v, H, bias))
+        h = gelu(conv(l, "mlp.c_fc", l.norm("ln_2", x, epsilon)), config["activation_function"])
+        x = x + conv(l, "mlp.c_proj", h)
+        states.append(x)
+    pooled = pool(x, config["offramp_pooling"], mask)
+    return states, t.norm("ln_f", pooled, epsilon) @ w.get("score.weight").T
+
+
 def backbone(folder, inputs):
     """Hidden states behind every layer [n, T, D], and the final logits; inputs as those of the ONNX models."""
     with open(os.path.join(folder, "config.json")) as file:
         config = json.load(file)
     w = Weights(load_file(os.path.join(folder, "model.safetensors")))
-    if config["model_type"] == "vit":
+    if config["model_type"] in ("vit", "deit"):
         return vit(config, w, inputs["pixel_values"])
-    return bert(config, w, inputs["input_ids"], inputs["attention_mask"])
+    family = gpt2 if config["model_type"] == "gpt2" else bert
+    return family(config, w, inputs["input_ids"], inputs["attention_mask"])
 
 
 def pool(x, pooling, mask=None):
     if pooling == "cls":
         return x[:, 0]
+    if pooling == "last":
+        return x[np.arange(len(x)), mask.sum(1) - 1]
     if mask is None:
         return x[:, 1:].mean(1)
     return (x * mask[..., None]).sum(1) / mask.sum(1)[:, None]

@@ -27,11 +27,11 @@ def close(what, found, expected):
         fail(f"{what}: differs by {error:.3g}, at most {TOLERANCE} is allowed")
 
 
-def load_strictly(folder):
+def load_strictly(folder, kind):
     said = io.StringIO()
     handler = logging.StreamHandler(said)
     logging.getLogger("transformers").addHandler(handler)
-    model, info = transformers.ViTForImageClassification.from_pretrained(folder, output_loading_info=True)
+    model, info = kind.from_pretrained(folder, output_loading_info=True)
     logging.getLogger("transformers").removeHandler(handler)
     if said.getvalue():
         fail(f"transformers warns: {said.getvalue()}")
@@ -57,12 +57,33 @@ def check_bert(folder):
     print(f"{folder}: transformers {transformers.__version__} has {len(states)} layers")
 
 
+def check_gpt2(folder, spec):
+    """Its classifier reads the last token that is no padding, as ours."""
+    model = load_strictly(folder, transformers.GPT2ForSequenceClassification)
+    numbers = np.random.default_rng(2)
+    lengths = numbers.integers(2, 21, (64, 1))
+    mask = (np.arange(20) < lengths).astype(np.int64)
+    pad = model.config.pad_token_id
+    ids = np.where(mask > 0, numbers.integers(0, pad, (64, 20)), pad)
+    with torch.no_grad():
+        found = model(torch.tensor(ids), attention_mask=torch.tensor(mask), output_hidden_states=True)
+    states, logits = reference.backbone(folder, {"input_ids": ids, "attention_mask": mask})
+    for l, state in enumerate(states[:-1]):  # what it tells behind the last has gone through the norm
+        close(f"hidden states behind layer {l + 1}", found.hidden_states[l + 1].numpy()[mask > 0], state[mask > 0])
+    if spec["pooling"] == "last":
+        close("logits", found.logits.numpy(), logits)
+    print(f"{folder}: transformers {transformers.__version__} has {len(states)} layers")
+
+
 def main(folder, document=None):
     with open(os.path.join(folder, "exits.json")) as file:
         spec = json.load(file)
     if spec["model_type"] == "bert":
         return check_bert(folder)
-    model = load_strictly(folder)
+    if spec["model_type"] == "gpt2":
+        return check_gpt2(folder, spec)
+    model = load_strictly(folder, transformers.DeiTForImageClassification if spec["model_type"] == "deit"
+                          else transformers.ViTForImageClassification)
     config = model.config
     shape = (64, config.num_channels, config.image_size, config.image_size)
     pixels = np.random.default_rng(1).normal(size=shape).astype(np.float32)
