@@ -32,7 +32,8 @@ static const struct model_config of_images = {.image_size = 8,
                                               .pooling = MODEL_POOLING_CLS};
 static struct model_config config; /* of the test that runs */
 
-enum { IMAGES, DEIT, BERT, GPT2, KINDS };
+enum { IMAGES, DEIT, BERT, GPT2, LANGUAGE, KINDS };
+enum { R_MAX = 9, ROWS_MAX = BATCH * R_MAX };
 
 static void choose(int kind)
 {
@@ -47,6 +48,14 @@ static void choose(int kind)
         config.max_position_embeddings = 30;
         config.type_vocab_size = kind == BERT ? 2 : 0;
         config.max_length = 19;
+    } else if (kind == LANGUAGE) {
+        config.embedding = MODEL_EMBEDDING_TOKENS;
+        config.mask = MODEL_MASK_CAUSAL;
+        config.pooling = MODEL_POOLING_EVERY;
+        config.vocab_size = K;
+        config.ties_classifier = true;
+        config.max_position_embeddings = 30;
+        config.max_length = R_MAX;
     }
 }
 static const int64_t tap_layers[1] = {0};
@@ -157,6 +166,7 @@ static void run_steps(enum device_kind kind, bool taps, const int64_t last[STEPS
                                    .micro_count = LEAVES,
                                    .trains_backbone = true,
                                    .tap = taps ? &tap : NULL};
+    const int64_t R = model_config_rows(&config);
     struct comm_local *local = NULL;
     struct step *step = NULL;
     struct step_result result;
@@ -165,13 +175,13 @@ static void run_steps(enum device_kind kind, bool taps, const int64_t last[STEPS
     EXPECT_OK(step_open(&options, &step));
     for (int s = 0; s < STEPS; s++) {
         struct model_input *input = model_case_input(&config, BATCH, (uint32_t)s);
-        int32_t labels[BATCH];
-        for (int i = 0; i < BATCH; i++) {
+        int32_t labels[ROWS_MAX];
+        for (int i = 0; i < ROWS_MAX; i++) {
             labels[i] = (i * 3 + s) % K;
         }
         for (int64_t m = 0; m < LEAVES; m++) {
             const struct model_input part = model_input_from(&config, input, m * MICRO);
-            EXPECT_OK(step_micro_batch(step, &part, labels + m * MICRO,
+            EXPECT_OK(step_micro_batch(step, &part, labels + m * MICRO * R,
                                        m == LEAVES - 1 ? last[s] : MICRO, phases[s]));
         }
         EXPECT_OK(step_finish(step, DEADLINE_MS, &result));
