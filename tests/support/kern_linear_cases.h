@@ -363,12 +363,44 @@ START_TEST(forward__needs_no_panels_for_the_backward_pass)
 }
 END_TEST
 
+/* Few rows have a path of their own: one to fourteen of them, against all. */
+START_TEST(forward__gives_few_rows_the_bits_they_have_among_many)
+{
+    const struct version *const version = &versions[ROW_BITS[_i]];
+    const int64_t M = ROWS_OF_BITS, N = 150, K = 70, ld = N + GAP;
+    const struct layer layer = layer_open(version, N, K);
+    const struct float_block x = matrix(M, K, K, 2), bias = float_block_normal(N, 4);
+    const struct float_block y = matrix(M, N, ld, 3), few = float_block_open(M * ld);
+    struct kern_linear_epilogue epilogue = {.bias = bias.data, .residual = y.data};
+
+    for (int64_t rows = 1; rows <= 14; rows++) {
+        const struct float_block all = matrix(M, N, ld, 3);
+        epilogue.residual = all.data;
+        version->forward(all.data, ld, x.data, K, M, &layer.linear, &epilogue);
+        epilogue.residual = y.data + rows * ld;
+        version->forward(few.data, ld, x.data + rows * K, K, rows, &layer.linear, &epilogue);
+        for (int64_t m = 0; m < rows; m++) {
+            ck_assert_mem_eq(few.data + m * ld, all.data + (rows + m) * ld,
+                             (size_t)N * sizeof(float));
+        }
+        check_gaps(&few, rows, N, ld, version->name);
+        float_block_close(&all);
+    }
+    float_block_close(&x);
+    float_block_close(&bias);
+    float_block_close(&y);
+    float_block_close(&few);
+    layer_close(&layer);
+}
+END_TEST
+
 START_TEST(forward__gives_a_row_the_same_bits_alone_and_among_others)
 {
-    static const struct shape bit_shapes[] = {{ROWS_OF_BITS, 20, 300}, {ROWS_OF_BITS, 48, 520}};
+    static const struct shape bit_shapes[] = {
+        {ROWS_OF_BITS, 20, 300}, {ROWS_OF_BITS, 48, 520}, {ROWS_OF_BITS, 150, 130}};
     const struct version *const version = &versions[ROW_BITS[_i]];
 
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 6; i++) {
         const int64_t M = ROWS_OF_BITS, N = bit_shapes[i / 2].N, K = bit_shapes[i / 2].K;
         const struct layer layer = layer_open(version, N, K);
         const struct float_block x = matrix(M, K, K, 2), residual = matrix(M, N, N, 3);
@@ -403,10 +435,11 @@ END_TEST
 
 START_TEST(backward_data__gives_a_row_the_same_bits_alone_and_among_others)
 {
-    static const struct shape bit_shapes[] = {{ROWS_OF_BITS, 300, 20}, {ROWS_OF_BITS, 520, 48}};
+    static const struct shape bit_shapes[] = {
+        {ROWS_OF_BITS, 300, 20}, {ROWS_OF_BITS, 520, 48}, {ROWS_OF_BITS, 130, 150}};
     const struct version *const version = &versions[ROW_BITS[_i]];
 
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 6; i++) {
         const int64_t M = ROWS_OF_BITS, N = bit_shapes[i / 2].N, K = bit_shapes[i / 2].K;
         const struct layer layer = layer_open(version, N, K);
         const struct float_block dy = matrix(M, N, N, 2), slope = matrix(M, K, K, 3);
@@ -467,6 +500,8 @@ Suite *test_suite(void)
                         all);
     tcase_add_loop_test(tcase, all__do_nothing_or_write_zeros_when_there_are_no_rows, 0, all);
     tcase_add_loop_test(tcase, forward__needs_no_panels_for_the_backward_pass, 0, all);
+    tcase_add_loop_test(tcase, forward__gives_few_rows_the_bits_they_have_among_many, 0,
+                        KERN_CASES_ROW_BITS_COUNT);
     tcase_add_loop_test(tcase, forward__gives_a_row_the_same_bits_alone_and_among_others, 0,
                         KERN_CASES_ROW_BITS_COUNT);
     tcase_add_loop_test(tcase, backward_data__gives_a_row_the_same_bits_alone_and_among_others, 0,

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "trainer/kernels/kern_softmax_avx2_priv.h"
 #include "trainer/kernels/kern_transpose_avx2_priv.h"
 
 enum {
@@ -298,32 +299,11 @@ static void zero_keys(float *p, int64_t from, const struct head *head)
 static void softmax_rows(float *s, float *lse, int64_t first, int64_t rows, const struct head *head)
 {
     for (int64_t i = 0; i < rows; i++, s += head->padded) {
-        const int64_t keys = keys_of(head, first + i), last = padded_keys(keys) - LANES;
-        const __m256 tail = _mm256_castsi256_ps(vec_mask(keys - last));
-        const __m256 s_last =
-            _mm256_blendv_ps(_mm256_set1_ps(-INFINITY), _mm256_load_ps(s + last), tail);
-        __m256 peaks = s_last;
-        for (int64_t j = 0; j < last; j += LANES) {
-            peaks = _mm256_max_ps(peaks, _mm256_load_ps(s + j));
-        }
-        const float top = vec_max(peaks);
-        const __m256 tops = _mm256_set1_ps(top);
-        const __m256 e_last = _mm256_and_ps(tail, vec_exp(_mm256_sub_ps(s_last, tops)));
-        __m256 sums = e_last;
-        for (int64_t j = 0; j < last; j += LANES) {
-            const __m256 e = vec_exp(_mm256_sub_ps(_mm256_load_ps(s + j), tops));
-            _mm256_store_ps(s + j, e);
-            sums = _mm256_add_ps(sums, e);
-        }
-        const float sum = vec_sum(sums);
-        const __m256 inverse = _mm256_set1_ps(1.0f / sum);
-        for (int64_t j = 0; j < last; j += LANES) {
-            _mm256_store_ps(s + j, _mm256_mul_ps(inverse, _mm256_load_ps(s + j)));
-        }
-        _mm256_store_ps(s + last, _mm256_mul_ps(inverse, e_last));
-        zero_keys(s, last + LANES, head);
+        const int64_t keys = keys_of(head, first + i);
+        const struct vec_softmax row = vec_softmax_row(s, keys);
+        zero_keys(s, padded_keys(keys), head);
         if (lse != NULL) {
-            lse[i] = top + logf(sum);
+            lse[i] = row.top + logf(row.sum);
         }
     }
 }

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "trainer/kernels/kern_avx2_priv.h"
+#include "trainer/kernels/kern_linear_few_avx2_priv.h"
 #include "trainer/kernels/kern_transpose_avx2_priv.h"
 
 enum {
@@ -237,6 +238,15 @@ static void multiply(const struct product *product)
 
     for (int64_t row = 0; row < product->rows; row += ROW_BLOCK) {
         const int64_t rows = least(ROW_BLOCK, product->rows - row);
+        if (rows <= KERN_LINEAR_FEW_ROWS) {
+            const int64_t at = row * product->ld_c;
+            kern_linear_few_avx2(product->c + at, product->ld_c, product->a + row * product->ld_a,
+                                 product->ld_a, rows, product->panels, product->columns,
+                                 product->depth, product->bias,
+                                 product->from == NULL ? NULL : product->from + at);
+            finish_rows(product, row, rows);
+            return;
+        }
         for (int64_t start = 0; start < product->depth; start += steps_max) {
             const int64_t steps = least(steps_max, product->depth - start);
             for (int64_t column = 0; column < product->columns; column += PANEL) {

@@ -20,6 +20,7 @@
 #include "comm/base/err.h"
 #include "comm/device/device.h"
 #include "trainer/kernels/kern_attention.h"
+#include "trainer/kernels/kern_attention_cache.h"
 #include "trainer/kernels/kern_embed.h"
 #include "trainer/kernels/kern_gate.h"
 #include "trainer/kernels/kern_layernorm.h"
@@ -52,6 +53,8 @@ struct kern_ops {
     kern_attention_saved_elems_fn *attention_saved_elems;
     kern_attention_forward_fn *attention_forward;
     kern_attention_backward_fn *attention_backward;
+    kern_attention_cache_put_fn *attention_cache_put; /* both NULL on a CUDA device */
+    kern_attention_cache_forward_fn *attention_cache_forward;
 
     kern_xent_forward_fn *xent_forward;
     kern_xent_backward_fn *xent_backward;
