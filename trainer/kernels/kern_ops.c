@@ -16,6 +16,7 @@ static void fill_portable(struct kern_ops *ops)
     ops->attention_backward = kern_attention_backward_portable;
     ops->attention_cache_put = kern_attention_cache_put_portable;
     ops->attention_cache_forward = kern_attention_cache_forward_portable;
+    ops->likeliest = kern_likeliest_portable;
     ops->xent_forward = kern_xent_forward_portable;
     ops->xent_backward = kern_xent_backward_portable;
     ops->gate_forward = kern_gate_forward_portable;
@@ -36,6 +37,7 @@ static void fill_avx2(struct kern_ops *ops)
     ops->attention_backward = kern_attention_backward_avx2;
     ops->attention_cache_put = kern_attention_cache_put_avx2;
     ops->attention_cache_forward = kern_attention_cache_forward_avx2;
+    ops->likeliest = kern_likeliest_avx2;
     ops->xent_forward = kern_xent_forward_avx2;
     ops->xent_backward = kern_xent_backward_avx2;
     ops->gate_forward = kern_gate_forward_avx2;

@@ -24,6 +24,7 @@
 #include "trainer/kernels/kern_embed.h"
 #include "trainer/kernels/kern_gate.h"
 #include "trainer/kernels/kern_layernorm.h"
+#include "trainer/kernels/kern_likeliest.h"
 #include "trainer/kernels/kern_linear.h"
 #include "trainer/kernels/kern_rows.h"
 #include "trainer/kernels/kern_tokens.h"
@@ -53,8 +54,10 @@ struct kern_ops {
     kern_attention_saved_elems_fn *attention_saved_elems;
     kern_attention_forward_fn *attention_forward;
     kern_attention_backward_fn *attention_backward;
-    kern_attention_cache_put_fn *attention_cache_put; /* both NULL on a CUDA device */
+    /* Of texts that are written token by token: NULL on a CUDA device. */
+    kern_attention_cache_put_fn *attention_cache_put;
     kern_attention_cache_forward_fn *attention_cache_forward;
+    kern_likeliest_fn *likeliest;
 
     kern_xent_forward_fn *xent_forward;
     kern_xent_backward_fn *xent_backward;
