@@ -125,6 +125,13 @@ void exits_forward(struct exits_work *work, int set, int exit, const float *feat
                    const int32_t *labels, float *bad);
 
 /*
+ * The logits [n, K] of one exit's own head alone, lent until the next pass: what exits_forward() begins
+ * with, for who does not want the rest.
+ */
+const float *exits_head_logits(struct exits_work *work, int set, int exit, const float *features,
+                               int64_t n);
+
+/*
  * Behind exits_forward(): the head follows the logits teacher [n, K], too, lent until its backward
  * pass; exits_view.lesson is what that adds to its loss.
  */

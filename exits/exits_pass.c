@@ -238,27 +238,26 @@ static void answer(struct exits_work *work, int i, float *bad)
     net->ops.xent_forward(&out, rows->answer, rows->labels, rows->n, net->config.classes);
 }
 
-/* Up to the logits of the i-th head, counted over all sets. */
-static void classify(struct exits_work *work, int i, const float *features)
+const float *exits_head_logits(struct exits_work *work, int set, int exit, const float *features,
+                               int64_t n)
 {
     const struct exits_net *net = work->net;
+    const int i = set * net->config.count + exit;
     const struct exits_places *places = &net->exits[i];
     struct exits_rows *rows = &work->rows[i];
     const struct kern_linear_epilogue add = {.bias = net->block + places->at[HEAD_BIAS]};
 
+    rows->n = n;
     const float *inputs = head_forward(net, places, rows, features);
-    net->ops.linear_forward(rows->logits, net->config.classes, inputs, places->head.K, rows->n,
+    net->ops.linear_forward(rows->logits, net->config.classes, inputs, places->head.K, n,
                             &places->head, &add);
-    if (net->config.heads != EXITS_HEADS_PLAIN && i % net->config.count > 0) {
-        chain(work, i);
-    }
+    return rows->logits;
 }
 
 void exits_forward(struct exits_work *work, int set, int exit, const float *features, int64_t n,
                    const int32_t *labels, float *bad)
 {
-    const struct exits_net *net = work->net;
-    const struct exits_net_config *config = &net->config;
+    const struct exits_net_config *config = &work->net->config;
     const int i = set * config->count + exit;
     struct exits_rows *rows = &work->rows[i];
 
@@ -266,7 +265,10 @@ void exits_forward(struct exits_work *work, int set, int exit, const float *feat
     if (set == 0 || !work->shares_heads) {
         rows->teacher = NULL;
         rows->labels = labels;
-        classify(work, i, features);
+        (void)exits_head_logits(work, set, exit, features, n);
+        if (config->heads != EXITS_HEADS_PLAIN && exit > 0) {
+            chain(work, i);
+        }
         answer(work, i, bad);
     }
     if (set == 0 || !work->shares_gates) {

@@ -21,6 +21,7 @@ enum rng_use {
     RNG_AUGMENT = 4, /* index: sample number, sub: epoch */
     RNG_DRILL = 5,   /* index: fault of a drill, sub: when, what, to whom */
     RNG_POLICY = 7,  /* index: sample number, sub: split that a promise is held to */
+    RNG_TEXT = 8,    /* index: place in a text that is written */
     RNG_TEST = 99,   /* for tests only */
 };
 
