@@ -3,12 +3,12 @@
 # what was committed by then.
 . "$(dirname "$0")/snap_run.sh"
 
-count() { # count STEP_MS: its ranks in the background
+count() { # count STEP_MS: its ranks in the background, beyond MPI_Init(): a kill there may hang mpirun
     mpirun -n 2 --oversubscribe --mca mpi_yield_when_idle 1 --mca odls_base_sigkill_timeout 0 \
         "$counter" "$memory" 60 "$1" >said 2>err &
     job=$!
-    for _ in $(seq 200); do
-        ! pgrep -f "^$counter $memory " >/dev/null || break
+    for _ in $(seq 600); do
+        ! ls "$memory"/member-* >/dev/null 2>&1 || break
         kill -0 $job 2>/dev/null || break
         sleep 0.05
     done
