@@ -248,6 +248,11 @@ static enum err predict(const struct arguments *arguments)
     enum err status = ERR_OK;
 
     ERR_TRY(trained_network_open(arguments->path, &arguments->network, &network));
+    if (network.whole.pooling == MODEL_POOLING_EVERY) {
+        status = ERR_FAIL(ERR_CONFIG, "%s: a language model, which tells tokens and no classes",
+                          network.folder);
+        goto out;
+    }
     source.network = &network;
     source.inputs = arguments->inputs;
     source.batch = arguments->batch;

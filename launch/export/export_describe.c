@@ -139,7 +139,11 @@ static void describe_network(const struct trained_network *source, struct jdoc *
     static const char *const families[MODEL_FAMILIES] = {
         [MODEL_FAMILY_VIT] = "vit", [MODEL_FAMILY_BERT] = "bert", [MODEL_FAMILY_GPT2] = "gpt2"};
     static const char *const poolings[] = {
-        [MODEL_POOLING_CLS] = "cls", [MODEL_POOLING_MEAN] = "mean", [MODEL_POOLING_LAST] = "last"};
+        [MODEL_POOLING_CLS] = "cls",
+        [MODEL_POOLING_MEAN] = "mean",
+        [MODEL_POOLING_LAST] = "last",
+        [MODEL_POOLING_EVERY] = "every",
+    };
     const struct model_config *model = model_config_of(source->model);
     const struct exits_net_config *exits = exits_net_config_of(source->net);
 

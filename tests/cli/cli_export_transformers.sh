@@ -60,6 +60,22 @@ for pooling in last mean; do
     "$python" "$check" gpt2_$pooling.export || fail "gpt2_$pooling: see above"
 done
 
+# A language model tells transformers' tokens the same, block by block.
+mkdir plain bpe
+for part in train test; do
+    awk 'BEGIN { for (i = 0; i < 400; i++) print "the " i % 7 " of " i % 11 " is " i % 3 "." }' >plain/$part.txt
+done
+golden="$(dirname "$self")/../golden/text"
+cp "$golden/vocab.json" "$golden/merges.txt" bpe
+data=plain
+# shellcheck disable=SC2086
+train_well 1 language $short --set model_type=gpt2 --set data_format=plain --set tokenizer=bpe --set max_seq_length=20 \
+    --set pooling=every --set max_eval_samples=30 --set backbone.augment_pad=0 --set joint.augment_pad=0 \
+    --set backbone.augment_flip=false --set exits.augment_flip=false --set learning_rate=1e-2
+data=texts
+"$offramp" export language --output-dir language.export --format hf >said 2>&1 || fail "language: $(cat said)"
+"$python" "$check" language.export language/summary.json bpe plain/test.txt || fail "language: see above"
+
 # What was turned round is read again as what it was.
 # shellcheck disable=SC2086
 train_well 1 again $short --set init_from=gpt2_last.export --set num_steps=0 --set data_format=text \

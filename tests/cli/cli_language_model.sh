@@ -119,5 +119,12 @@ echo "A few words." >short/train.txt
 refused 65 "train.txt: .* tokens, expected at least a block of 20 and one to predict" --set data_dir=short
 refused 66 "train.txt: no such file" --set data_dir=words
 code=0
-"$offramp" export alone --output-dir exported --lambda 0.05 >export.out 2>&1 || code=$?
-same "exit code of export" $code 78
+"$offramp" predict alone plain/test.txt >predict.out 2>predict.err || code=$?
+same "exit code of predict" $code 78
+grep -q "a language model, which tells tokens and no classes" predict.err || fail "$(cat predict.err)"
+same "lines of predict" "$(($(cat predict.out predict.err | wc -l)))" 1
+code=0
+"$offramp" export alone --output-dir onnx --format onnx --lambda 0.05 >export.out 2>&1 || code=$?
+same "exit code of an export as ONNX" $code 78
+"$offramp" export alone --output-dir exported --format hf >export.out 2>&1 || fail "export: $(cat export.out)"
+grep -q '"pooling": "every"' exported/exits.json || fail "exits.json: $(cat exported/exits.json)"

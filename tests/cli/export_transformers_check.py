@@ -1,5 +1,6 @@
 """export_transformers_check.py FOLDER DOCUMENT: what transformers makes of an exported folder, against numpy;
-then the example of docs/export.md, if one is given. Says what it found wrong, and ends with 1."""
+then the example of docs/export.md, if one is given. Of a language model, FOLDER SUMMARY TOKENIZER TEXT: whether it
+finds the loss that the summary of the run tells of that text. Says what it found wrong, and ends with 1."""
 import io
 import json
 import logging
@@ -75,7 +76,26 @@ def check_gpt2(folder, spec):
     print(f"{folder}: transformers {transformers.__version__} has {len(states)} layers")
 
 
-def main(folder, document=None):
+def check_language(folder, summary, tokenizer, text):
+    model = load_strictly(folder, transformers.GPT2LMHeadModel)
+    with open(summary) as file:
+        told = json.load(file)
+    with open(text) as file:
+        ids = transformers.GPT2TokenizerFast(f"{tokenizer}/vocab.json", f"{tokenizer}/merges.txt")(file.read())["input_ids"]
+    size = model.config.offramp_max_length
+    count = told["test_samples"] // size
+    blocks = torch.tensor(ids[: count * size]).reshape(count, size)
+    labels = torch.tensor(ids[1 : count * size + 1])
+    with torch.no_grad():
+        logits = model(blocks).logits.reshape(count * size, -1)
+    close("the loss", torch.nn.functional.cross_entropy(logits, labels).numpy(), np.array(told["test_loss"]))
+    close("the accuracy", (logits.argmax(1) == labels).double().mean().numpy(), np.array(told["test_accuracy"]))
+    print(f"{folder}: transformers {transformers.__version__} has {count} blocks of {size} tokens")
+
+
+def main(folder, document=None, *of_language):
+    if of_language:
+        return check_language(folder, document, *of_language)
     with open(os.path.join(folder, "exits.json")) as file:
         spec = json.load(file)
     if spec["model_type"] == "bert":
