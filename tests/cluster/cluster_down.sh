@@ -26,7 +26,7 @@ nothing_left() { # nothing_left WHAT
         # shellcheck disable=SC2010
         for process in $(ls -l /proc/[0-9]*/ns/* 2>/dev/null | grep -F "$space" |
             sed 's|.* /proc/\([0-9]*\)/.*|\1|'); do
-            within 2 gone "$process" # where `up` was killed, what it had begun ends by itself
+            within 10 gone "$process" # where `up` was killed, what it had begun ends by itself
         done
     done
 }
@@ -56,7 +56,7 @@ name=$first-b
 same "the other cluster" "$(vc exec n1 ls /dev/shm)" here
 head=$(cut -d' ' -f1 "$VCLUSTER_STATE/$name/head")
 kill -9 "$head" # and one that has died by itself
-within 5 gone "$head"
+within 20 gone "$head"
 ends 1 vc exec n1 true
 same "what is said of it" "$(cat said)" "vcluster: cluster $name has died: vcluster -c $name down"
 vc down

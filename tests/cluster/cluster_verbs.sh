@@ -42,8 +42,8 @@ grep -q "^guarantee: any 2 of 4 nodes" said || fail "counter: $(cat said)"
 vc exec n1 dd if=/dev/zero of=/dev/shm/large bs=1M count=250 2>/dev/null
 full=$(shmem_kb)
 vc exec n0 mpirun --mca oob_tcp_keepalive_time 300 --host n1,n2 sleep 60 >/dev/null 2>&1 &
-within 5 connected 10.77.0.11
-within 5 connected 10.77.0.12
+within 20 connected 10.77.0.11
+within 20 connected 10.77.0.12
 vc power n1
 [ $((full - $(shmem_kb))) -gt 150000 ] || fail "memory of n1 is still there"
 ends 255 vc exec n1 true
@@ -53,7 +53,7 @@ connected 10.77.0.11 || fail "the connection to n1 was ended"
 
 # Kill: the kernel says goodbye for the processes.
 vc kill n2
-within 2 disconnected 10.77.0.12
+within 10 disconnected 10.77.0.12
 vc start n1
 vc start n2
 ends 2 vc exec n1 ls /dev/shm/large
@@ -71,7 +71,7 @@ code=0
 timeout 30 "$vcluster" -c "$name" exec n0 mpirun --host n1,n2 true >said 2>&1 || code=$?
 case $code in 0 | 124) fail "mpirun on a node that is cut off ended with $code: $(cat said)" ;; esac
 vc heal n2
-within 5 reaches n1 n2
+within 20 reaches n1 n2
 ends 3 vc exec n0 env OF=caller "$source/launch/cluster/virtual/agent" n2 'echo "$OF" on $(hostname); exit 3'
 same "environment and output of the agent" "$(cat said)" " on n2"
 
@@ -79,17 +79,17 @@ same "environment and output of the agent" "$(cat said)" " on n2"
 vc exec n3 sh -c 'while :; do echo; sleep 0.02; done' >ticks 2>/dev/null &
 job=$!
 more() { [ "$(lines_of ticks)" -gt "$1" ]; }
-within 5 more 10
+within 20 more 10
 vc freeze n3
 before=$(lines_of ticks)
 sleep 0.3
 same "ticks of a frozen node" "$(lines_of ticks)" "$before"
-reaches n1 n3 || fail "the kernel of n3 does not answer"
+within 10 reaches n1 n3
 vc ps | grep -q '^   [0-9]* T sh -c while' || fail "ps: $(vc ps)"
 vc thaw n3
-within 5 more $((before + 3))
+within 20 more $((before + 3))
 vc kill n3
-within 5 gone $job
+within 20 gone $job
 
 # Rate: 3 MB take more than a second at 20 Mbit/s. How fast they are without a limit is the machine's affair.
 vc rate n4 20mbit

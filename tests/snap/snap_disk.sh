@@ -27,15 +27,22 @@ lose_nodes() {
     lose "$@"
 }
 
+# The newest that is there: 6, or 8 where the keepers were faster than the loss of their nodes.
+newest() {
+    # shellcheck disable=SC2012
+    ls disk | sed -n 's/^checkpoint-\([0-9]*\)$/\1/p' | sort -n | tail -1
+}
+
 for lost in "0 1 2" "1 2 3" "0 1 2 3"; do
     rm -rf disk
     # shellcheck disable=SC2086
     killed 4 "snap.after_commit@0#8=kill" -p $disk
     # shellcheck disable=SC2086
     lose_nodes $lost
+    from=$(newest)
     # shellcheck disable=SC2086
     run_well 4 -p $disk
-    same "where it came from, without $lost" "$(source_of)" "disk 6"
+    same "where it came from, without $lost" "$(source_of)" "disk $from"
     same "state, without $lost" "$(state)" "$want"
     nothing_left
 done
@@ -45,10 +52,11 @@ rm -rf disk
 # shellcheck disable=SC2086
 killed 4 "snap.after_commit@0#8=kill" -p $disk
 lose_nodes 0 1 2 3
-flip disk/checkpoint-6/private-2 400
+from=$(newest)
+flip disk/checkpoint-"$from"/private-2 400
 # shellcheck disable=SC2086
 run_well 4 -p $disk
-same "where it came from, with a flipped bit" "$(source_of)" "disk 3"
+same "where it came from, with a flipped bit" "$(source_of)" "disk $((from == 8 ? 6 : 3))"
 same "state, with a flipped bit" "$(state)" "$want"
 
 # All processes of all nodes die: the keepers write what they have, soon.
