@@ -67,7 +67,7 @@ same "what is said of none" "$(cat said)" "vcluster: there is no cluster $name: 
 
 # `up` itself is killed, anywhere.
 for ms in 010 020 040 060 090 120 200; do
-    vc up 3 2>/dev/null &
+    "$vcluster" -c "$name" up 3 2>/dev/null &
     sleep 0.$ms
     kill -9 $! 2>/dev/null || true
     wait $! || true
@@ -75,6 +75,28 @@ for ms in 010 020 040 060 090 120 200; do
     vc down
     nothing_left "up killed after $ms ms"
 done
+
+# And what it had begun comes late, when there is another cluster of that name.
+mkdir -p slow
+cat >slow/unshare <<END
+#!/bin/sh
+case \$* in *node_init*) sleep "\$WAIT_S" ;; esac
+exec $(command -v unshare) "\$@"
+END
+chmod +x slow/unshare
+PATH=$PWD/slow:$PATH WAIT_S=1 "$vcluster" -c "$name" up 1 2>/dev/null &
+job=$!
+begun() { [ -d "$VCLUSTER_STATE/$name" ] && pgrep -f "^/bin/sh $PWD/slow/unshare .*node_init" >late; }
+within 10 begun
+kill -9 $job
+wait $job || true
+vc down
+ends 0 env PATH="$PWD/slow:$PATH" WAIT_S=2 "$vcluster" -c "$name" up 1
+gone "$(cat late)" || fail "a late process 1 lives on: $(ps -fp "$(cat late)")"
+spaces >seen
+ends 0 vc exec n1 true
+vc down
+nothing_left "up killed, and another"
 
 # No namespaces here: in one where there may be no more.
 if unshare --user --map-root-user true 2>/dev/null; then
