@@ -150,6 +150,8 @@ flip "$newest/exits.safetensors" 2000
 
 # Nowhere to write to.
 refused 74 "full: .*No space left" run "$data" --lambda 0.4 --output /dev/full
+refused 66 "nowhere: no such file" run "$data" nowhere --lambda 0.4 --output left
+[ ! -e left ] || fail "half a file of predictions"
 refused 74 "nowhere" run "$data" --lambda 0.4 --output nowhere/file
 [ -z "$(find . -name '*.partial')" ] || fail "left: $(find . -name '*.partial')"
 mkfifo pipe
