@@ -37,18 +37,18 @@ python3 "$check" choices "$offramp" run "$data" || exit 1
 mixed="--rule max_prob --lambda 0.05 --thresholds 0.25,0.3 --probabilities"
 # shellcheck disable=SC2086
 {
-    predict 64 run "$data" $mixed
+    predict by_64 run "$data" $mixed
     for batch in 1 7 500; do
         predict other run "$data" $mixed --batch-size $batch
-        cmp other 64 || fail "batches of $batch"
+        cmp other by_64 || fail "batches of $batch"
     done
-    same "exits of this policy" "$(grep -o '"exit":[0-9]' 64 | sort -u | wc -l)" 3
-    same "samples" "$(wc -l <64)" 500
+    same "exits of this policy" "$(grep -o '"exit":[0-9]' by_64 | sort -u | wc -l)" 3
+    same "samples" "$(wc -l <by_64)" 500
     predict other "$newest" "$data/t10k-images-idx3-ubyte" "$data/t10k-labels-idx1-ubyte" $mixed
-    cmp other 64 || fail "files and folder"
+    cmp other by_64 || fail "files and folder"
     predict other run "$data/t10k-images-idx3-ubyte" $mixed
     grep -q correct other && fail "correct without labels"
-    python3 "$check" lines other 64 || exit 1
+    python3 "$check" lines other by_64 || exit 1
     gzip -c "$data/t10k-images-idx3-ubyte" >images.gz
     predict said run images.gz "$data/t10k-images-idx3-ubyte" $mixed --output file
     same "standard output beside --output" "$(cat said)" ""
@@ -59,7 +59,7 @@ mixed="--rule max_prob --lambda 0.05 --thresholds 0.25,0.3 --probabilities"
     sed 's/"index":[0-9]*/"index":/' other | cmp - one || fail "the first file"
     [ ! -e file.partial ] || fail "file.partial is left"
 }
-same "numbers" "$(sed 's/^{"index":\([0-9]*\),.*/\1/' 64 | tr '\n' ' ')" "$(seq 0 499 | tr '\n' ' ')"
+same "numbers" "$(sed 's/^{"index":\([0-9]*\),.*/\1/' by_64 | tr '\n' ' ')" "$(seq 0 499 | tr '\n' ' ')"
 
 # Layers behind a cap are not there, and are not missed.
 cp -r run capped
