@@ -10,7 +10,7 @@
  *      BERxiT      1 in odd steps, in even ones 0, the end 1    (J. Xin et al., EACL 2021)
  *
  * A constant ramp with peaks by hand is BranchyNet's list (S. Teerapittayanon et al., ICPR 2016).
- * LayerSkip's layer dropout, of the backbone, is not here. The other rows of exits_method.def are in
+ * LayerSkip's layer dropout is trainer/step/layer_dropout.h. The other rows of exits_method.def are in
  * exits_weight.h.
  *
  * Threads: any. Nothing here allocates or fails.

@@ -15,6 +15,7 @@
 #include "launch/halt.h"
 #include "launch/progress.h"
 #include "launch/snapshots.h"
+#include "trainer/step/layer_dropout.h"
 
 static_assert((int)EXITS_SETS_MAX <= (int)OPTIM_CLIPS_MAX, "each lambda is clipped by itself");
 
@@ -299,6 +300,21 @@ static uint64_t phase_of(const struct train_stage *stage, int64_t step)
                                                                 : EXITS_TRAINS_HEADS;
 }
 
+/* Of micro-batch m of this rank in the present step. */
+static void drop_layers(const struct train_stage *stage, int64_t m)
+{
+    const struct train_run *run = stage->run;
+    const int64_t first = run->state.step * comm_size(run->world) + comm_rank(run->world);
+    const uint64_t micro = (uint64_t)(first * stage->micro_count + m);
+    bool skips[MODEL_LAYERS_MAX];
+
+    if (stage->options->layer_dropout > 0 && trains_backbone(stage)) {
+        layer_dropout_draw((uint64_t)run->options->run.seed, micro, stage->options->layer_dropout,
+                           model_config_of(run->state.model)->num_hidden_layers, skips);
+        step_skip_layers(stage->step, skips);
+    }
+}
+
 static enum err run_backbone_passes(struct train_stage *stage, struct train_report *report)
 {
     const int64_t micro = stage->options->per_device_train_batch_size;
@@ -317,6 +333,7 @@ static enum err run_backbone_passes(struct train_stage *stage, struct train_repo
                                       .lengths = batch.lengths,
                                       .token_stride = batch.token_stride};
     for (int64_t m = 0; m < stage->micro_count; m++) {
+        drop_layers(stage, m);
         const struct model_input part = model_input_from(config, &input, m * micro);
         ERR_TRY(step_micro_batch(stage->step, &part, batch.labels + m * micro * R, micro,
                                  report->phase));

@@ -15,14 +15,15 @@
 
 /* What a number is for. Two uses never share a number; the values are part of every result. */
 enum rng_use {
-    RNG_INIT = 1,    /* index: element of a tensor, sub: the tensor's number */
-    RNG_ORDER = 2,   /* index: epoch, sub: round of the permutation */
-    RNG_SPLIT = 3,   /* index: sample number */
-    RNG_AUGMENT = 4, /* index: sample number, sub: epoch */
-    RNG_DRILL = 5,   /* index: fault of a drill, sub: when, what, to whom */
-    RNG_POLICY = 7,  /* index: sample number, sub: split that a promise is held to */
-    RNG_TEXT = 8,    /* index: place in a text that is written */
-    RNG_TEST = 99,   /* for tests only */
+    RNG_INIT = 1,          /* index: element of a tensor, sub: the tensor's number */
+    RNG_ORDER = 2,         /* index: epoch, sub: round of the permutation */
+    RNG_SPLIT = 3,         /* index: sample number */
+    RNG_AUGMENT = 4,       /* index: sample number, sub: epoch */
+    RNG_DRILL = 5,         /* index: fault of a drill, sub: when, what, to whom */
+    RNG_POLICY = 7,        /* index: sample number, sub: split that a promise is held to */
+    RNG_TEXT = 8,          /* index: place in a text that is written */
+    RNG_LAYER_DROPOUT = 9, /* index: micro-batch of the run, sub: layer */
+    RNG_TEST = 99,         /* for tests only */
 };
 
 /* Four independent uniform 32-bit words. */

@@ -23,3 +23,11 @@ for cache in none file; do
     hashes_of $cache | cmp - hashes1 || fail "feature_cache $cache gives another state"
 done
 ls file/features-*.bin >/dev/null || fail "no file of features"
+
+# Which layers a micro-batch leaves out is drawn for the run, not for a rank.
+for ranks in 1 2; do
+    train_well $ranks dropped$ranks --set layer_dropout=0.5
+    hashes_of dropped$ranks >dropped_hashes$ranks
+done
+cmp dropped_hashes1 dropped_hashes2 || fail "layer_dropout: 1 and 2 ranks differ"
+same "states that layer_dropout leaves as they were" "$(grep -cxFf hashes1 dropped_hashes1)" 0

@@ -57,7 +57,7 @@ static double *scratch(int64_t count)
 void backbone64_open(struct backbone64 *net, const struct model_config *config,
                      const struct param_list *list, const float *block)
 {
-    *net = (struct backbone64){config, list, scratch(list->block_elems)};
+    *net = (struct backbone64){config, list, scratch(list->block_elems), 0};
     for (int64_t i = 0; i < list->block_elems; i++) {
         net->params[i] = block[i];
     }
@@ -320,7 +320,9 @@ void backbone64_forward(const struct backbone64 *net, const struct model_input *
             embed_text(net, one.tokens, T, x);
         }
         for (int64_t layer = 0; layer < config->num_hidden_layers; layer++) {
-            run_layer(net, layer, T, x);
+            if ((net->skips >> layer & 1) == 0) {
+                run_layer(net, layer, T, x);
+            }
             if (pooled != NULL) {
                 pool(config, x, T, pooled + (layer * n + b) * R * D);
             }

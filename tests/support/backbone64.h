@@ -32,6 +32,7 @@ struct backbone64 {
     const struct model_config *config; /* lent */
     const struct param_list *list;     /* lent */
     double *params;                    /* [block_elems], in the list's layout; may be varied */
+    uint64_t skips;                    /* a bit for each layer that is left out; 0 at first */
 };
 
 /* A copy of `block`, which is laid out as `list` says. End it with backbone64_close(). */

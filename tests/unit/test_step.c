@@ -26,6 +26,7 @@ static int64_t R; /* rows of a sample */
 static const int64_t tap_layers[TAPS] = {0, 1};
 static int32_t labels[ROWS_MAX];
 static struct model_input *input;
+static uint64_t skipped; /* a bit for each layer that is left out */
 
 static void free_samples(void)
 {
@@ -71,6 +72,7 @@ static void choose(enum kind kind)
         config.num_channels = 1;
     }
     free_samples();
+    skipped = 0;
     input = model_case_input(&config, N, 0);
     R = model_config_rows(&config);
     for (int i = 0; i < ROWS_MAX; i++) {
@@ -141,6 +143,7 @@ static void check_slopes(struct model *model, const float *gradients,
     struct backbone64 net;
 
     backbone64_open(&net, &config, params, model_block(model));
+    net.skips = skipped;
     for (int64_t t = 0; t < params->count; t++) {
         const struct param *param = &params->params[t];
         double squares = 0, found = 0, sides[2];
@@ -202,13 +205,20 @@ static enum err run_rank(struct rank *rank, struct model *model)
 
     ERR_TRY(step_open(&options, &step));
     enum err status = ERR_OK;
-    for (int64_t m = first; m < first + leaves && status == ERR_OK; m++) {
-        const int64_t n = rank->sizes == NULL ? MICRO : rank->sizes[m];
-        const struct model_input part = model_input_from(&config, input, m * MICRO);
-        status = step_micro_batch(step, &part, labels + m * MICRO * R, n, 10);
-    }
-    if (status == ERR_OK) {
-        status = step_finish(step, DEADLINE_MS, &rank->result);
+    for (int run = skipped != 0 ? 0 : 1; run < 2 && status == ERR_OK; run++) {
+        const bool skips[L] = {(skipped & 1) != 0, (skipped & 2) != 0, (skipped & 4) != 0};
+        calls = 0;
+        if (run == 1 && skipped != 0) { /* after a step whose gradients are in all places */
+            step_skip_layers(step, skips);
+        }
+        for (int64_t m = first; m < first + leaves && status == ERR_OK; m++) {
+            const int64_t n = rank->sizes == NULL ? MICRO : rank->sizes[m];
+            const struct model_input part = model_input_from(&config, input, m * MICRO);
+            status = step_micro_batch(step, &part, labels + m * MICRO * R, n, 10);
+        }
+        if (status == ERR_OK) {
+            status = step_finish(step, DEADLINE_MS, &rank->result);
+        }
     }
     if (status == ERR_OK && rank->trains) {
         const size_t bytes = (size_t)model_params(model)->block_elems * sizeof(float);
@@ -264,6 +274,7 @@ static void check_sums(const struct step_result *result, const int64_t *sizes)
     struct backbone64 net;
 
     backbone64_open(&net, &config, model_params(model), model_block(model));
+    net.skips = skipped;
     backbone64_forward(&net, input, N, NULL, logits);
     for (int64_t i = 0; i < N * R; i++) {
         const int64_t sample = i / R;
@@ -295,6 +306,30 @@ START_TEST(step__gives_the_sums_and_the_slopes_of_the_loss)
     if (rank.taps) {
         ck_assert(rank.tap_gradient == (float)(N * R));
         ck_assert(rank.tap_statistic == 10 * LEAVES);
+    }
+    free(rank.gradients);
+    model_close(model);
+}
+END_TEST
+
+/* Loop index: which layers, some but not all, are left out; for all kinds, with a tap. */
+START_TEST(skip__leaves_layers_out_forward_and_backward)
+{
+    struct rank rank = {.taps = true, .trains = true};
+
+    choose((enum kind)(_i % KINDS));
+    skipped = (uint64_t)_i / KINDS + 1;
+    struct model *model = model_case_open(&config, MODEL_CASE_PORTABLE);
+    run_ranks(&rank, 1);
+    check_sums(&rank.result, NULL);
+    check_slopes(model, rank.gradients, tap_loss64);
+    for (int64_t t = 0; t < model_params(model)->count; t++) {
+        const struct param *param = &model_params(model)->params[t];
+        const bool is_left_out =
+            param->part >= 1 && param->part <= L && (skipped >> (param->part - 1) & 1) != 0;
+        for (int64_t i = param->offset; is_left_out && i < param->offset + param->count; i++) {
+            ck_assert(rank.gradients[i] == 0);
+        }
     }
     free(rank.gradients);
     model_close(model);
@@ -423,6 +458,7 @@ Suite *test_suite(void)
 
     tcase_add_checked_fixture(tcase, choose_first, free_samples);
     tcase_add_loop_test(tcase, step__gives_the_sums_and_the_slopes_of_the_loss, 0, 2 * KINDS);
+    tcase_add_loop_test(tcase, skip__leaves_layers_out_forward_and_backward, 0, 6 * KINDS);
     tcase_add_loop_test(tcase, step__gives_the_same_bits_for_1_2_and_4_ranks, 0, 2 * KINDS);
     tcase_add_test(tcase, step__sums_over_samples_and_not_over_ranks);
     tcase_add_test(tcase, step__of_a_frozen_backbone_has_no_gradient_of_it);

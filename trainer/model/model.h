@@ -86,6 +86,9 @@ void model_embed_forward(struct model_work *work, const struct model_input *inpu
 /* Layer 0 .. L-1, in order. */
 void model_block_forward(struct model_work *work, int64_t layer);
 
+/* Instead of that: the layer is left out, and the stream goes on as it is. */
+void model_block_skip(struct model_work *work, int64_t layer);
+
 /* pooled [n R, D] out: of the stream as it is now. */
 void model_pool(const struct model_work *work, float *pooled);
 
@@ -116,6 +119,10 @@ void model_pool_backward(struct model_work *work, const float *dpooled, bool fir
 /* Layers L-1 .. 0, in order; the gradient of part layer + 1 is complete afterwards. */
 void model_block_backward(struct model_work *work, int64_t layer, float *gradients,
                           bool accumulate);
+
+/* Of a layer that was left out: its own gradient is zero, that of the stream goes on as it is. */
+void model_block_skip_backward(struct model_work *work, int64_t layer, float *gradients,
+                               bool accumulate);
 
 /* The last of a backward pass: a tied classifier has added to the words' gradient before. */
 void model_embed_backward(struct model_work *work, float *gradients, bool accumulate);

@@ -152,3 +152,15 @@ void model_block_backward(struct model_work *work, int64_t layer, float *gradien
         model_post_block_backward(work, layer, gradients, accumulate);
     }
 }
+
+void model_block_skip_backward(struct model_work *work, int64_t layer, float *gradients,
+                               bool accumulate)
+{
+    int64_t begin = 0, end = 0;
+
+    assert(work->keeps);
+    if (!accumulate) {
+        param_list_part(&work->model->params, (int)layer + 1, &begin, &end);
+        work->model->ops.zero(gradients + begin, end - begin);
+    }
+}

@@ -74,6 +74,15 @@ void model_block_forward(struct model_work *work, int64_t layer)
     }
 }
 
+void model_block_skip(struct model_work *work, int64_t layer)
+{
+    const int64_t elems = work->T * work->model->config.hidden_size;
+    float *output = model_output_of(work, layer);
+
+    work->model->ops.copy_rows(output, elems, work->stream, elems, work->n, elems);
+    work->stream = output;
+}
+
 void model_pool(const struct model_work *work, float *pooled)
 {
     const struct model_config *config = &work->model->config;

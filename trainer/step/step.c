@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "comm/device/device_replay.h"
 #include "trainer/step/step_sum.h"
@@ -21,8 +22,9 @@ struct step {
     int piece_count; /* of a micro-batch's work: parts of the backward pass, then the forward one */
     int64_t leaf;    /* the micro-batch that is next */
     uint64_t phase;  /* that the work was recorded with */
-    bool is_irregular;      /* micro-batches differ in size: nothing is recorded any more */
-    int64_t backbone_elems; /* 0 if it is frozen */
+    bool is_irregular; /* micro-batches differ in what they do: nothing is recorded any more */
+    bool skips[MODEL_LAYERS_MAX]; /* layers that the next micro-batch leaves out */
+    int64_t backbone_elems;       /* 0 if it is frozen */
     int64_t vector_elems;
     int part_count;           /* buckets: the backbone's parts, then the tap, then the statistics */
     float *rows;              /* one allocation for what follows */
@@ -211,7 +213,11 @@ static void forward(struct step *step, const struct model_input *input, int64_t 
 
     model_embed_forward(step->work, input, n);
     for (int64_t layer = 0; layer < layers; layer++) {
-        model_block_forward(step->work, layer);
+        if (step->skips[layer]) {
+            model_block_skip(step->work, layer);
+        } else {
+            model_block_forward(step->work, layer);
+        }
         if (tapped < step->tap.layer_count && step->tap.layers[tapped] == layer) {
             model_pool(step->work, step->features[tapped]);
             tapped++;
@@ -297,7 +303,11 @@ static enum err layer_backward(void *self, const void *arguments)
             model_pool_backward(step->work, step->dfeatures[i], false);
         }
     }
-    model_block_backward(step->work, micro->layer, micro->vector, micro->accumulate);
+    if (step->skips[micro->layer]) {
+        model_block_skip_backward(step->work, micro->layer, micro->vector, micro->accumulate);
+    } else {
+        model_block_backward(step->work, micro->layer, micro->vector, micro->accumulate);
+    }
     return ERR_OK;
 }
 
@@ -381,6 +391,15 @@ enum err step_micro_batch(struct step *step, const struct model_input *input, co
     }
     step->leaf = (step->leaf + 1) % step->options.micro_count;
     return step_sum_end_leaf(step->sum);
+}
+
+void step_skip_layers(struct step *step, const bool skips[])
+{
+    const int64_t layers = model_config_of(step->options.model)->num_hidden_layers;
+
+    forget_replays(step);
+    step->is_irregular = true;
+    memcpy(step->skips, skips, (size_t)layers * sizeof(skips[0]));
 }
 
 void step_vote(struct step *step)

@@ -81,6 +81,12 @@ ERR_MUST_CHECK enum err step_micro_batch(struct step *step, const struct model_i
                                          const int32_t *labels, int64_t n, uint64_t phase);
 
 /*
+ * The micro-batches from the next one on leave these layers out: skips [L]. Without a call none is. On a
+ * device their work is launched piece by piece from then on, not replayed.
+ */
+void step_skip_layers(struct step *step, const bool skips[]);
+
+/*
  * This rank votes, in the next step it begins: for whatever the caller agrees on that way, at no
  * cost of its own. Once a step.
  */
