@@ -21,6 +21,7 @@
 #include "exits/exits_focal.h"
 #include "exits/exits_gate_loss.h"
 #include "exits/exits_method.h"
+#include "exits/exits_mixture.h"
 #include "exits/exits_ponder.h"
 #include "exits/exits_target.h"
 #include "exits/exits_uncertainty.h"
@@ -35,10 +36,10 @@ struct exits_judge {
     enum exits_score score; /* where they let a sample leave: exits_method.h */
     enum exits_form form;
     enum exits_target_kind target;
-    double loss_floor;        /* of PROBABILITY */
-    double uncertainty_floor; /* of CERTAINTY */
-    double gamma;             /* of FOCAL */
-    struct exits_ponder ponder;
+    double loss_floor;          /* of PROBABILITY and SHARE */
+    double uncertainty_floor;   /* of CERTAINTY */
+    double gamma;               /* of FOCAL */
+    struct exits_ponder ponder; /* of PONDER; of MIXTURE exits_mixture_ponder() */
     double lambda;
     float set_share; /* 1 / number of sets */
     int64_t n;
@@ -157,6 +158,11 @@ KERN_FN void exits_judge_heads(const struct exits_judge *judge, const struct exi
         exits_weight_jei(judged->values, count, judge->loss_floor, judged->weights);
         return;
     }
+    if (judge->weigh == EXITS_WEIGH_SHARE) {
+        exits_mixture_shares(judged->gates, judged->loss, G, judged->values);
+        exits_weight_jei(judged->values, count, judge->loss_floor, judged->weights);
+        return;
+    }
     if (judge->weigh != EXITS_WEIGH_CERTAINTY) {
         for (int g = 0; g < count; g++) {
             judged->weights[g] = judge->fixed[g];
@@ -202,8 +208,13 @@ KERN_FN double exits_judge_gates(const struct exits_judge *judge, const struct e
         }
         return exits_error_loss(judged->gates, judged->targets, G, judged->dgates);
     }
-    exits_objectives(judged->loss, judge->costs, judge->lambda, G, judged->objectives);
-    if (judge->teach == EXITS_TEACH_PONDER) {
+    if (judge->teach == EXITS_TEACH_MIXTURE) {
+        exits_mixture_objectives(judged->gates, judged->loss, judge->costs, judge->lambda, G,
+                                 judged->objectives);
+    } else {
+        exits_objectives(judged->loss, judge->costs, judge->lambda, G, judged->objectives);
+    }
+    if (judge->teach == EXITS_TEACH_PONDER || judge->teach == EXITS_TEACH_MIXTURE) {
         for (int g = 0; g < G; g++) {
             judged->targets[g] = 0;
         }

@@ -44,21 +44,24 @@ struct exits_method exits_method_with(enum exits_loss loss, enum exits_gate_kind
     return method;
 }
 
+static bool reads_gates(enum exits_weigh weigh)
+{
+    return weigh == EXITS_WEIGH_PROBABILITY || weigh == EXITS_WEIGH_CERTAINTY ||
+           weigh == EXITS_WEIGH_SHARE;
+}
+
 bool exits_method_gates_know_price(const struct exits_method *method)
 {
-    return method->teach == EXITS_TEACH_TARGET || method->teach == EXITS_TEACH_PONDER;
+    return method->teach == EXITS_TEACH_TARGET || method->teach == EXITS_TEACH_PONDER ||
+           method->teach == EXITS_TEACH_MIXTURE;
 }
 
 bool exits_method_heads_know_price(const struct exits_method *method)
 {
-    return exits_method_gates_know_price(method) &&
-           (method->weigh == EXITS_WEIGH_PROBABILITY || method->weigh == EXITS_WEIGH_CERTAINTY);
+    return exits_method_gates_know_price(method) && reads_gates(method->weigh);
 }
 
 bool exits_method_allows(enum exits_loss loss, enum exits_gate_kind gate)
 {
-    const enum exits_weigh weigh = methods[loss].weigh;
-
-    return exits_gate_decides(gate) ||
-           (weigh != EXITS_WEIGH_PROBABILITY && weigh != EXITS_WEIGH_CERTAINTY);
+    return exits_gate_decides(gate) || !reads_gates(methods[loss].weigh);
 }

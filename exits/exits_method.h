@@ -24,6 +24,7 @@ enum exits_weigh {
     EXITS_WEIGH_EQUAL,
     EXITS_WEIGH_PROBABILITY, /* of leaving there, by the gates */
     EXITS_WEIGH_CERTAINTY,   /* of the gates */
+    EXITS_WEIGH_SHARE,       /* of the answer of all exits: exits_mixture.h */
     EXITS_WEIGH_FOCAL,       /* by how wrong the head is: exits_focal.h */
 
     /* The same for all samples of a step. */
@@ -45,11 +46,12 @@ enum exits_teacher { EXITS_TEACHER_NOBODY, EXITS_TEACHER_LAST, EXITS_TEACHER_NEX
 /* What gates learn. */
 enum exits_teach {
     EXITS_TEACH_NOTHING,
-    EXITS_TEACH_TARGET, /* whether going on is of use: exits_target.h, exits_gate_loss.h */
-    EXITS_TEACH_DOUBT,  /* 1 - p(label): exits_uncertainty.h */
-    EXITS_TEACH_PONDER, /* the expected loss and a prior: exits_ponder.h */
-    EXITS_TEACH_ANSWER, /* the answer of the ensemble that stands in the gates' place */
-    EXITS_TEACH_ERROR,  /* whether the answer is wrong: exits_uncertainty.h */
+    EXITS_TEACH_TARGET,  /* whether going on is of use: exits_target.h, exits_gate_loss.h */
+    EXITS_TEACH_DOUBT,   /* 1 - p(label): exits_uncertainty.h */
+    EXITS_TEACH_PONDER,  /* the expected loss and a prior: exits_ponder.h */
+    EXITS_TEACH_MIXTURE, /* the answer of all exits, and its price: exits_mixture.h */
+    EXITS_TEACH_ANSWER,  /* the answer of the ensemble that stands in the gates' place */
+    EXITS_TEACH_ERROR,   /* whether the answer is wrong: exits_uncertainty.h */
 };
 
 enum exits_gate_kind {

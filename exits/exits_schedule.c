@@ -88,6 +88,7 @@ void exits_schedule_weights(const struct exits_schedule *schedule, struct exits_
     case EXITS_WEIGH_EQUAL:
     case EXITS_WEIGH_PROBABILITY:
     case EXITS_WEIGH_CERTAINTY:
+    case EXITS_WEIGH_SHARE:
     case EXITS_WEIGH_FOCAL: break;
     case EXITS_WEIGH_LINEAR: exits_weight_linear(G + 1, weights_out); break;
     case EXITS_WEIGH_DEPTH: exits_weight_depth(G + 1, weights_out); break;

@@ -281,7 +281,8 @@ static void judge_set(struct exits_trainer *trainer, int set, const struct step_
         .uncertainty_floor = config->uncertainty_floor,
         .gamma = config->focal_gamma,
         .class_weights = trainer->class_weights,
-        .ponder = config->ponder,
+        .ponder =
+            trainer->method.teach == EXITS_TEACH_MIXTURE ? exits_mixture_ponder() : config->ponder,
         .lambda = config->lambdas[set],
         .set_share = 1.0f / (float)net->set_count,
         .n = view->n,

@@ -208,7 +208,9 @@ static enum err check_method(const struct options *options)
                         "is published with",
                         method->name);
     }
-    if (method->teach == EXITS_TEACH_PONDER && options->exit_form != EXITS_HAZARD) {
+    const bool needs_hazards =
+        method->teach == EXITS_TEACH_PONDER || method->teach == EXITS_TEACH_MIXTURE;
+    if (needs_hazards && options->exit_form != EXITS_HAZARD) {
         return ERR_FAIL(ERR_CONFIG, "exit_loss %s needs exit_form hazard", method->name);
     }
     return ERR_OK;

@@ -53,6 +53,7 @@ START_TEST(allows__a_method_its_own_gates_and_none_where_gates_weigh_nothing)
     ck_assert(exits_method_allows(EXITS_LOSS_LINEAR, EXITS_GATE_MLP));
     ck_assert(!exits_method_allows(EXITS_LOSS_JEI, EXITS_GATE_NONE));
     ck_assert(!exits_method_allows(EXITS_LOSS_UNCERTAINTY, EXITS_GATE_NONE));
+    ck_assert(!exits_method_allows(EXITS_LOSS_PTEENET, EXITS_GATE_NONE));
     ck_assert(!exits_method_allows(EXITS_LOSS_JEI, EXITS_GATE_ENSEMBLE));
 }
 END_TEST

@@ -254,8 +254,9 @@ START_TEST(training__carries_lambda_to_heads_by_exit_probabilities_and_only_so)
 {
     const struct exits_train_config config = config_of((enum exits_loss)_i, 0.02, 0.8);
     const struct exits_method *method = exits_method_of((enum exits_loss)_i);
-    const bool knows = method->gate != EXITS_GATE_NONE &&
-                       (method->teach == EXITS_TEACH_TARGET || method->teach == EXITS_TEACH_PONDER);
+    const bool knows = method->gate != EXITS_GATE_NONE && (method->teach == EXITS_TEACH_TARGET ||
+                                                           method->teach == EXITS_TEACH_PONDER ||
+                                                           method->teach == EXITS_TEACH_MIXTURE);
     struct rank rank;
 
     open_alone(&rank, &config);
@@ -264,7 +265,8 @@ START_TEST(training__carries_lambda_to_heads_by_exit_probabilities_and_only_so)
     ck_assert(same_in_sets(rank.net, EXITS_GROUP_GATES, block));
     train(&rank, STEPS, BOTH);
     ck_assert_int_eq(same_in_sets(rank.net, EXITS_GROUP_HEADS, block),
-                     method->weigh != EXITS_WEIGH_PROBABILITY);
+                     method->weigh != EXITS_WEIGH_PROBABILITY &&
+                         method->weigh != EXITS_WEIGH_SHARE);
     ck_assert_int_eq(same_in_sets(rank.net, EXITS_GROUP_GATES, block), !knows);
     close_rank(&rank);
 }
