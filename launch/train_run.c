@@ -124,6 +124,7 @@ static enum err open_class_weights(struct train_run *run)
     const struct options *options = &run->options->run;
     const struct data_split *split = run->data.split;
     const int64_t K = exits_net_config_of(run->state.net)->classes;
+    const int64_t R = run->data.train->labels_per_sample;
 
     if (options->exit_loss != EXITS_LOSS_FOCAL || options->focal_beta == 0) {
         return ERR_OK;
@@ -134,8 +135,8 @@ static enum err open_class_weights(struct train_run *run)
         free(counts);
         return ERR_FAIL(ERR_NO_MEMORY, "weights of %" PRId64 " classes", K);
     }
-    for (int64_t i = 0; i < split->train_count; i++) {
-        counts[run->data.train->labels[split->train[i]]]++;
+    for (int64_t i = 0; i < split->train_count * R; i++) {
+        counts[run->data.train->labels[split->train[i / R] * R + i % R]]++;
     }
     exits_focal_class_weights(counts, K, options->focal_beta, run->class_weights);
     free(counts);
