@@ -10,10 +10,12 @@ head_losses() {
     sed -n 's/^{"step":\([0-9]*\),.*"head_loss":\([0-9.e+-]*\),"gate_loss":\([0-9.e+-]*\),.*/\1 \2 \3/p' "$1/metrics.jsonl"
 }
 
-for method in layerskip berxit palbert distil_next boosted zero_time_waste; do
+for method in layerskip berxit palbert distil_next boosted zero_time_waste focal pteenet; do
+    dropout=0 # and with layers left out, once
+    [ $method != focal ] || dropout=0.5
     for device in cpu cuda; do
         train_well 1 $method.$device --set exit_loss=$method --set device=$device --set num_steps=8 \
-            --set exit_gradient=equilibrium
+            --set exit_gradient=equilibrium --set layer_dropout=$dropout
         head_losses $method.$device >$method.$device.losses
     done
     same "steps of $method with losses" "$(wc -l <$method.cuda.losses)" 16
