@@ -18,6 +18,7 @@ int command_halt(int argc, char **argv);        /* ask a run to save and end */
 int command_report(int argc, char **argv);      /* write a page of runs, for people */
 int command_eval(int argc, char **argv);        /* evaluate a run's newest checkpoint */
 int command_predict(int argc, char **argv);     /* predict with a network that stops early */
+int command_generate(int argc, char **argv);    /* write texts by a language model */
 int command_export(int argc, char **argv);      /* write a network as files of other tools */
 int command_config(int argc, char **argv);      /* check settings, print them, or their reference */
 int command_keeper(int argc, char **argv);      /* keep a job's snapshots on this node */

@@ -24,6 +24,7 @@ static const struct {
     {"predict", command_predict, "predict classes of images and texts, stopping early"},
     {"report", command_report, "write an HTML page of one or several runs"},
     {"export", command_export, "write a trained network for other tools: Hugging Face, ONNX"},
+    {"generate", command_generate, "write texts by a language model, with early exits"},
     {"config", command_config, "check and print settings, or their reference"},
     {"keeper", command_keeper, "keep the snapshots of a job on this node; ranks start it"},
     {"verify", command_verify, "check a checkpoint against its manifest"},

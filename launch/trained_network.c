@@ -179,6 +179,20 @@ static void make_room(struct trained_network *network)
     }
 }
 
+/* Rows of a BLAS library's products depend on how many there are. */
+static enum err choose_ops(const struct options *options, const struct trained_network_wish *wish,
+                           struct kern_ops *ops_out)
+{
+    if (!wish->has_free_rows) {
+        return kern_ops_choose((enum kern_isa)options->isa, (enum kern_matmul)options->matmul,
+                               ops_out);
+    }
+    ERR_TRY(kern_ops_choose(KERN_ISA_AUTO, KERN_MATMUL_PORTABLE, ops_out));
+    return strcmp(ops_out->isa, "avx2") == 0
+               ? kern_ops_choose(KERN_ISA_AVX2, KERN_MATMUL_OWN, ops_out)
+               : ERR_OK;
+}
+
 static enum err load(struct trained_network *network, const struct trained_network_wish *wish)
 {
     const struct options *options = &network->options;
@@ -187,18 +201,23 @@ static enum err load(struct trained_network *network, const struct trained_netwo
     struct kern_ops ops;
 
     ERR_TRY(file_path(path, network->folder, TRAIN_STATE_EXITS_FILE));
-    if (!file_exists(path)) {
+    const bool has_exits = file_exists(path);
+    if (!has_exits && !wish->needs_no_exits) {
         return ERR_FAIL(ERR_CONFIG,
                         "%s: no " TRAIN_STATE_EXITS_FILE ": a run without exits has but a "
                         "backbone, which others read as it is",
                         network->folder);
     }
-    ERR_TRY(kern_ops_choose((enum kern_isa)options->isa, (enum kern_matmul)options->matmul, &ops));
+    ERR_TRY(choose_ops(options, wish, &ops));
     ERR_TRY(model_files_read_config(network->folder, &network->whole));
-    ERR_TRY(train_run_exits_config(options, &network->whole, &exits));
     if (wish->has_room) {
         make_room(network);
     }
+    if (!has_exits) {
+        ERR_TRY(model_open(&network->whole, &ops, &network->model));
+        return model_files_load_weights(network->model, network->folder);
+    }
+    ERR_TRY(train_run_exits_config(options, &network->whole, &exits));
     ERR_TRY(choose_cap(network, &exits, wish->layers_max, &network->cap));
     network->method = exits_method_with((enum exits_loss)options->exit_loss, exits.gate);
     ERR_TRY(load_model(network, &exits, &ops));

@@ -22,6 +22,9 @@
 struct trained_network_wish {
     int64_t layers_max; /* load no deeper ones; 0: all */
     bool has_room;      /* for texts of max_seq_length, and not only as long as the run's longest */
+    bool needs_no_exits; /* where there are none, all is well and net is NULL */
+    bool
+        has_free_rows; /* products whose rows do not depend on how many there are, whatever the run had */
 };
 
 struct trained_network {
@@ -32,7 +35,7 @@ struct trained_network {
     struct options options;     /* those of the whole run that fix numbers */
     struct model_config whole;  /* of the checkpoint */
     struct model *model;        /* of the same, or of the first layers alone */
-    struct exits_net *net;      /* all exits */
+    struct exits_net *net;      /* all exits; NULL: there are none, and no method */
     struct exits_method method; /* how they were trained, with the gates that stand there */
     int cap; /* the exit behind the last layer of `model`; -1: it has all layers */
 };
