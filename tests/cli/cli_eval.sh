@@ -62,8 +62,14 @@ count() { grep -o "$1" $results | wc -l; }
 for rule in max_prob margin entropy patience gate q_exit window conformal conformal_gate risk risk_gate; do
     [ "$(count "\"rule\":\"$rule\",\"solver\"")" -ge 2 ] || fail "no policies of the rule $rule"
 done
-# As measured, so that on a loaded machine the first exit may take more than the lower one allows.
-[ "$(count '"budget_unit":"ms"')" -ge 10 ] || fail "no budgets in milliseconds"
+# Milliseconds are measured: on a loaded machine the first exit may take more than budgets allow, once.
+results=again.json
+for _ in $(seq 10); do
+    "$offramp" eval all --json $results >said 2>&1 || fail "$(cat said)"
+    [ "$(count '"budget_unit":"ms"')" -lt 20 ] || break
+done
+[ "$(count '"budget_unit":"ms"')" -ge 20 ] || fail "no budgets in milliseconds: $(grep _ms $results)"
+results=all/results.json
 [ "$(count '"ms_per_sample":null')" -eq 2 ] || fail "not only the oracle was not timed: $(count '"ms_per_sample":null')"
 [ "$(count '"kept":true')" -ge 20 ] || fail "no promises"
 [ "$(count '"kept":false')" -eq 0 ] || fail "a conformal rule broke its promise"
