@@ -235,6 +235,17 @@ static int64_t pending_of(const struct exits_generator *generator)
            model_decoder_reached(generator->decoder, layers_of(generator) - 1);
 }
 
+/* What thresholds are multiplied by for the next token. */
+static double decay_of(const struct writer *writer)
+{
+    const struct exits_generate_settings *settings = writer->settings;
+    const double written = (double)writer->generator->counts.tokens;
+
+    return settings->decay_tokens == 0
+               ? 1
+               : exits_decay_threshold(&settings->decay, written / (double)settings->decay_tokens);
+}
+
 static enum err write_by_exits(struct writer *writer)
 {
     struct exits_generator *generator = writer->generator;
@@ -242,6 +253,7 @@ static enum err write_by_exits(struct writer *writer)
     const struct exits_net_config *config = &generator->net->config;
     struct kern_likeliest likeliest;
     const float *logits = NULL;
+    const double decay = decay_of(writer);
     int64_t layers = 0;
 
     model_decoder_put(generator->decoder, &generator->last, 1);
@@ -254,7 +266,7 @@ static enum err write_by_exits(struct writer *writer)
         layers = config->layers[exit] + 1;
         ERR_TRY(ask_exit(generator, settings->set, exit, true, &logits, &likeliest));
         if (exits_decide_leaves(score_of(settings->score, &likeliest, config->classes),
-                                settings->thresholds[exit], -(double)INFINITY)) {
+                                settings->thresholds[exit] * decay, -(double)INFINITY)) {
             leave(writer, layers);
             generator->counts.left[exit]++;
             write_token(writer, choose(writer, logits, &likeliest));

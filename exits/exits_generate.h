@@ -45,6 +45,7 @@
 #include <stdint.h>
 
 #include "comm/base/err.h"
+#include "exits/exits_decay.h"
 #include "exits/exits_net.h"
 #include "exits/exits_score.h"
 #include "trainer/model/model_decoder.h"
@@ -65,6 +66,8 @@ struct exits_generate_settings {
     enum exits_score score; /* MAX_PROB, MARGIN or ENTROPY */
     const double
         *thresholds; /* [G]; leaves if score >= threshold; +inf: that exit is not computed */
+    struct exits_decay decay; /* thresholds are multiplied by it, as the text grows */
+    int64_t decay_tokens;     /* to this length; 0: they stay */
     enum exits_fill fill;
     int64_t pending_max; /* >= 1, of RECOMPUTE */
     /* Of SPECULATIVE. */

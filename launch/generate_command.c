@@ -22,6 +22,9 @@ enum {
     KEY_THRESHOLD,
     KEY_SCORE,
     KEY_POLICY,
+    KEY_DECAY,
+    KEY_DECAY_TO,
+    KEY_DECAY_RATE,
     KEY_FILL,
     KEY_PENDING,
     KEY_LAMBDA,
@@ -38,8 +41,10 @@ struct arguments {
     struct generate_wish wish;
     double thresholds[MODEL_LAYERS_MAX];
     /* What was asked for, and goes with one mode alone: the option, or NULL. */
-    const char *of_exit, *of_speculative, *of_exits;
+    const char *of_exit, *of_speculative, *of_exits, *of_decay;
 };
+
+static const double LEAST_SHARE = 1e-6;
 
 static const struct argp_option generate_options[] = {
     {"prompt", KEY_PROMPT, "TEXT", 0, "what to continue", 0},
@@ -65,6 +70,12 @@ static const struct argp_option generate_options[] = {
     {"score", KEY_SCORE, "SCORE", 0, "of --threshold: max_prob, the default, margin or entropy", 0},
     {"policy", KEY_POLICY, "NAME", 0,
      "of mode exit: thresholds of the run's evaluation (threshold)", 0},
+    {"decay", KEY_DECAY, "HOW", 0,
+     "of mode exit: thresholds fall from the first token to the last of --max-new-tokens: linear, "
+     "cosine, exponential (CALM) or steps (Prophet)",
+     0},
+    {"decay-to", KEY_DECAY_TO, "SHARE", 0, "of --decay: the share of them it goes to (0.9)", 0},
+    {"decay-rate", KEY_DECAY_RATE, "K", 0, "of --decay exponential (4)", 0},
     {"fill", KEY_FILL, "HOW", 0,
      "of mode exit: keys and values of skipped layers: copy of the exit's state, the default, or "
      "recompute with a later token",
@@ -139,6 +150,7 @@ static void parse_writing(int key, const char *text, struct arguments *arguments
     static const char *const modes[] = {"full", "exit", "speculative"};
     static const char *const fills[] = {"copy", "recompute"};
     static const char *const scores[] = {"max_prob", "margin", "entropy"};
+    static const char *const decays[] = {"linear", "cosine", "exponential", "steps"};
     static const enum exits_score score_of[] = {EXITS_SCORE_MAX_PROB, EXITS_SCORE_MARGIN,
                                                 EXITS_SCORE_ENTROPY};
     struct exits_generate_settings *settings = &arguments->wish.settings;
@@ -171,6 +183,19 @@ static void parse_writing(int key, const char *text, struct arguments *arguments
         arguments->of_exit = "policy";
         arguments->wish.policy = text;
         return;
+    case KEY_DECAY:
+        arguments->of_exit = "decay";
+        arguments->wish.decays = true;
+        settings->decay.kind = (enum exits_decay_kind)read_choice("decay", text, decays, 4, state);
+        return;
+    case KEY_DECAY_TO:
+        arguments->of_decay = "decay-to";
+        settings->decay.to = read_real("decay-to", text, '\0', LEAST_SHARE, 1, state, NULL);
+        return;
+    case KEY_DECAY_RATE:
+        arguments->of_decay = "decay-rate";
+        settings->decay.rate = read_real("decay-rate", text, '\0', 0, 1e6, state, NULL);
+        return;
     case KEY_FILL:
         arguments->of_exit = "fill";
         settings->fill = (enum exits_fill)read_choice("fill", text, fills, 2, state);
@@ -202,6 +227,9 @@ static void check(const struct arguments *arguments, struct argp_state *state)
     }
     if (arguments->of_exits != NULL && writing == EXITS_WRITING_FULL) {
         argp_error(state, "--%s is of --mode exit or speculative", arguments->of_exits);
+    }
+    if (arguments->of_decay != NULL && !wish->decays) {
+        argp_error(state, "--%s is of --decay", arguments->of_decay);
     }
     if (wish->settings.temperature > 0 && writing == EXITS_WRITING_SPECULATIVE) {
         argp_error(state, "--mode speculative writes the likeliest tokens: no --temperature");
@@ -277,10 +305,12 @@ int command_generate(int argc, char **argv)
                                      NULL,
                                      NULL};
     struct arguments arguments = {
-        .wish = {
-            .new_tokens_max = 64,
-            .policy = "threshold",
-            .settings = {.score = EXITS_SCORE_MAX_PROB, .draft_tokens = 4, .pending_max = 16}}};
+        .wish = {.new_tokens_max = 64,
+                 .policy = "threshold",
+                 .settings = {.score = EXITS_SCORE_MAX_PROB,
+                              .decay = {EXITS_DECAY_LINEAR, .from = 1, .to = 0.9, .rate = 4},
+                              .draft_tokens = 4,
+                              .pending_max = 16}}};
 
     arguments_parse(&argp, argc, argv, &arguments);
     return (int)exit_code_report(generate(&arguments));

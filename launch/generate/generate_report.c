@@ -12,6 +12,10 @@ static const char *const writings[] = {[EXITS_WRITING_FULL] = "full",
                                        [EXITS_WRITING_SPECULATIVE] = "speculative"};
 static const char *const fills[] = {
     [EXITS_FILL_COPY] = "copy", [EXITS_FILL_RECOMPUTE] = "recompute"};
+static const char *const decays[] = {[EXITS_DECAY_LINEAR] = "linear",
+                                     [EXITS_DECAY_COSINE] = "cosine",
+                                     [EXITS_DECAY_EXPONENTIAL] = "exponential",
+                                     [EXITS_DECAY_STEPS] = "steps"};
 
 /* The tokens as UTF-8, NUL-terminated, for free(); what they leave half-way is U+FFFD, and so is NUL. */
 static enum err text_of(const struct language_model *model, const int32_t *tokens, int64_t count,
@@ -189,6 +193,11 @@ static struct jdoc *describe(const struct generate_report *report)
         }
         jdoc_set_text(doc, "score", exits_score_name(settings->score));
         jdoc_set(doc, "thresholds", thresholds);
+        if (settings->decay_tokens > 0) {
+            jdoc_set_text(doc, "decay", decays[settings->decay.kind]);
+            jdoc_set_real(doc, "decay_to", settings->decay.to);
+            jdoc_set_real(doc, "decay_rate", settings->decay.rate);
+        }
         jdoc_set_text(doc, "fill", fills[settings->fill]);
     }
     jdoc_set_real(doc, "temperature", settings->temperature);

@@ -105,6 +105,7 @@ static enum err choose_thresholds(struct call *call)
         call->thresholds[g] = g == wish->exit - 1 ? call->thresholds[g] : (double)INFINITY;
     }
     call->settings.thresholds = call->thresholds;
+    call->settings.decay_tokens = wish->decays ? wish->new_tokens_max : 0;
     return ERR_OK;
 }
 

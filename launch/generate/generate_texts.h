@@ -30,6 +30,7 @@ struct generate_wish {
     int64_t exit;             /* 1 .. G; 0: all exits */
     const double *thresholds; /* [threshold_count], 1 or G; NULL: those of the policy */
     int threshold_count;
+    bool decays;        /* over the tokens that may be written */
     const char *policy; /* of the run's evaluation */
     bool ignores_end;   /* write on behind the end token */
     bool as_json;

@@ -81,6 +81,10 @@ for fill in copy recompute; do
     generate found --prompts prompts run --mode exit --fill $fill --score margin
     grep -q "left at, %: " found || fail "$(cat found)"
 done
+generate found.json --prompt "The" run --mode exit --exit 1 --threshold 1.5 --decay steps --decay-to 0.001 \
+    --max-new-tokens 12 --json
+awk '/"exits": \[/ { on = NR } on && NR == on + 1 { exit !($1 + 0 >= 4) }' found.json ||
+    fail "thresholds that fall let nobody leave: $(cat found.json)"
 generate found.json --prompts prompts run --mode exit --threshold 0,inf --json
 awk '/"macs_per_token"/ { early = $2 + 0 } END { print early }' found.json >early
 awk '/"macs_per_token"/ { late = $2 + 0 } END { print late }' long.json >late
@@ -112,6 +116,8 @@ refused 2 "either --prompt or --prompts" run
 refused 2 "either --prompt or --prompts" run --prompt a --prompts prompts
 refused 2 "one of full, exit, speculative" run --prompt a --mode fast
 refused 2 "threshold is of --mode exit" run --prompt a --threshold 0.5
+refused 2 "decay is of --mode exit" run --prompt a --decay linear
+refused 2 "decay-to is of --decay" run --prompt a --mode exit --decay-to 0.5
 refused 2 "draft-tokens is of --mode speculative" run --prompt a --mode exit --draft-tokens 2
 refused 2 "exit is of --mode exit or speculative" run --prompt a --exit 1
 refused 2 "a number from 1 to 63" run --prompt a --mode speculative --draft-tokens 64

@@ -403,6 +403,37 @@ START_TEST(copy__costs_keys_and_values_where_recompute_puts_off_whole_layers)
 }
 END_TEST
 
+/* In thirds: nobody leaves, who is surer than the half does, and all do. */
+START_TEST(decay__lets_more_leave_as_the_text_grows)
+{
+    const double unreached[G] = {1.01, INFINITY, INFINITY};
+    struct exits_generate_settings settings = by_exits(unreached, EXITS_FILL_RECOMPUTE);
+    struct fixture fixture;
+    int32_t text[S], plain[S];
+    int64_t count = -1;
+
+    settings.decay = (struct exits_decay){EXITS_DECAY_STEPS, 1, 1e-6, 0};
+    settings.decay_tokens = 12;
+    open_fixture(&fixture, _i, true);
+    const int64_t *left = exits_generator_counts(fixture.generator)->left;
+    const int64_t n = write_text(&fixture, 3, &full, 4, plain);
+    ck_assert_int_eq(write_text(&fixture, 3, &settings, 4, text), n);
+    ck_assert_int_eq(memcmp(text, plain, (size_t)n * sizeof(*text)), 0);
+    ck_assert_int_eq(left[0], 0);
+    ck_assert_int_eq(exits_generator_run(fixture.generator, &settings, 4, text + n, &count),
+                     ERR_OK);
+    const int64_t before = left[0];
+    ck_assert_int_eq(exits_generator_run(fixture.generator, &settings, 4, text + n + 4, &count),
+                     ERR_OK);
+    ck_assert_int_eq(left[0], before + 4);
+    settings.decay_tokens = 0;
+    ck_assert_int_eq(exits_generator_run(fixture.generator, &settings, 4, text + n + 8, &count),
+                     ERR_OK);
+    ck_assert_int_eq(left[0], before + 4);
+    close_fixture(&fixture);
+}
+END_TEST
+
 /* Frequencies of the first token over many seeds against the softmax; the same seed, the same text. */
 START_TEST(temperature__draws_from_the_softmax)
 {
@@ -492,7 +523,6 @@ Suite *test_suite(void)
     TCase *tcase = tcase_create("generate");
     const int count = kernel_count();
 
-    tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, run__writes_the_likeliest_token_of_a_pass_over_the_text, 0, count);
     tcase_add_loop_test(tcase, speculative__writes_the_text_of_the_full_model, 0, 2 * count);
     tcase_add_loop_test(tcase, run__goes_on_where_it_stopped_in_any_way, 0, count);
@@ -502,6 +532,7 @@ Suite *test_suite(void)
         tcase, exits__where_nobody_leaves_write_the_text_of_the_full_model_at_its_cost, 0, count);
     tcase_add_loop_test(tcase, copy__costs_keys_and_values_where_recompute_puts_off_whole_layers, 0,
                         count);
+    tcase_add_loop_test(tcase, decay__lets_more_leave_as_the_text_grows, 0, count);
     tcase_add_loop_test(tcase, temperature__draws_from_the_softmax, 0, count);
     tcase_add_loop_test(tcase, run__refuses_logits_that_are_not_finite, 0, count);
     tcase_add_test(tcase, open__refuses_exits_that_follow_from_others);
