@@ -58,7 +58,7 @@ facts cut_short.json | diff - cut_short.facts || fail "eval of a run that was cu
 train_well 1 all $short_all
 results=all/results.json
 same_choices $results all
-count() { grep -o "$1" $results | wc -l; }
+count() { tr -d ' \n' <$results | grep -o "$1" | wc -l; }
 for rule in max_prob margin entropy patience gate q_exit window conformal conformal_gate risk risk_gate; do
     [ "$(count "\"rule\":\"$rule\",\"solver\"")" -ge 2 ] || fail "no policies of the rule $rule"
 done

@@ -103,5 +103,11 @@ within 40 waits
 vc heal n2
 vc heal n3
 within 40 told job.recovered 2
-same "nodes at the end" "$(hosts_now)" n1:2,n2:2,n3:2
+case $(hosts_now) in
+n1:2,n2:2,n3:2) ;;
+n1:1,n2:1) # n3 came a second after n2, on a busy machine
+    grep -q "node n3 is back, a spare" shrinks.err || fail "n3 is not told of: $(cat shrinks.err)"
+    ;;
+*) fail "nodes at the end: $(hosts_now)" ;;
+esac
 halts_with_the_same_bits
