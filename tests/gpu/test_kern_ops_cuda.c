@@ -8,18 +8,22 @@
 
 enum { ROWS = 40, WIDTH = 24, CLASSES = 10 };
 
-START_TEST(cuda__fills_the_whole_table)
+START_TEST(cuda__fills_the_table_but_what_writes_texts)
 {
     struct kern_ops ops;
     void *entries[sizeof(ops) / sizeof(void *)];
+    int absent = 0;
 
     device_mirror_begin();
     memset(&ops, 0, sizeof(ops));
     device_mirror_check(kern_ops_cuda(mirror_device, &ops));
     memcpy(entries, &ops, sizeof(ops));
     for (size_t i = 0; i < sizeof(ops) / sizeof(void *); i++) {
-        ck_assert_msg(entries[i] != NULL, "pointer %d of the table is NULL", (int)i);
+        absent += entries[i] == NULL;
     }
+    ck_assert(ops.attention_cache_put == NULL && ops.attention_cache_forward == NULL &&
+              ops.likeliest == NULL);
+    ck_assert_int_eq(absent, 3);
     ck_assert_str_eq(ops.isa, "cuda");
     ck_assert_int_eq(strncmp(ops.matmul, "cublasLt ", 9), 0);
     ck_assert(ops.matmul[9] >= '1' && ops.matmul[9] <= '9');
@@ -163,7 +167,7 @@ Suite *test_suite(void)
     Suite *suite = suite_create("kern_ops_cuda");
     TCase *tcase = tcase_create("core");
 
-    tcase_add_test(tcase, cuda__fills_the_whole_table);
+    tcase_add_test(tcase, cuda__fills_the_table_but_what_writes_texts);
     tcase_add_test(tcase, kernels__can_be_recorded_and_launched_again);
     tcase_add_test(tcase, kernels__of_two_streams_do_not_meet);
     suite_add_tcase(suite, tcase);
